@@ -1,0 +1,201 @@
+//! What the API may ask of the engine, as plain data.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+
+use crate::domain::capability::Capabilities;
+use crate::domain::event::Event;
+use crate::domain::finding::{Finding, Verdict};
+use crate::domain::id::{JobId, ProviderId, RequestId};
+use crate::domain::job::Job;
+use crate::domain::operation::{Operation, OperationKind};
+use crate::domain::state::JobState;
+use crate::domain::target::{Target, TargetInfo};
+use crate::kit::secret::Secret;
+use crate::kit::trace::TraceParent;
+
+/// A request to start operations: one job for each entry.
+#[derive(Debug)]
+pub struct StartRequest {
+    /// The caller's idempotency key, and the SHA-256 of the canonical request (everything but the key).
+    pub request: Option<(RequestId, [u8; 32])>,
+    /// What to start, at least one.
+    pub entries: Vec<StartEntry>,
+    /// What to do when a target already has a live job.
+    pub on_busy: OnBusy,
+    /// The caller's own marks, put on every job.
+    pub labels: BTreeMap<String, String>,
+    /// The caller's trace.
+    pub trace_parent: Option<TraceParent>,
+}
+
+/// One operation to start.
+#[derive(Debug)]
+pub struct StartEntry {
+    /// What it acts on.
+    pub target: Target,
+    /// What to do.
+    pub operation: Operation,
+    /// The password, for a reinstall.
+    pub password: Option<Secret>,
+    /// Put before field paths in faults: empty, or such as `requests[3]`.
+    pub field_prefix: String,
+}
+
+/// What to do when a target already has a live job.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnBusy {
+    /// Refuse, naming the job that holds the target.
+    #[default]
+    Reject,
+    /// Wait for its turn behind the others, oldest first.
+    Queue,
+}
+
+/// A job that a request stands for.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Started {
+    /// The job.
+    pub job: Job,
+    /// Whether an earlier call with the same key made it.
+    pub reused: bool,
+}
+
+/// What a check or a validation without start found.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Checked {
+    /// What it would act on.
+    pub target: Target,
+    /// What was found; accepted warnings are marked.
+    pub findings: Vec<Finding>,
+    /// Whether a start would go through now.
+    pub verdict: Verdict,
+    /// The live job that holds the target, if any.
+    pub holder: Option<JobId>,
+}
+
+/// What became of a cancel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CancelOutcome {
+    /// Nothing was sent to the vendor, and nothing will be.
+    Prevented,
+    /// The vendor was or will be asked; follow the job for its answer.
+    Requested,
+}
+
+/// A person's word on a job that nobody can determine.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Settlement {
+    /// It happened and succeeded.
+    Succeeded,
+    /// It happened and failed.
+    Failed,
+    /// It never happened.
+    Cancelled,
+}
+
+/// A provider as callers see it.
+#[derive(Clone, Debug)]
+pub struct ProviderView {
+    /// Its id.
+    pub id: ProviderId,
+    /// The vendor's name.
+    pub vendor: &'static str,
+    /// Its base address.
+    pub endpoint: String,
+    /// Its marks.
+    pub labels: BTreeMap<String, String>,
+    /// What it can do.
+    pub capabilities: Capabilities,
+    /// How it is.
+    pub health: ProviderHealth,
+    /// Live jobs by state.
+    pub live_jobs: BTreeMap<JobState, u64>,
+}
+
+/// How a provider is.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProviderHealth {
+    /// Whether the latest call got an answer; `None` before the first one.
+    pub reachable: Option<bool>,
+    /// When it last answered.
+    pub last_heard: Option<Timestamp>,
+    /// The latest error, as public text.
+    pub last_error: Option<String>,
+    /// When the latest error happened.
+    pub last_error_time: Option<Timestamp>,
+    /// While set, the breaker is open: no calls before this moment.
+    pub paused_until: Option<Timestamp>,
+    /// The vendor's version text, when it told one.
+    pub version: Option<String>,
+}
+
+/// A page of targets over one or all providers.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TargetsPage {
+    /// The targets.
+    pub items: Vec<TargetInfo>,
+    /// Continues the list.
+    pub next: Option<String>,
+    /// Providers that could not be asked, with the public reason.
+    pub unreachable: Vec<(ProviderId, String)>,
+}
+
+/// Which jobs a watch is about. Like the list filter, without times.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct WatchFilter {
+    /// These jobs only.
+    pub jobs: Vec<JobId>,
+    /// Of these providers.
+    pub providers: Vec<ProviderId>,
+    /// On these targets.
+    pub targets: Vec<Target>,
+    /// Entering or standing in these states.
+    pub states: Vec<JobState>,
+    /// Of these kinds.
+    pub operations: Vec<OperationKind>,
+    /// With all of these labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// A request to watch.
+#[derive(Clone, Debug, Default)]
+pub struct WatchRequest {
+    /// Which jobs.
+    pub filter: WatchFilter,
+    /// Send the matching jobs as they stand first. Ignored with a resume token.
+    pub snapshot: bool,
+    /// Continue exactly after this token.
+    pub resume_token: Option<String>,
+    /// Merge: of several unread events of a job, only the newest is sent.
+    pub latest_only: bool,
+    /// How often an idle stream gets a fresh token; `None` for the server's default.
+    pub heartbeat: Option<Duration>,
+    /// End the stream after the last event of the one job in `filter.jobs`.
+    pub until_end: bool,
+}
+
+/// One message of a watch. Every message has a token that resumes exactly after it.
+#[derive(Clone, Debug)]
+pub struct WatchItem {
+    /// What it says.
+    pub body: WatchBody,
+    /// Resumes after this message.
+    pub resume_token: String,
+}
+
+/// What a message of a watch says.
+#[derive(Clone, Debug)]
+pub enum WatchBody {
+    /// A job as it stands: part of the snapshot.
+    Snapshot(Box<Job>),
+    /// The snapshot is complete; what follows are events.
+    Synced,
+    /// Events of one commit, in order.
+    Events(Vec<Arc<Event>>),
+    /// Nothing happened; here is a fresh token.
+    Heartbeat,
+}

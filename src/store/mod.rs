@@ -1,0 +1,11 @@
+//! The durable truth: jobs, their events, and the requests that made them.
+//!
+//! [`Store`] is the contract; `tests/store` holds one behaviour suite that runs on every implementation.
+
+pub mod contract;
+pub mod error;
+mod record;
+pub mod sqlite;
+
+pub use contract::Store;
+pub use error::StoreError;

@@ -1,0 +1,138 @@
+//! A complete answer of a vendor.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::{HeaderMap, StatusCode};
+use serde::de::DeserializeOwned;
+
+use crate::domain::error::VendorFault;
+use crate::vendors::error::{Reached, Retry, VendorError};
+
+/// A complete answer: any status, the whole body.
+#[derive(Clone, Debug)]
+pub struct Reply {
+    /// HTTP status.
+    pub status: StatusCode,
+    /// Headers.
+    pub headers: HeaderMap,
+    /// Body, complete and within the cap.
+    pub body: Bytes,
+}
+
+impl Reply {
+    /// A header as text.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).and_then(|v| v.to_str().ok())
+    }
+
+    /// Whether the body calls itself JSON, or calls itself nothing and begins like JSON.
+    pub fn is_json(&self) -> bool {
+        self.header("content-type").map_or_else(
+            || matches!(self.body.first(), Some(b'{' | b'[' | b'"')),
+            |t| t.to_ascii_lowercase().contains("json"),
+        )
+    }
+
+    /// Reads the body as JSON. A body that does not fit is a garbled answer that names the route and the fault,
+    /// and never quotes the body.
+    pub fn json<T: DeserializeOwned>(&self) -> Result<T, VendorError> {
+        serde_json::from_slice(&self.body).map_err(|error| {
+            let what = match error.classify() {
+                serde_json::error::Category::Eof => "ends too early",
+                serde_json::error::Category::Syntax => "is not JSON",
+                serde_json::error::Category::Data | serde_json::error::Category::Io => "does not have the documented shape",
+            };
+            VendorError::garbled(format!(
+                "the vendor's answer (HTTP {}) {what} at line {} column {}",
+                self.status.as_u16(),
+                error.line(),
+                error.column()
+            ))
+            .with_status(self.status.as_u16())
+        })
+    }
+
+    /// The body as short plain text for a message: HTML and control characters dropped, at most 300 characters.
+    pub fn text(&self) -> String {
+        let text = String::from_utf8_lossy(&self.body[..self.body.len().min(4096)]);
+        let mut out = String::new();
+        let mut in_tag = false;
+        for c in text.chars() {
+            match c {
+                '<' => in_tag = true,
+                '>' if in_tag => {
+                    in_tag = false;
+                    out.push(' ');
+                }
+                _ if in_tag => {}
+                c if c.is_control() => out.push(' '),
+                c => out.push(c),
+            }
+        }
+        out.split_whitespace().collect::<Vec<_>>().join(" ").chars().take(300).collect()
+    }
+
+    /// What an answer means that carries no error of the vendor's own: a proxy's page, a load balancer's word, a
+    /// bare "too many requests". Adapters fall back to this after reading their own envelope.
+    pub fn outage(&self) -> VendorError {
+        let status = self.status.as_u16();
+        let text = self.text();
+        let message = if text.is_empty() { format!("HTTP {status}") } else { format!("HTTP {status}: {text}") };
+        let error = match status {
+            429 => VendorError::new(VendorFault::RateLimited, Reached::No, message),
+            401 => VendorError::new(VendorFault::Unauthenticated, Reached::No, message),
+            403 => VendorError::new(VendorFault::PermissionDenied, Reached::No, message),
+            404 | 410 => VendorError::new(VendorFault::NotFound, Reached::No, message),
+            408 | 504 => VendorError::new(VendorFault::TimedOut, Reached::Maybe, message),
+            400..=499 => VendorError::new(VendorFault::Rejected, Reached::No, message),
+            500..=599 => VendorError::new(VendorFault::Unreachable, Reached::Maybe, message),
+            _ => VendorError::garbled(message),
+        };
+        let error = error.with_status(status);
+        match self.header("retry-after").and_then(parse_retry_after) {
+            Some(wait) if error.retry != Retry::Never => error.with_retry(Retry::After(wait)),
+            _ => error,
+        }
+    }
+}
+
+/// Reads `Retry-After` in its form of seconds, bounded to a day. The date form is left to the back-off.
+pub fn parse_retry_after(value: &str) -> Option<Duration> {
+    value.trim().parse::<u64>().ok().map(|s| Duration::from_secs(s.min(86_400)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reply(status: u16, body: &str) -> Reply {
+        Reply {
+            status: StatusCode::from_u16(status).unwrap(),
+            headers: HeaderMap::new(),
+            body: Bytes::copy_from_slice(body.as_bytes()),
+        }
+    }
+
+    #[test]
+    fn a_proxy_page_becomes_short_text_and_an_outage_that_may_have_arrived() {
+        let error = reply(502, "<html><body><h1>Bad\nGateway</h1></body></html>").outage();
+        assert_eq!(error.message, "HTTP 502: Bad Gateway");
+        assert_eq!((error.kind, error.reached), (VendorFault::Unreachable, Reached::Maybe));
+    }
+
+    #[test]
+    fn too_many_requests_is_known_not_to_have_worked() {
+        let mut answer = reply(429, "");
+        answer.headers.insert("retry-after", http::HeaderValue::from_static("7"));
+        let error = answer.outage();
+        assert_eq!((error.reached, error.retry), (Reached::No, Retry::After(Duration::from_secs(7))));
+    }
+
+    #[test]
+    fn truncated_json_is_garbled_and_quotes_nothing() {
+        let error = reply(200, r#"{"secret":"hunter2"#).json::<serde_json::Value>().unwrap_err();
+        assert_eq!(error.kind, VendorFault::Garbled);
+        assert!(!error.message.contains("hunter2"), "{}", error.message);
+    }
+}

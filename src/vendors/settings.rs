@@ -1,0 +1,153 @@
+//! How a provider is configured: what all vendors share, and the entry by which a vendor's folder is listed.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::Deserialize;
+use url::Url;
+
+use super::contract::Vendor;
+use super::http::HttpClient;
+use crate::domain::cadence::Cadence;
+use crate::domain::id::ProviderId;
+use crate::kit::clock::Clock;
+
+/// What every provider's table can say, whatever its vendor. Flattened by hand: each vendor's config has one
+/// field of this type named `common`, filled from the keys listed in [`COMMON_KEYS`].
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CommonSettings {
+    /// Base address of the vendor's API, `http://` or `https://`.
+    pub endpoint: Url,
+    /// Marks for filters and for people.
+    #[serde(default)]
+    pub labels: BTreeMap<String, String>,
+    /// Bounds on the traffic to the vendor.
+    #[serde(default)]
+    pub limits: Limits,
+    /// How often running jobs are looked at.
+    #[serde(default)]
+    pub poll: Poll,
+    /// How the vendor's certificate is checked.
+    #[serde(default)]
+    pub tls: Tls,
+}
+
+/// The keys of [`CommonSettings`]; every other key of a provider's table belongs to its vendor.
+pub const COMMON_KEYS: &[&str] = &["endpoint", "labels", "limits", "poll", "tls"];
+
+/// Bounds on the traffic to one provider.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Limits {
+    /// The provider's request budget. 0.1 to 10000 a second.
+    pub requests_per_second: f64,
+    /// How many requests may go out at once after a quiet time. 1 to 10000.
+    pub burst: u32,
+    /// How many requests may be under way at once. 1 to 1000.
+    pub max_concurrent_requests: u32,
+    /// How long to wait for a connection, in milliseconds.
+    pub connect_timeout_ms: u64,
+    /// How long a whole call may take, in milliseconds.
+    pub request_timeout_ms: u64,
+    /// After a lost answer, how long "it did not arrive" is not believed yet, in milliseconds.
+    pub lost_answer_grace_ms: u64,
+    /// After a lost answer, how long to look before the job is called indeterminate, in milliseconds.
+    pub lost_answer_limit_ms: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            requests_per_second: 10.0,
+            burst: 20,
+            max_concurrent_requests: 8,
+            connect_timeout_ms: 5_000,
+            request_timeout_ms: 30_000,
+            lost_answer_grace_ms: 60_000,
+            lost_answer_limit_ms: 900_000,
+        }
+    }
+}
+
+/// How often running jobs are looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Poll {
+    /// Never look more often, in milliseconds.
+    pub min_ms: u64,
+    /// Never look less often, in milliseconds.
+    pub max_ms: u64,
+}
+
+impl Default for Poll {
+    fn default() -> Self {
+        Self { min_ms: 5_000, max_ms: 60_000 }
+    }
+}
+
+impl Poll {
+    /// As the engine uses it.
+    pub const fn cadence(self) -> Cadence {
+        Cadence { min: Duration::from_millis(self.min_ms), max: Duration::from_millis(self.max_ms) }
+    }
+}
+
+/// How a vendor's certificate is checked.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Tls {
+    /// PEM file with the CA certificates to trust besides the system's.
+    pub ca_bundle_file: Option<PathBuf>,
+    /// Trust any certificate. Anyone between Drydock and the vendor can then read the credentials.
+    pub danger_accept_any_certificate: bool,
+}
+
+/// One fault of a provider's table: the key (relative to the table) and the rule.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConfigFault {
+    /// The key, such as `limits.burst`.
+    pub key: String,
+    /// What is wrong and what would be right. Never contains a secret's value.
+    pub message: String,
+}
+
+impl ConfigFault {
+    /// A fault.
+    pub fn new(key: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { key: key.into(), message: message.into() }
+    }
+}
+
+/// Builds a vendor from its HTTP client; the configuration was checked before.
+pub type Build = Box<dyn FnOnce(ProviderId, HttpClient, Clock) -> Arc<dyn Vendor> + Send>;
+
+/// A vendor's line in the list.
+#[derive(Clone, Copy)]
+pub struct VendorEntry {
+    /// `vendor = "..."` in a provider's table.
+    pub name: &'static str,
+    /// Keys that hold secrets. They may come from the environment, or from a file by `{key}_file`; never from
+    /// the configuration file itself.
+    pub secret_keys: &'static [&'static str],
+    /// Reads the vendor's own keys of a provider's table (without `vendor` and the common keys) beside the
+    /// common settings, and reports every fault.
+    pub configure: fn(common: &CommonSettings, own: toml::Table) -> Result<Build, Vec<ConfigFault>>,
+}
+
+impl std::fmt::Debug for VendorEntry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("VendorEntry").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+/// Reads a vendor's own table into its config struct; unknown keys and wrong types become faults with the key.
+pub fn read_own<T: serde::de::DeserializeOwned>(own: toml::Table) -> Result<T, Vec<ConfigFault>> {
+    T::deserialize(toml::Value::Table(own)).map_err(|error| {
+        let message = error.message().to_owned();
+        let key = message.split('`').nth(1).unwrap_or_default().to_owned();
+        vec![ConfigFault { key, message }]
+    })
+}
