@@ -19,3 +19,31 @@ pub use effects::{Effect, EffectKind, Effects};
 pub use faults::{Fault, Faults, Route};
 pub use pace::Pace;
 pub use server::{Running, serve};
+
+/// How a simulator is started.
+#[derive(Clone, Copy, Debug)]
+pub struct Settings {
+    /// Where it listens; port 0 picks a free one.
+    pub address: std::net::SocketAddr,
+    /// How many targets of each kind it has.
+    pub targets: usize,
+    /// How much faster than life it runs.
+    pub pace: Pace,
+}
+
+/// A running stand-in vendor.
+#[async_trait::async_trait]
+pub trait Simulator: Send + Sync {
+    /// The vendor's name, as in `vendor = "..."`.
+    fn vendor(&self) -> &'static str;
+    /// Its base address.
+    fn base(&self) -> String;
+    /// What really took effect.
+    fn effects(&self) -> &Effects;
+    /// What it can be told to have go wrong.
+    fn faults(&self) -> &Faults;
+    /// A provider's table that speaks to it, as the configuration would hold it, credentials included.
+    fn provider(&self) -> toml::Table;
+    /// Stops it.
+    async fn stop(&self);
+}
