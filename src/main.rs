@@ -1,1 +1,2 @@
-fn main(){}
+//! The `drydock` program.
+fn main() {}

@@ -104,7 +104,9 @@ impl RequestId {
     pub fn parse(text: &str) -> Result<Self, BadId> {
         match Uuid::try_parse(text) {
             Ok(uuid) if !uuid.is_nil() => Ok(Self(uuid)),
-            _ => Err(BadId("must be a UUID such as `6f1e8bb2-3c2e-4d5b-9a70-6f0a6f0f2c11`, and not the nil UUID")),
+            _ => Err(BadId(
+                "must be a UUID such as `6f1e8bb2-3c2e-4d5b-9a70-6f0a6f0f2c11`, and not the nil UUID",
+            )),
         }
     }
 

@@ -204,7 +204,12 @@ impl JobState {
     /// [`JobState::Indeterminate`] is not over: it holds its target until somebody settles it.
     pub const fn is_ended(self) -> bool {
         match self {
-            Self::Succeeded | Self::Failed | Self::Cancelled | Self::Rejected | Self::Superseded | Self::Missed => true,
+            Self::Succeeded
+            | Self::Failed
+            | Self::Cancelled
+            | Self::Rejected
+            | Self::Superseded
+            | Self::Missed => true,
             Self::Pending
             | Self::Scheduled
             | Self::Checking
@@ -267,8 +272,13 @@ impl JobState {
                 | Signal::VendorFailed
                 | Signal::VendorCancelled
                 | Signal::VendorSuperseded
-                | Signal::VendorMissed => signal.vendor_word().ok_or(IllegalTransition { state: self, signal }),
-                Signal::Postpone | Signal::SettleSucceeded | Signal::SettleFailed | Signal::SettleCancelled => illegal,
+                | Signal::VendorMissed => {
+                    signal.vendor_word().ok_or(IllegalTransition { state: self, signal })
+                }
+                Signal::Postpone
+                | Signal::SettleSucceeded
+                | Signal::SettleFailed
+                | Signal::SettleCancelled => illegal,
             },
             Self::Checking => match signal {
                 Signal::Check => Ok(Self::Checking),
@@ -310,7 +320,9 @@ impl JobState {
                 | Signal::VendorFailed
                 | Signal::VendorCancelled
                 | Signal::VendorSuperseded
-                | Signal::VendorMissed => signal.vendor_word().ok_or(IllegalTransition { state: self, signal }),
+                | Signal::VendorMissed => {
+                    signal.vendor_word().ok_or(IllegalTransition { state: self, signal })
+                }
                 Signal::Hold
                 | Signal::Check
                 | Signal::SettleSucceeded
@@ -331,7 +343,9 @@ impl JobState {
                 | Signal::VendorFailed
                 | Signal::VendorCancelled
                 | Signal::VendorSuperseded
-                | Signal::VendorMissed => signal.vendor_word().ok_or(IllegalTransition { state: self, signal }),
+                | Signal::VendorMissed => {
+                    signal.vendor_word().ok_or(IllegalTransition { state: self, signal })
+                }
                 Signal::Hold
                 | Signal::Check
                 | Signal::Submit
@@ -356,7 +370,9 @@ impl JobState {
                 | Signal::VendorFailed
                 | Signal::VendorCancelled
                 | Signal::VendorSuperseded
-                | Signal::VendorMissed => signal.vendor_word().ok_or(IllegalTransition { state: self, signal }),
+                | Signal::VendorMissed => {
+                    signal.vendor_word().ok_or(IllegalTransition { state: self, signal })
+                }
                 Signal::Hold
                 | Signal::Check
                 | Signal::Submit
@@ -381,7 +397,9 @@ impl JobState {
                 | Signal::VendorFailed
                 | Signal::VendorCancelled
                 | Signal::VendorSuperseded
-                | Signal::VendorMissed => signal.vendor_word().ok_or(IllegalTransition { state: self, signal }),
+                | Signal::VendorMissed => {
+                    signal.vendor_word().ok_or(IllegalTransition { state: self, signal })
+                }
                 Signal::Hold
                 | Signal::Check
                 | Signal::Submit
@@ -392,9 +410,12 @@ impl JobState {
                 | Signal::Abort => illegal,
             },
             // The end is the end.
-            Self::Succeeded | Self::Failed | Self::Cancelled | Self::Rejected | Self::Superseded | Self::Missed => {
-                illegal
-            }
+            Self::Succeeded
+            | Self::Failed
+            | Self::Cancelled
+            | Self::Rejected
+            | Self::Superseded
+            | Self::Missed => illegal,
         }
     }
 }

@@ -138,9 +138,11 @@ mod tests {
 
     #[test]
     fn names_read_back() {
-        for name in
-            ["providers/vc/clusters/domain-c9", "providers/vc/supervisors/8c2f:x", "providers/hw/instances/0197f36d"]
-        {
+        for name in [
+            "providers/vc/clusters/domain-c9",
+            "providers/vc/supervisors/8c2f:x",
+            "providers/hw/instances/0197f36d",
+        ] {
             assert_eq!(Target::parse_name(name).unwrap().to_string(), name);
         }
     }

@@ -52,8 +52,5 @@ pub fn since(earlier: Timestamp, later: Timestamp) -> std::time::Duration {
 
 /// `at + by`, saturating at the end of time.
 pub fn after(at: Timestamp, by: std::time::Duration) -> Timestamp {
-    SignedDuration::try_from(by)
-        .ok()
-        .and_then(|d| at.checked_add(d).ok())
-        .unwrap_or(Timestamp::MAX)
+    SignedDuration::try_from(by).ok().and_then(|d| at.checked_add(d).ok()).unwrap_or(Timestamp::MAX)
 }

@@ -60,7 +60,8 @@ impl Sealer {
         let (nonce, text) = sealed.split_at_checked(NONCE_LEN).ok_or(SealError::CannotOpen)?;
         let nonce = Nonce::try_assume_unique_for_key(nonce).map_err(|_| SealError::CannotOpen)?;
         let mut text = Zeroizing::new(text.to_vec());
-        let plain = self.0.open_in_place(nonce, Aad::from(owner), &mut text).map_err(|_| SealError::CannotOpen)?;
+        let plain =
+            self.0.open_in_place(nonce, Aad::from(owner), &mut text).map_err(|_| SealError::CannotOpen)?;
         let plain = std::str::from_utf8(plain).map_err(|_| SealError::CannotOpen)?;
         Ok(Secret::from(plain.to_owned()))
     }

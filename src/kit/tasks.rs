@@ -36,7 +36,10 @@ impl Tasks {
     }
 
     /// Starts a named task that ends by itself after the token is cancelled.
-    #[expect(clippy::disallowed_methods, reason = "the one place that spawns; everything else goes through here")]
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "the one place that spawns; everything else goes through here"
+    )]
     pub fn spawn<F>(&self, name: &'static str, future: F)
     where
         F: Future<Output = ()> + Send + 'static,

@@ -7,7 +7,9 @@ use std::time::SystemTime;
 
 use jiff::Timestamp;
 use opentelemetry::propagation::{Extractor, Injector, TextMapPropagator};
-use opentelemetry::trace::{Span as _, SpanContext, SpanKind, Status, TraceContextExt, Tracer, TracerProvider};
+use opentelemetry::trace::{
+    Span as _, SpanContext, SpanKind, Status, TraceContextExt, Tracer, TracerProvider,
+};
 use opentelemetry::{Context, KeyValue};
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use tracing_opentelemetry::OpenTelemetrySpanExt;
@@ -85,7 +87,8 @@ pub fn record(parent: Option<&TraceParent>, whole: Stretch, parts: Vec<Stretch>)
 }
 
 fn start<T: Tracer>(tracer: &T, stretch: Stretch, parent: &Context) -> T::Span {
-    let attributes: Vec<_> = stretch.attributes.into_iter().map(|(key, value)| KeyValue::new(key, value)).collect();
+    let attributes: Vec<_> =
+        stretch.attributes.into_iter().map(|(key, value)| KeyValue::new(key, value)).collect();
     let mut span = tracer
         .span_builder(stretch.name)
         .with_kind(SpanKind::Internal)

@@ -153,16 +153,15 @@ pub async fn strike(State(layer): State<Layer>, request: Request, next: Next) ->
             let _ = next.run(request).await;
             html(status)
         }
-        Fault::Truncated => {
-            change_body(next.run(request).await, |body| body.slice(..body.len() / 2)).await
-        }
+        Fault::Truncated => change_body(next.run(request).await, |body| body.slice(..body.len() / 2)).await,
         Fault::WrongTypes => {
             let members = layer.shape.state_members;
             change_json(next.run(request).await, |v| replace(v, members, &Value::from(17))).await
         }
         Fault::UnknownEnum => {
             let members = layer.shape.state_members;
-            change_json(next.run(request).await, |v| replace(v, members, &Value::from("BRAND_NEW_STATE"))).await
+            change_json(next.run(request).await, |v| replace(v, members, &Value::from("BRAND_NEW_STATE")))
+                .await
         }
         Fault::MissingOptional => {
             let members = layer.shape.optional_members;
@@ -177,7 +176,8 @@ pub async fn strike(State(layer): State<Layer>, request: Request, next: Next) ->
 
 fn html(status: u16) -> Response {
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_GATEWAY);
-    let page = format!("<html><head><title>{status}</title></head><body><h1>{status}</h1><hr>proxy</body></html>");
+    let page =
+        format!("<html><head><title>{status}</title></head><body><h1>{status}</h1><hr>proxy</body></html>");
     (status, [(header::CONTENT_TYPE, "text/html")], page).into_response()
 }
 

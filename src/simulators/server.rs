@@ -74,7 +74,8 @@ pub async fn serve(address: SocketAddr, router: Router) -> io::Result<Running> {
                 let service = service_fn(move |request: Request<hyper::body::Incoming>| {
                     let router = router.clone();
                     async move {
-                        let answer: Result<Response, Infallible> = router.oneshot(request.map(Body::new)).await;
+                        let answer: Result<Response, Infallible> =
+                            router.oneshot(request.map(Body::new)).await;
                         match answer {
                             Ok(answer) if answer.extensions().get::<Cut>().is_some() => {
                                 Err(io::Error::from(io::ErrorKind::ConnectionReset))

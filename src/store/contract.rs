@@ -40,7 +40,12 @@ pub trait Store: Send + Sync + 'static {
     async fn jobs(&self, filter: &JobFilter, page: &PageRequest) -> Result<Page<Job>, StoreError>;
 
     /// Reads a provider's jobs that have not ended, in id order after `after`: at most `limit`. For start-up.
-    async fn live_jobs(&self, provider: &ProviderId, after: Option<JobId>, limit: u32) -> Result<Vec<Job>, StoreError>;
+    async fn live_jobs(
+        &self,
+        provider: &ProviderId,
+        after: Option<JobId>,
+        limit: u32,
+    ) -> Result<Vec<Job>, StoreError>;
 
     /// Writes changed jobs with their events, all in one commit. One entry's `Stale`, `Missing` or `TargetBusy`
     /// leaves the others unharmed. Answers the job as it stands after the write.

@@ -43,7 +43,9 @@ pub enum StoreError {
         oldest: u64,
     },
     /// The database was made by a newer Drydock.
-    #[error("the database has schema {found}, and this Drydock knows up to {known}: run the newer Drydock, or restore an older backup")]
+    #[error(
+        "the database has schema {found}, and this Drydock knows up to {known}: run the newer Drydock, or restore an older backup"
+    )]
     NewerSchema {
         /// The schema found.
         found: i64,

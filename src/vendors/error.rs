@@ -57,9 +57,10 @@ impl VendorError {
     /// An error with the facts that every error has; retry and reach follow the kind's usual meaning.
     pub fn new(kind: VendorFault, reached: Reached, message: impl Into<String>) -> Self {
         let retry = match kind {
-            VendorFault::Unreachable | VendorFault::TimedOut | VendorFault::RateLimited | VendorFault::Garbled => {
-                Retry::Backoff
-            }
+            VendorFault::Unreachable
+            | VendorFault::TimedOut
+            | VendorFault::RateLimited
+            | VendorFault::Garbled => Retry::Backoff,
             VendorFault::Unauthenticated
             | VendorFault::PermissionDenied
             | VendorFault::NotFound

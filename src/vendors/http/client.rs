@@ -165,7 +165,8 @@ impl HttpClient {
                 inner.budget.until_ready().await;
                 place
             };
-            let Ok(Ok(_place)) = tokio::time::timeout(timeout.max(Duration::from_secs(60)), wait).await else {
+            let Ok(Ok(_place)) = tokio::time::timeout(timeout.max(Duration::from_secs(60)), wait).await
+            else {
                 return Err(VendorError::new(
                     VendorFault::RateLimited,
                     Reached::No,
@@ -220,8 +221,10 @@ async fn read_capped(mut response: reqwest::Response) -> Result<Bytes, VendorErr
         match response.chunk().await {
             Ok(Some(chunk)) if body.len() + chunk.len() <= MAX_BODY_BYTES => body.extend_from_slice(&chunk),
             Ok(Some(_)) => {
-                return Err(VendorError::garbled(format!("the vendor's answer is larger than {MAX_BODY_BYTES} bytes"))
-                    .with_status(status));
+                return Err(VendorError::garbled(format!(
+                    "the vendor's answer is larger than {MAX_BODY_BYTES} bytes"
+                ))
+                .with_status(status));
             }
             Ok(None) => return Ok(body.freeze()),
             Err(error) => return Err(transport(error).with_status(status)),

@@ -42,7 +42,13 @@ impl Metrics {
         self.budget_wait.record(wait.as_secs_f64(), &self.who());
     }
 
-    pub(super) fn ended(&self, method: &str, route: &'static str, outcome: Result<u16, &'static str>, took: Duration) {
+    pub(super) fn ended(
+        &self,
+        method: &str,
+        route: &'static str,
+        outcome: Result<u16, &'static str>,
+        took: Duration,
+    ) {
         let mut facts = self.who().to_vec();
         facts.push(KeyValue::new("http.request.method", method.to_owned()));
         facts.push(KeyValue::new("url.template", route));

@@ -41,7 +41,9 @@ impl Reply {
             let what = match error.classify() {
                 serde_json::error::Category::Eof => "ends too early",
                 serde_json::error::Category::Syntax => "is not JSON",
-                serde_json::error::Category::Data | serde_json::error::Category::Io => "does not have the documented shape",
+                serde_json::error::Category::Data | serde_json::error::Category::Io => {
+                    "does not have the documented shape"
+                }
             };
             VendorError::garbled(format!(
                 "the vendor's answer (HTTP {}) {what} at line {} column {}",
@@ -78,7 +80,8 @@ impl Reply {
     pub fn outage(&self) -> VendorError {
         let status = self.status.as_u16();
         let text = self.text();
-        let message = if text.is_empty() { format!("HTTP {status}") } else { format!("HTTP {status}: {text}") };
+        let message =
+            if text.is_empty() { format!("HTTP {status}") } else { format!("HTTP {status}: {text}") };
         let error = match status {
             429 => VendorError::new(VendorFault::RateLimited, Reached::No, message),
             401 => VendorError::new(VendorFault::Unauthenticated, Reached::No, message),
