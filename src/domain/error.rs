@@ -97,6 +97,9 @@ pub enum Error {
     /// A resume token is older than what is kept.
     #[error("the resume token is older than the events that are kept")]
     ResumeTokenExpired,
+    /// A watch reached the age at which the server ends it; resume with the last token, here or on a replica.
+    #[error("the watch has reached its age; resume it with the last token")]
+    WatchAged,
     /// The vendor could not be asked, or answered with an error, while the caller waits for the answer.
     #[error("{message}")]
     Vendor {
@@ -162,6 +165,7 @@ pub const REASONS: &[&str] = &[
     "PAGE_TOKEN_INVALID",
     "RESUME_TOKEN_INVALID",
     "RESUME_TOKEN_EXPIRED",
+    "WATCH_AGED",
     "VENDOR_UNREACHABLE",
     "VENDOR_TIMED_OUT",
     "VENDOR_RATE_LIMITED",
@@ -196,6 +200,7 @@ impl Error {
             Self::PageTokenInvalid => "PAGE_TOKEN_INVALID",
             Self::ResumeTokenInvalid => "RESUME_TOKEN_INVALID",
             Self::ResumeTokenExpired => "RESUME_TOKEN_EXPIRED",
+            Self::WatchAged => "WATCH_AGED",
             Self::Vendor { kind, .. } => match kind {
                 VendorFault::Unreachable => "VENDOR_UNREACHABLE",
                 VendorFault::TimedOut => "VENDOR_TIMED_OUT",

@@ -34,6 +34,23 @@ pub struct Job {
     pub sequence: u64,
 }
 
+impl Job {
+    /// The operation with what a reschedule changed since it was asked.
+    pub fn operation_now(&self) -> Operation {
+        let mut operation = self.spec.operation.clone();
+        if let Operation::ScheduledUpgrade(scheduled) = &mut operation {
+            scheduled.start_time = self.status.scheduled_start;
+            scheduled.ignore_maintenance_windows = self.control.ignore_maintenance_windows;
+        }
+        operation
+    }
+
+    /// Whether the start was sent and not taken back: from here on the vendor's word counts.
+    pub const fn is_with_vendor(&self) -> bool {
+        self.status.submit_time.is_some()
+    }
+}
+
 /// What was asked. Never changes after the job was accepted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct JobSpec {
@@ -250,6 +267,12 @@ pub struct JobControl {
     /// Whether a changed start time must still be told to the vendor.
     #[serde(default)]
     pub reschedule_due: bool,
+    /// Whether the caller chose to wait for a busy target, also when somebody outside Drydock keeps it busy.
+    #[serde(default)]
+    pub queues: bool,
+    /// The choice that holds now for a scheduled upgrade: first the caller's, later a reschedule's.
+    #[serde(default)]
+    pub ignore_maintenance_windows: Option<bool>,
     /// What became of the password.
     #[serde(default)]
     pub password: PasswordState,
