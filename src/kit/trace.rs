@@ -54,6 +54,11 @@ pub fn adopt(span: &tracing::Span, parent: &TraceParent) {
     let _ = span.set_parent(parent.context());
 }
 
+/// Links `span` to another trace without becoming part of it.
+pub fn link(span: &tracing::Span, other: &TraceParent) {
+    span.add_link(extract(&One(&other.0)));
+}
+
 /// A finished stretch of time, recorded after the fact.
 #[derive(Clone, Debug)]
 pub struct Stretch {

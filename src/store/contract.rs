@@ -33,6 +33,9 @@ pub trait Store: Send + Sync + 'static {
     /// Accepts one request's jobs, in one commit. See [`NewRequest`].
     async fn create(&self, request: NewRequest) -> Result<Vec<Result<Accepted, StoreError>>, StoreError>;
 
+    /// Whether a request with this key was accepted before.
+    async fn knows_request(&self, id: RequestId) -> Result<bool, StoreError>;
+
     /// Reads a job.
     async fn job(&self, id: JobId) -> Result<Option<Job>, StoreError>;
 

@@ -1,0 +1,288 @@
+//! Accepting operations: every fault found before anything is kept or sent, then one commit.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use uuid::Uuid;
+
+use super::calls::{Checked, OnBusy, StartEntry, StartRequest, Started};
+use super::engine::Engine;
+use super::fault;
+use super::provider::Runtime;
+use super::step;
+use super::vault::Kept;
+use crate::domain::error::{Error, FieldViolation};
+use crate::domain::event::{EventKind, NewEvent};
+use crate::domain::finding::judge;
+use crate::domain::id::JobId;
+use crate::domain::job::{JobControl, JobSpec, JobStatus, Provenance, RequestRef, VendorView};
+use crate::domain::operation::Operation;
+use crate::domain::page::PageRequest;
+use crate::domain::state::JobState;
+use crate::store::contract::{JobFilter, NewJob, NewRequest};
+use crate::vendors::contract::Planned;
+
+/// A start time may lie this far back: clocks differ, and a repeated request is a little older.
+const PAST_TOLERANCE: Duration = Duration::from_secs(300);
+/// The farthest start that is taken, so that a wrong year is noticed.
+const FUTURE_LIMIT: Duration = Duration::from_secs(2 * 366 * 86_400);
+
+impl Engine {
+    /// Accepts operations. The outer error concerns the whole request; an inner one its entry.
+    ///
+    /// # Errors
+    /// `InvalidRequest` with every fault of every entry, `RequestIdReused`, `StoreUnavailable`; for an entry
+    /// `NotFound` (provider), `TargetBusy`, `QueueFull`, `Overloaded`.
+    pub async fn start(&self, request: StartRequest) -> Result<Vec<Result<Started, Error>>, Error> {
+        let now = self.clock.now();
+        let runtimes = self.validate(&request.entries, request.request.as_ref(), now).await?;
+        let mut answers: Vec<Option<Result<Started, Error>>> = Vec::with_capacity(request.entries.len());
+        let mut jobs = Vec::new();
+        for (index, (entry, runtime)) in request.entries.into_iter().zip(&runtimes).enumerate() {
+            match runtime {
+                Ok(runtime) if runtime.live_count() >= self.settings.live_jobs_limit as u64 => {
+                    answers.push(Some(Err(Error::Overloaded(format!(
+                        "{} has {} live jobs, its limit; wait for some to end",
+                        runtime.provider.id, self.settings.live_jobs_limit
+                    )))));
+                    continue;
+                }
+                Ok(_) => {}
+                Err(error) => {
+                    answers.push(Some(Err(error.clone())));
+                    continue;
+                }
+            }
+            let key = request
+                .request
+                .as_ref()
+                .map(|(id, _)| RequestRef { id: *id, index: u32::try_from(index).unwrap_or(u32::MAX) });
+            let spec = JobSpec {
+                target: entry.target,
+                operation: entry.operation,
+                labels: request.labels.clone(),
+                request: key,
+                trace_parent: request.trace_parent.as_ref().map(|t| t.as_str().to_owned()),
+                create_time: now,
+            };
+            let id = JobId::new(Uuid::now_v7());
+            let kept = self
+                .vault
+                .keep(id, entry.password)
+                .map_err(|e| Error::Internal(format!("the password could not be kept: {e}")))?;
+            jobs.push(self.new_job(id, spec, kept, request.on_busy, now));
+            answers.push(None);
+        }
+        let ids: Vec<_> = jobs.iter().map(|j| j.id).collect();
+        let accepted = self.store.create(NewRequest { request: request.request, jobs }).await;
+        let accepted = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                ids.iter().for_each(|id| self.vault.forget(*id));
+                return Err(fault::store(error));
+            }
+        };
+        let mut accepted = ids.into_iter().zip(accepted);
+        Ok(answers
+            .into_iter()
+            .map(|answer| match answer {
+                Some(answer) => answer,
+                None => match accepted.next() {
+                    Some((id, result)) => self.settle_acceptance(id, result),
+                    None => Err(Error::Internal("the store left an entry out".to_owned())),
+                },
+            })
+            .collect())
+    }
+
+    fn settle_acceptance(
+        &self,
+        id: JobId,
+        result: Result<crate::store::contract::Accepted, crate::store::StoreError>,
+    ) -> Result<Started, Error> {
+        match result {
+            Ok(accepted) => {
+                // A reused entry's password was kept under an id that no job has.
+                if accepted.reused {
+                    self.vault.forget(id);
+                } else {
+                    self.metrics.job_accepted(&accepted.job);
+                    tracing::info!(
+                        job.id = %accepted.job.id,
+                        provider.name = %accepted.job.spec.target.provider,
+                        job.target = %accepted.job.spec.target,
+                        job.operation = accepted.job.spec.operation.kind().as_str(),
+                        "job accepted"
+                    );
+                    if let Ok(runtime) = self.runtime(&accepted.job.spec.target.provider) {
+                        runtime.nudge(accepted.job.id);
+                    }
+                }
+                Ok(Started { job: accepted.job, reused: accepted.reused })
+            }
+            Err(error) => {
+                self.vault.forget(id);
+                Err(fault::store(error))
+            }
+        }
+    }
+
+    fn new_job(&self, id: JobId, spec: JobSpec, kept: Kept, on_busy: OnBusy, now: Timestamp) -> NewJob {
+        let (scheduled_start, ignore_maintenance_windows) = match &spec.operation {
+            Operation::ScheduledUpgrade(scheduled) => {
+                (scheduled.start_time, scheduled.ignore_maintenance_windows)
+            }
+            Operation::Upgrade(_) | Operation::Reinstall(_) => (None, None),
+        };
+        let message = format!("{} of {} accepted", spec.operation.kind().as_str(), spec.target);
+        NewJob {
+            id,
+            status: JobStatus {
+                state: JobState::Pending,
+                provenance: Provenance::Own,
+                observe_time: None,
+                update_time: now,
+                submit_time: None,
+                end_time: None,
+                scheduled_start,
+                progress: None,
+                findings: Vec::new(),
+                waiting_for: Vec::new(),
+                failure: None,
+                parts: Vec::new(),
+                cancelable: step::cancelable_at_first(),
+                cancel_request_time: None,
+                vendor: VendorView::default(),
+            },
+            control: JobControl {
+                key: Uuid::new_v4(),
+                handle: None,
+                attempts: 0,
+                holds_target: true,
+                cancel_sent: false,
+                reschedule_due: false,
+                queues: on_busy == OnBusy::Queue,
+                ignore_maintenance_windows,
+                password: kept.state,
+            },
+            sealed_password: kept.sealed,
+            queue: (on_busy == OnBusy::Queue).then_some(self.settings.queue_limit),
+            event: NewEvent { kind: EventKind::Created, message, time: now },
+            spec,
+        }
+    }
+
+    /// Runs prechecks without keeping or starting anything.
+    ///
+    /// # Errors
+    /// `InvalidRequest` with every fault; for an entry `NotFound`, or `Vendor` when it could not be asked.
+    pub async fn check(&self, entries: Vec<StartEntry>) -> Result<Vec<Result<Checked, Error>>, Error> {
+        let runtimes = self.validate(&entries, None, self.clock.now()).await?;
+        let mut answers = Vec::with_capacity(entries.len());
+        for (entry, runtime) in entries.into_iter().zip(runtimes) {
+            answers.push(match runtime {
+                Ok(runtime) => self.check_one(entry, &runtime).await,
+                Err(error) => Err(error),
+            });
+        }
+        Ok(answers)
+    }
+
+    async fn check_one(&self, entry: StartEntry, runtime: &Arc<Runtime>) -> Result<Checked, Error> {
+        let planned = Planned {
+            job: JobId::new(Uuid::nil()),
+            target: entry.target.clone(),
+            operation: entry.operation.clone(),
+            key: Uuid::new_v4(),
+            attempts: 0,
+            submit_time: None,
+            handle: None,
+        };
+        let report = runtime.provider.vendor.check(&[planned]).await.into_iter().next();
+        let now = self.clock.now();
+        let mut report = match report {
+            Some(Ok(report)) => {
+                runtime.health.heard(now);
+                report
+            }
+            Some(Err(error)) => {
+                runtime.health.failed(&error, now);
+                return Err(fault::vendor(&runtime.provider.id, error));
+            }
+            None => return Err(Error::Internal("the adapter left the entry out".to_owned())),
+        };
+        if let Some(other) = report.foreign.take() {
+            report.findings.push(step::foreign_finding(&other));
+        }
+        let operation = &entry.operation;
+        let verdict = judge(&mut report.findings, operation.accepted_risks(), operation.ignores_warnings());
+        let filter = JobFilter {
+            targets: vec![entry.target.clone()],
+            states: JobState::ALL.into_iter().filter(|s| !s.is_ended()).collect(),
+            oldest_first: true,
+            ..JobFilter::default()
+        };
+        let live =
+            self.store.jobs(&filter, &PageRequest { size: 50, token: None }).await.map_err(fault::store)?;
+        let holder = live.items.into_iter().find(|j| j.control.holds_target).map(|j| j.id);
+        Ok(Checked { target: entry.target, findings: report.findings, verdict, holder })
+    }
+
+    /// Finds every fault of every entry. An unknown provider concerns its entry alone.
+    async fn validate(
+        &self,
+        entries: &[StartEntry],
+        request: Option<&(crate::domain::id::RequestId, [u8; 32])>,
+        now: Timestamp,
+    ) -> Result<Vec<Result<Arc<Runtime>, Error>>, Error> {
+        let mut faults = Vec::new();
+        let mut late = Vec::new();
+        let mut runtimes = Vec::with_capacity(entries.len());
+        for entry in entries {
+            let runtime = self.runtime(&entry.target.provider).map(Arc::clone);
+            if let Ok(runtime) = &runtime {
+                faults.extend(runtime.faults(entry));
+            }
+            if let Operation::ScheduledUpgrade(scheduled) = &entry.operation {
+                late.extend(start_time_faults(scheduled.start_time, &entry.field_prefix, now));
+            }
+            runtimes.push(runtime);
+        }
+        // A repeated request is answered with its jobs, however late it comes.
+        if !late.is_empty() && !self.was_accepted(request).await? {
+            faults.extend(late);
+        }
+        if faults.is_empty() { Ok(runtimes) } else { Err(Error::InvalidRequest(faults)) }
+    }
+
+    async fn was_accepted(
+        &self,
+        request: Option<&(crate::domain::id::RequestId, [u8; 32])>,
+    ) -> Result<bool, Error> {
+        match request {
+            Some((id, _)) => self.store.knows_request(*id).await.map_err(fault::store),
+            None => Ok(false),
+        }
+    }
+}
+
+/// Faults of a start time: too far back, or so far ahead that it must be a mistake.
+pub(super) fn start_time_faults(
+    start: Option<Timestamp>,
+    prefix: &str,
+    now: Timestamp,
+) -> Vec<FieldViolation> {
+    let Some(start) = start else { return Vec::new() };
+    let earliest = now - PAST_TOLERANCE;
+    let latest = crate::kit::clock::after(now, FUTURE_LIMIT);
+    let rule = if start < earliest {
+        format!("lies in the past ({start}, and it is {now}); leave it out or give a time ahead")
+    } else if start > latest {
+        format!("lies more than two years ahead ({start})")
+    } else {
+        return Vec::new();
+    };
+    let fault = FieldViolation::new("start_time", rule);
+    vec![if prefix.is_empty() { fault } else { fault.under(prefix) }]
+}

@@ -1,0 +1,306 @@
+//! What the API may ask. Each call is short: mutating ones answer as soon as the job is durable.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use opentelemetry::KeyValue;
+
+use super::calls::{CancelOutcome, ProviderView, Settlement, WatchRequest};
+use super::driver::Driver;
+use super::fault;
+use super::health::Health;
+use super::hub::Hub;
+use super::metrics::Metrics;
+use super::provider::{Provider, Runtime};
+use super::settings::EngineSettings;
+use super::step::Step;
+use super::vault::Vault;
+use super::watch::{self, Watch};
+use super::wish;
+use crate::domain::error::Error;
+use crate::domain::event::Event;
+use crate::domain::id::{JobId, ProviderId};
+use crate::domain::job::Job;
+use crate::domain::page::{Page, PageRequest};
+use crate::kit::clock::Clock;
+use crate::kit::retry::{Backoff, jitter};
+use crate::kit::seal::Sealer;
+use crate::kit::tasks::{Ended, Tasks};
+use crate::store::contract::{Change, JobFilter};
+use crate::store::{Store, StoreError};
+
+/// How often a caller's change is tried again when the driver wrote first.
+const STALE_TRIES: u32 = 8;
+/// How long a vendor may take to end its session at shutdown.
+const CLOSE_DEADLINE: Duration = Duration::from_secs(3);
+
+/// The engine. One per process; share it by `Arc`.
+pub struct Engine {
+    pub(super) store: Arc<dyn Store>,
+    pub(super) providers: BTreeMap<ProviderId, Arc<Runtime>>,
+    pub(super) settings: EngineSettings,
+    pub(super) vault: Arc<Vault>,
+    pub(super) clock: Clock,
+    pub(super) metrics: Metrics,
+    hub: Arc<Hub>,
+    tasks: Tasks,
+}
+
+impl std::fmt::Debug for Engine {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Engine").field("providers", &self.providers.keys()).finish_non_exhaustive()
+    }
+}
+
+impl Engine {
+    /// Starts one driver per provider and the watch hub. Live jobs go on where they were.
+    ///
+    /// # Errors
+    /// The store cannot be read.
+    pub async fn start_up(
+        store: Arc<dyn Store>,
+        providers: Vec<Provider>,
+        settings: EngineSettings,
+        sealer: Option<Sealer>,
+        clock: Clock,
+    ) -> Result<Arc<Self>, Error> {
+        store.ping().await.map_err(fault::store)?;
+        let tasks = Tasks::new();
+        let meter = opentelemetry::global::meter("drydock");
+        let metrics = Metrics::new(&meter);
+        let vault = Arc::new(Vault::new(sealer));
+        let hub = Hub::start(Arc::clone(&store), settings.watch_ring_events, &tasks);
+        let pause = Backoff {
+            first: Duration::from_millis(settings.pause_first_ms),
+            max: Duration::from_millis(settings.pause_max_ms),
+        };
+        let mut runtimes = BTreeMap::new();
+        for provider in providers {
+            let runtime = Arc::new(Runtime::new(provider, Health::new(pause)));
+            let driver = Driver {
+                runtime: Arc::clone(&runtime),
+                store: Arc::clone(&store),
+                vault: Arc::clone(&vault),
+                clock: clock.clone(),
+                metrics: metrics.clone(),
+                token: tasks.token().clone(),
+                ping_interval: Duration::from_millis(settings.ping_interval_ms),
+            };
+            tasks.spawn("driver", driver.run());
+            runtimes.insert(runtime.provider.id.clone(), runtime);
+        }
+        count_live_jobs(&meter, &runtimes);
+        Ok(Arc::new(Self { store, providers: runtimes, settings, vault, clock, metrics, hub, tasks }))
+    }
+
+    /// Reads a job.
+    ///
+    /// # Errors
+    /// `NotFound`, `StoreUnavailable`.
+    pub async fn job(&self, id: JobId) -> Result<Job, Error> {
+        let job = self.store.job(id).await.map_err(fault::store)?;
+        job.ok_or_else(|| Error::NotFound { kind: "job", name: id.to_string() })
+    }
+
+    /// Lists jobs.
+    ///
+    /// # Errors
+    /// `PageTokenInvalid`, `StoreUnavailable`.
+    pub async fn jobs(&self, filter: &JobFilter, page: &PageRequest) -> Result<Page<Job>, Error> {
+        self.store.jobs(filter, page).await.map_err(fault::store)
+    }
+
+    /// Lists a job's events, oldest first. The page token is the last sequence seen.
+    ///
+    /// # Errors
+    /// `NotFound`, `PageTokenInvalid`, `StoreUnavailable`.
+    pub async fn job_events(&self, id: JobId, page: &PageRequest) -> Result<Page<Event>, Error> {
+        let after = match &page.token {
+            Some(token) => token.parse::<u64>().map_err(|_| Error::PageTokenInvalid)?,
+            None => 0,
+        };
+        self.job(id).await?;
+        let events = self.store.job_events(id, after, page.size + 1).await.map_err(fault::store)?;
+        let mut events = events;
+        let more = events.len() > page.size as usize;
+        events.truncate(page.size as usize);
+        let next = events.last().filter(|_| more).map(|e| e.sequence.to_string());
+        Ok(Page { items: events, next })
+    }
+
+    /// Cancels a job, as far as that is possible.
+    ///
+    /// # Errors
+    /// `NotFound`, `WrongState` after its end, `CancelUnsupported` where the vendor cannot.
+    pub async fn cancel(&self, id: JobId) -> Result<(CancelOutcome, Job), Error> {
+        let mut outcome = CancelOutcome::Requested;
+        let job = self
+            .change(id, |job, runtime, now| {
+                let (what, step) = wish::cancel(job, runtime.provider.vendor.capabilities(), now)?;
+                outcome = what;
+                Ok(step)
+            })
+            .await?;
+        Ok((outcome, job))
+    }
+
+    /// Gives a scheduled upgrade another start.
+    ///
+    /// # Errors
+    /// `NotFound`, `WrongState` once it has begun, `InvalidRequest` for a start in the past or one that the
+    /// vendor cannot do without.
+    pub async fn reschedule(
+        &self,
+        id: JobId,
+        start_time: Option<Timestamp>,
+        ignore_maintenance_windows: Option<bool>,
+    ) -> Result<Job, Error> {
+        let job = self.job(id).await?;
+        let mut faults = super::accept::start_time_faults(start_time, "", self.clock.now());
+        if let Some(runtime) = self.providers.get(&job.spec.target.provider) {
+            let mut asked = job.operation_now();
+            if let crate::domain::operation::Operation::ScheduledUpgrade(scheduled) = &mut asked {
+                scheduled.start_time = start_time;
+                scheduled.ignore_maintenance_windows = ignore_maintenance_windows;
+            }
+            faults.extend(runtime.faults(&super::calls::StartEntry {
+                target: job.spec.target,
+                operation: asked,
+                password: None,
+                field_prefix: String::new(),
+            }));
+        }
+        if !faults.is_empty() {
+            return Err(Error::InvalidRequest(faults));
+        }
+        self.change(id, |job, runtime, now| {
+            let capabilities = runtime.provider.vendor.capabilities();
+            wish::reschedule(job, capabilities, start_time, ignore_maintenance_windows, now).map(Some)
+        })
+        .await
+    }
+
+    /// Settles a job that nobody can determine.
+    ///
+    /// # Errors
+    /// `NotFound`, `WrongState` unless it is INDETERMINATE.
+    pub async fn settle(&self, id: JobId, settlement: Settlement, reason: String) -> Result<Job, Error> {
+        self.change(id, |job, runtime, now| {
+            wish::settle(job, runtime.provider.vendor.capabilities(), settlement, &reason, now).map(Some)
+        })
+        .await
+    }
+
+    /// Reads, decides, writes; again when the driver wrote in between.
+    async fn change(
+        &self,
+        id: JobId,
+        mut decide: impl FnMut(&Job, &Runtime, Timestamp) -> Result<Option<Step>, Error>,
+    ) -> Result<Job, Error> {
+        for tries in 0..STALE_TRIES {
+            let job = self.job(id).await?;
+            let runtime = self.runtime(&job.spec.target.provider)?;
+            let Some(step) = decide(&job, runtime, self.clock.now())? else { return Ok(job) };
+            let change = Change {
+                id,
+                version: job.version,
+                erase_password: step.erases_password(&job),
+                status: step.status,
+                control: step.control,
+                event: step.event,
+            };
+            let written = self.store.write(vec![change]).await.map_err(fault::store)?.into_iter().next();
+            match written {
+                Some(Ok(job)) => {
+                    runtime.nudge(id);
+                    return Ok(job);
+                }
+                Some(Err(StoreError::Stale(_))) => {
+                    tokio::time::sleep(Duration::from_millis(u64::from(tries)).mul_f64(jitter())).await;
+                }
+                Some(Err(error)) => return Err(fault::store(error)),
+                None => return Err(Error::Internal("the store answered nothing to a write".to_owned())),
+            }
+        }
+        Err(Error::Overloaded(format!("`{id}` changes too fast; try again")))
+    }
+
+    /// All providers.
+    pub fn providers(&self) -> Vec<ProviderView> {
+        self.providers.values().map(|r| r.view()).collect()
+    }
+
+    /// One provider.
+    ///
+    /// # Errors
+    /// `NotFound`.
+    pub fn provider(&self, id: &ProviderId) -> Result<ProviderView, Error> {
+        self.runtime(id).map(|r| r.view())
+    }
+
+    pub(super) fn runtime(&self, id: &ProviderId) -> Result<&Arc<Runtime>, Error> {
+        self.providers.get(id).ok_or_else(|| Error::NotFound { kind: "provider", name: id.to_string() })
+    }
+
+    /// Opens a watch.
+    ///
+    /// # Errors
+    /// `NotFound` for a named job that does not exist, `ResumeTokenInvalid`, `ResumeTokenExpired`.
+    pub async fn watch(&self, request: WatchRequest) -> Result<Watch, Error> {
+        if request.until_end {
+            for job in &request.filter.jobs {
+                self.job(*job).await?;
+            }
+        }
+        let max_age = Duration::from_millis(self.settings.watch_max_age_ms).mul_f64(0.9 + 0.2 * jitter());
+        let sources = watch::Sources {
+            hub: Arc::clone(&self.hub),
+            store: Arc::clone(&self.store),
+            heartbeat: self.settings.heartbeat(),
+            max_age,
+            subscribers: self.metrics.subscribers.clone(),
+        };
+        watch::open(sources, request).await
+    }
+
+    /// Ends every watch with its last token given; new ones end at once. First phase of a shutdown.
+    pub fn stop_watches(&self) {
+        self.hub.stop();
+    }
+
+    /// Second phase: drivers finish the calls that are out, vendors end their sessions.
+    pub async fn shutdown(&self, deadline: Duration) -> Ended {
+        self.hub.stop();
+        let ended = self.tasks.shutdown(deadline).await;
+        for runtime in self.providers.values() {
+            if tokio::time::timeout(CLOSE_DEADLINE, runtime.provider.vendor.close()).await.is_err() {
+                tracing::warn!(provider.name = %runtime.provider.id, "the vendor's session could not be ended in time");
+            }
+        }
+        ended
+    }
+}
+
+/// Live jobs by provider and state, read when metrics are collected.
+fn count_live_jobs(meter: &opentelemetry::metrics::Meter, runtimes: &BTreeMap<ProviderId, Arc<Runtime>>) {
+    let runtimes: Vec<_> = runtimes.values().map(Arc::clone).collect();
+    // The instrument lives as long as the meter's provider; the handle itself need not be kept.
+    let _ = meter
+        .u64_observable_gauge("drydock.jobs.live")
+        .with_description("Jobs that have not ended, by provider and state")
+        .with_callback(move |observer| {
+            for runtime in &runtimes {
+                let provider = runtime.provider.id.as_str();
+                for (state, count) in &runtime.view().live_jobs {
+                    let facts = [
+                        KeyValue::new("drydock.provider", provider.to_owned()),
+                        KeyValue::new("drydock.state", state.as_str()),
+                    ];
+                    observer.observe(*count, &facts);
+                }
+            }
+        })
+        .build();
+}

@@ -1,0 +1,177 @@
+//! The watch hub: one tail reads committed events, a bounded ring holds the recent past for everybody.
+//!
+//! Subscribers have no queue of their own. Each remembers a position and takes what it can, when its client
+//! reads; who falls behind the ring is served from the store again. So a slow reader costs nothing but its own
+//! position, and nobody waits for it.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use tokio::sync::watch;
+
+use crate::domain::event::Event;
+use crate::kit::tasks::Tasks;
+use crate::store::{Store, StoreError};
+
+/// How many events the tail reads at once.
+pub(super) const READ: u32 = 512;
+
+/// The events of one commit.
+pub(super) type Commit = Arc<[Arc<Event>]>;
+
+/// The shared recent past.
+pub struct Hub {
+    store: Arc<dyn Store>,
+    ring: RwLock<Ring>,
+    /// The newest position that subscribers may read.
+    newest: watch::Sender<u64>,
+    /// Turns true when streams must end.
+    stopped: watch::Sender<bool>,
+    capacity: usize,
+}
+
+#[derive(Default)]
+struct Ring {
+    commits: VecDeque<Commit>,
+    events: usize,
+    /// Everything after this position is in the ring.
+    floor: u64,
+}
+
+/// What a subscriber gets.
+pub(super) enum Read {
+    /// The next commits, and the position after them.
+    Commits(Vec<Commit>, u64),
+    /// Nothing newer than the position asked for.
+    Nothing,
+}
+
+impl std::fmt::Debug for Hub {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Hub").field("newest", &*self.newest.borrow()).finish_non_exhaustive()
+    }
+}
+
+impl Hub {
+    /// A hub that begins at the store's newest position; the past is read from the store.
+    pub fn start(store: Arc<dyn Store>, capacity: usize, tasks: &Tasks) -> Arc<Self> {
+        let newest = *store.newest_position().borrow();
+        let hub = Arc::new(Self {
+            store,
+            ring: RwLock::new(Ring { floor: newest, ..Ring::default() }),
+            newest: watch::Sender::new(newest),
+            stopped: watch::Sender::new(false),
+            capacity,
+        });
+        let tail = Arc::clone(&hub);
+        let token = tasks.token().clone();
+        tasks.spawn("watch tail", async move {
+            let mut committed = tail.store.newest_position();
+            loop {
+                match tail.catch_up().await {
+                    Ok(()) => {
+                        tokio::select! {
+                            () = token.cancelled() => break,
+                            changed = committed.changed() => if changed.is_err() { break },
+                        }
+                    }
+                    Err(error) => {
+                        tracing::warn!(error = %error, "watches lag: the store cannot be read");
+                        tokio::select! {
+                            () = token.cancelled() => break,
+                            () = tokio::time::sleep(Duration::from_millis(500)) => {}
+                        }
+                    }
+                }
+            }
+        });
+        hub
+    }
+
+    async fn catch_up(&self) -> Result<(), StoreError> {
+        loop {
+            let from = *self.newest.borrow();
+            let events = self.store.events(from, READ).await?;
+            let Some(last) = events.last().map(|e| e.position) else { return Ok(()) };
+            let commits = group(events);
+            {
+                let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
+                for commit in commits {
+                    ring.events += commit.len();
+                    ring.commits.push_back(commit);
+                }
+                while ring.events > self.capacity
+                    && let Some(oldest) = ring.commits.pop_front()
+                {
+                    ring.events -= oldest.len();
+                    ring.floor = oldest.last().map_or(ring.floor, |e| e.position);
+                }
+            }
+            self.newest.send_replace(last);
+        }
+    }
+
+    /// Whether streams must end.
+    pub fn stops(&self) -> watch::Receiver<bool> {
+        self.stopped.subscribe()
+    }
+
+    /// Ends every stream.
+    pub fn stop(&self) {
+        self.stopped.send_replace(true);
+    }
+
+    /// The newest position that can be read, and its changes.
+    pub fn newest(&self) -> watch::Receiver<u64> {
+        self.newest.subscribe()
+    }
+
+    /// What follows `position`: from the ring, or for a reader that fell behind, from the store. At most about
+    /// [`READ`] events at once.
+    pub(super) async fn read(&self, position: u64) -> Result<Read, StoreError> {
+        if let Some(read) = self.read_ring(position) {
+            return Ok(read);
+        }
+        let newest = *self.newest.borrow();
+        let mut events = self.store.events(position, READ).await?;
+        // What the tail has not published yet is left to the next read, so that every subscriber sees one order.
+        events.retain(|e| e.position <= newest.max(position));
+        Ok(match events.last().map(|e| e.position) {
+            Some(last) => Read::Commits(group(events), last),
+            None => Read::Nothing,
+        })
+    }
+
+    fn read_ring(&self, position: u64) -> Option<Read> {
+        let ring = self.ring.read().unwrap_or_else(PoisonError::into_inner);
+        if position < ring.floor {
+            return None;
+        }
+        let from = ring.commits.partition_point(|c| c.last().is_none_or(|e| e.position <= position));
+        let mut out = Vec::new();
+        let mut taken = 0;
+        for commit in ring.commits.iter().skip(from) {
+            if taken >= READ as usize {
+                break;
+            }
+            taken += commit.len();
+            out.push(Arc::clone(commit));
+        }
+        let last = out.last().and_then(|c| c.last()).map(|e| e.position);
+        Some(last.map_or(Read::Nothing, |last| Read::Commits(out, last)))
+    }
+}
+
+/// Splits events in position order into commits.
+pub(super) fn group(events: Vec<Event>) -> Vec<Commit> {
+    let mut commits: Vec<Vec<Arc<Event>>> = Vec::new();
+    for event in events {
+        let event = Arc::new(event);
+        match commits.last_mut() {
+            Some(commit) if commit.last().is_some_and(|e| e.commit == event.commit) => commit.push(event),
+            Some(_) | None => commits.push(vec![event]),
+        }
+    }
+    commits.into_iter().map(Commit::from).collect()
+}

@@ -1,0 +1,163 @@
+//! One round of vendor calls for a group of jobs: asked together, answered one by one.
+
+use std::sync::Arc;
+
+use futures_util::StreamExt;
+use futures_util::stream;
+use tracing::Instrument;
+
+use super::provider::Runtime;
+use super::step::Heard;
+use crate::domain::error::VendorFault;
+use crate::domain::id::JobId;
+use crate::domain::job::Job;
+use crate::kit::trace::{self, TraceParent};
+use crate::vendors::contract::{Planned, Submission, Submitted};
+use crate::vendors::error::{Reached, VendorError};
+
+/// How many single-job calls of one round run at once; the provider's own limits hold besides.
+const AT_ONCE: usize = 16;
+
+/// What to ask.
+pub(super) enum Ask {
+    Check(Vec<Planned>),
+    Submit(Vec<Submission>),
+    Find(Vec<Planned>),
+    Observe(Vec<Planned>),
+    Cancel(Vec<Planned>),
+    Reschedule(Vec<Planned>),
+}
+
+/// What was heard, one entry for each job asked about.
+pub(super) struct Answers {
+    pub heard: Vec<(JobId, Heard)>,
+}
+
+impl Ask {
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Check(_) => "check",
+            Self::Submit(_) => "submit",
+            Self::Find(_) => "find",
+            Self::Observe(_) => "observe",
+            Self::Cancel(_) => "cancel",
+            Self::Reschedule(_) => "reschedule",
+        }
+    }
+
+    fn jobs(&self) -> Vec<JobId> {
+        match self {
+            Self::Check(batch)
+            | Self::Find(batch)
+            | Self::Observe(batch)
+            | Self::Cancel(batch)
+            | Self::Reschedule(batch) => batch.iter().map(|p| p.job).collect(),
+            Self::Submit(batch) => batch.iter().map(|s| s.planned.job).collect(),
+        }
+    }
+}
+
+/// A job as the adapter sees it.
+pub(super) fn planned(job: &Job) -> Planned {
+    Planned {
+        job: job.id,
+        target: job.spec.target.clone(),
+        operation: job.operation_now(),
+        key: job.control.key,
+        attempts: job.control.attempts,
+        submit_time: job.status.submit_time,
+        handle: job.control.handle.clone(),
+    }
+}
+
+/// Asks the vendor. `traces` are the traces of the jobs asked about.
+pub(super) async fn ask(runtime: Arc<Runtime>, ask: Ask, traces: Vec<TraceParent>) -> Answers {
+    let jobs = ask.jobs();
+    let span = tracing::info_span!(
+        "drydock.round",
+        otel.name = %format_args!("drydock.{}", ask.name()),
+        drydock.provider = runtime.provider.id.as_str(),
+        drydock.jobs = jobs.len(),
+        job.id = tracing::field::Empty,
+    );
+    if let [job] = jobs.as_slice() {
+        span.record("job.id", tracing::field::display(job));
+    }
+    join_traces(&span, traces);
+    let heard = call(&runtime, ask, jobs).instrument(span).await;
+    Answers { heard }
+}
+
+/// Jobs of one caller share its trace; a round over several traces stands alone and links to each.
+fn join_traces(span: &tracing::Span, mut traces: Vec<TraceParent>) {
+    traces.sort_unstable_by(|a, b| a.as_str().cmp(b.as_str()));
+    traces.dedup();
+    match traces.as_slice() {
+        [one] => trace::adopt(span, one),
+        many => many.iter().take(32).for_each(|t| trace::link(span, t)),
+    }
+}
+
+async fn call(runtime: &Runtime, ask: Ask, jobs: Vec<JobId>) -> Vec<(JobId, Heard)> {
+    let vendor = &runtime.provider.vendor;
+    match ask {
+        Ask::Check(batch) => {
+            let answers = vendor.check(&batch).await;
+            pair(jobs, answers.into_iter().map(Heard::Checked), |e| Heard::Checked(Err(e)))
+        }
+        Ask::Submit(batch) => {
+            let answers = vendor.submit(&batch).await;
+            pair(jobs, answers.into_iter().map(Heard::Submitted), |e| Heard::Submitted(Submitted::Failed(e)))
+        }
+        Ask::Observe(batch) => {
+            let answers = vendor.observe(&batch).await;
+            pair(jobs, answers.into_iter().map(Heard::Observed), |e| Heard::Observed(Err(e)))
+        }
+        Ask::Find(batch) => {
+            each(batch, |planned| async move { Heard::Looked(vendor.find(&planned).await) }).await
+        }
+        Ask::Cancel(batch) => {
+            each(batch, |planned| async move { Heard::CancelAnswered(vendor.cancel(&planned).await) }).await
+        }
+        Ask::Reschedule(batch) => {
+            each(batch, |planned| async move { Heard::Rescheduled(vendor.reschedule(&planned).await) }).await
+        }
+    }
+}
+
+async fn each<F, O>(batch: Vec<Planned>, one: F) -> Vec<(JobId, Heard)>
+where
+    F: Fn(Planned) -> O,
+    O: Future<Output = Heard>,
+{
+    stream::iter(batch)
+        .map(|planned| {
+            let job = planned.job;
+            let answer = one(planned);
+            async move { (job, answer.await) }
+        })
+        .buffered(AT_ONCE)
+        .collect()
+        .await
+}
+
+/// Pairs answers with their jobs. An adapter that answers too few leaves the rest unknown, never unasked.
+fn pair(
+    jobs: Vec<JobId>,
+    answers: impl Iterator<Item = Heard>,
+    unknown: impl Fn(VendorError) -> Heard,
+) -> Vec<(JobId, Heard)> {
+    let mut answers = answers.fuse();
+    jobs.into_iter()
+        .map(|job| {
+            let heard = answers.next().unwrap_or_else(|| {
+                unknown(VendorError::new(
+                    VendorFault::Garbled,
+                    Reached::Maybe,
+                    "the adapter left this job out",
+                ))
+            });
+            (job, heard)
+        })
+        .collect()
+}

@@ -1,0 +1,73 @@
+//! The `[engine]` section of the configuration.
+
+use std::time::Duration;
+
+use serde::Deserialize;
+
+/// Bounds and paces of the engine. Every key has a default.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EngineSettings {
+    /// How often an idle watch gets a fresh resume token, in milliseconds. 100 to 3600000.
+    pub heartbeat_ms: u64,
+    /// The age at which the server ends a watch, in milliseconds, spread by ±10 %. 1000 to 86400000.
+    pub watch_max_age_ms: u64,
+    /// How many recent events are kept in memory for watches. 16 to 1000000.
+    pub watch_ring_events: usize,
+    /// How many jobs may wait for one busy target (`on_busy = QUEUE`). 0 to 1000.
+    pub queue_limit: u32,
+    /// How many live jobs one provider may have. 1 to 1000000.
+    pub live_jobs_limit: usize,
+    /// How long an idle provider is left before it is asked whether it is there, in milliseconds. 1000 to 3600000.
+    pub ping_interval_ms: u64,
+    /// The first pause after a provider stopped answering, in milliseconds; doubles up to `pause_max_ms`. 10 to
+    /// 600000.
+    pub pause_first_ms: u64,
+    /// The longest pause, in milliseconds. At least `pause_first_ms`, up to 3600000.
+    pub pause_max_ms: u64,
+    /// How long a shutdown may take, in milliseconds. 100 to 600000.
+    pub shutdown_deadline_ms: u64,
+}
+
+impl Default for EngineSettings {
+    fn default() -> Self {
+        Self {
+            heartbeat_ms: 15_000,
+            watch_max_age_ms: 3_600_000,
+            watch_ring_events: 8_192,
+            queue_limit: 16,
+            live_jobs_limit: 200_000,
+            ping_interval_ms: 60_000,
+            pause_first_ms: 2_000,
+            pause_max_ms: 120_000,
+            shutdown_deadline_ms: 10_000,
+        }
+    }
+}
+
+impl EngineSettings {
+    /// Every key outside its range: the key and the rule.
+    pub fn faults(&self) -> Vec<(&'static str, String)> {
+        let mut faults = Vec::new();
+        let mut range = |key, value: u64, min: u64, max: u64| {
+            if !(min..=max).contains(&value) {
+                faults.push((key, format!("must be {min} to {max}, is {value}")));
+            }
+        };
+        range("heartbeat_ms", self.heartbeat_ms, 100, 3_600_000);
+        range("watch_max_age_ms", self.watch_max_age_ms, 1_000, 86_400_000);
+        range("watch_ring_events", self.watch_ring_events as u64, 16, 1_000_000);
+        range("queue_limit", u64::from(self.queue_limit), 0, 1_000);
+        range("live_jobs_limit", self.live_jobs_limit as u64, 1, 1_000_000);
+        range("ping_interval_ms", self.ping_interval_ms, 1_000, 3_600_000);
+        range("pause_first_ms", self.pause_first_ms, 10, 600_000);
+        range("pause_max_ms", self.pause_max_ms, self.pause_first_ms.min(3_600_000), 3_600_000);
+        range("shutdown_deadline_ms", self.shutdown_deadline_ms, 100, 600_000);
+        faults
+    }
+
+    /// The heartbeat as a duration.
+    pub const fn heartbeat(&self) -> Duration {
+        Duration::from_millis(self.heartbeat_ms)
+    }
+}
