@@ -217,7 +217,16 @@ mod tests {
         keys.sort_unstable();
         assert_eq!(
             keys,
-            ["count", "inner.dep_ms", "inner.list.1", "inner.on", "inner.zzz", "marks.\"a.b\"", "name", "nmae"]
+            [
+                "count",
+                "inner.dep_ms",
+                "inner.list.1",
+                "inner.on",
+                "inner.zzz",
+                "marks.\"a.b\"",
+                "name",
+                "nmae"
+            ]
         );
         let message = |key: &str| found.iter().find(|(k, _)| k == key).unwrap().1.as_str();
         assert_eq!(message("nmae"), "there is no such key; did you mean `name`?");
