@@ -183,7 +183,10 @@ proptest! {
             } else {
                 match plan(&job, true, now) {
                     Plan::Nothing => break,
-                    Plan::Acquire | Plan::WaitUntil(_) | Plan::Reschedule => unreachable!("not in this model"),
+                    Plan::Acquire | Plan::WaitUntil(_) | Plan::Reschedule => {
+                        prop_assert!(false, "not in this model");
+                        break;
+                    }
                     Plan::Check if die % 5 == 0 => Heard::Checked(Err(lost())),
                     Plan::Check if job.status.state != JobState::Checking => Heard::CheckBegan,
                     Plan::Check => Heard::Checked(Ok(CheckReport::default())),
