@@ -1,0 +1,111 @@
+//! Many callers at once.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use drydock::domain::state::JobState;
+use drydock::store::StoreError;
+use futures_util::future::join_all;
+
+use crate::fixture::*;
+
+pub async fn many_callers_lose_nothing(backend: &impl Backend) {
+    let store = backend.open().await;
+    let callers = (0..64_u64).map(|n| {
+        let store = Arc::clone(&store);
+        tokio::spawn(async move {
+            let mut job = create_one(&store, new_job(n, &format!("vc/c{n}"))).await;
+            for state in [JobState::Checking, JobState::Running, JobState::Succeeded] {
+                job = write_one(&store, change(&job, state)).await.unwrap();
+                // What was answered can be read, by anyone, at once.
+                assert_eq!(store.job(job.id).await.unwrap().as_ref(), Some(&job));
+            }
+            job
+        })
+    });
+    let ended: Vec<_> = join_all(callers).await.into_iter().map(Result::unwrap).collect();
+    let events = all_events(&store, 10).await;
+    assert_eq!(events.len(), 64 * 4);
+    assert!(events.is_sorted_by(|a, b| a.position < b.position));
+    let numbers: BTreeSet<_> = events.iter().map(|e| (e.job, e.sequence)).collect();
+    assert_eq!(numbers.len(), 64 * 4);
+    store.close().await;
+
+    let store = backend.open().await;
+    for job in ended {
+        assert_eq!(store.job(job.id).await.unwrap(), Some(job));
+    }
+}
+
+pub async fn one_of_many_wins_a_target(backend: &impl Backend) {
+    let store = backend.open().await;
+    let answers =
+        join_all((0..32).map(|n| try_one(&store, jobs(vec![new_job(n, "vc/a")])))).await;
+    let (won, lost): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
+    let [Ok(winner)] = &won[..] else { panic!("{} won", won.len()) };
+    for answer in lost {
+        assert!(
+            matches!(answer, Err(StoreError::TargetBusy { holder, .. }) if holder == winner.job.id),
+            "{answer:?}"
+        );
+    }
+}
+
+pub async fn one_of_many_wins_a_version(backend: &impl Backend) {
+    let store = backend.open().await;
+    let job = create_one(&store, new_job(1, "vc/a")).await;
+    let answers = join_all((0..32).map(|_| write_one(&store, change(&job, JobState::Running)))).await;
+    assert_eq!(answers.iter().filter(|answer| answer.is_ok()).count(), 1);
+    assert!(answers.iter().all(|a| matches!(a, Ok(_) | Err(StoreError::Stale(_)))), "{answers:?}");
+    let now = store.job(job.id).await.unwrap().unwrap();
+    assert_eq!((now.version, now.sequence), (2, 2));
+}
+
+pub async fn one_key_makes_one_job(backend: &impl Backend) {
+    let store = backend.open().await;
+    let answers =
+        join_all((0..32).map(|n| try_one(&store, keyed(key(5), 1, vec![new_job(n, "vc/a")])))).await;
+    let answers: Vec<_> = answers.into_iter().map(Result::unwrap).collect();
+    assert_eq!(answers.iter().filter(|accepted| !accepted.reused).count(), 1);
+    assert!(answers.iter().all(|accepted| accepted.job == answers[0].job));
+    assert_eq!(store.events(0, 10).await.unwrap().len(), 1);
+}
+
+pub async fn closing_finishes_what_was_let_in(backend: &impl Backend) {
+    let store = backend.open().await;
+    let callers: Vec<_> = (0..64_u64)
+        .map(|n| {
+            let store = Arc::clone(&store);
+            tokio::spawn(async move { (n, try_one(&store, jobs(vec![new_job(n, &format!("vc/c{n}"))])).await) })
+        })
+        .collect();
+    store.close().await;
+    let answers = join_all(callers).await.into_iter().map(Result::unwrap).collect::<Vec<_>>();
+
+    // Each caller got the truth: written and there, or refused and not there.
+    let store = backend.open().await;
+    for (n, answer) in answers {
+        let there = store.job(id(n)).await.unwrap();
+        match answer {
+            Ok(accepted) => assert_eq!(there, Some(accepted.job)),
+            Err(StoreError::Unavailable(_)) => assert_eq!(there, None),
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+}
+
+pub async fn a_closed_store_says_so(backend: &impl Backend) {
+    let store = backend.open().await;
+    create_one(&store, new_job(1, "vc/a")).await;
+    store.close().await;
+    assert!(matches!(store.job(id(1)).await, Err(StoreError::Unavailable(_))));
+    assert!(matches!(store.ping().await, Err(StoreError::Unavailable(_))));
+    let answer = store.create(jobs(vec![new_job(2, "vc/b")])).await;
+    assert!(matches!(answer, Err(StoreError::Unavailable(_))), "{answer:?}");
+}
+
+pub async fn a_store_that_works_answers_a_ping(backend: &impl Backend) {
+    let store = backend.open().await;
+    store.ping().await.unwrap();
+    assert_eq!(*store.newest_position().borrow(), 0, "a ping is no event");
+}
