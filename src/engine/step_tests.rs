@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::calls::{CancelOutcome, Settlement};
 use super::plan::{Plan, plan};
-use super::step::{Heard, Step, apply, cancelable_at_first};
+use super::step::{Heard, Step, cancelable_at_first};
 use super::wish;
 use crate::domain::capability::{CancelSupport, Capabilities, Capability};
 use crate::domain::error::{Error, VendorFault};
@@ -99,6 +99,10 @@ fn job(operation: Operation) -> Job {
 
 fn upgrade() -> Job {
     job(Operation::Upgrade(Upgrade::default()))
+}
+
+fn apply(job: &Job, heard: &Heard, capabilities: &Capabilities, now: Timestamp) -> Step {
+    super::step::apply(job, heard, capabilities, None, now)
 }
 
 fn write(job: &mut Job, step: Step) {
