@@ -147,7 +147,8 @@ mod tests {
             id: JobId::new(Uuid::from_u128(7)),
             version: 1,
             sequence: 1,
-            spec: "{\"target\": \"providers/p/clusters/c\", \"operation\": {\"kind\": \"hunter2\"}}".to_owned(),
+            spec: "{\"target\": \"providers/p/clusters/c\", \"operation\": {\"kind\": \"hunter2\"}}"
+                .to_owned(),
             status: String::new(),
             control: String::new(),
         };

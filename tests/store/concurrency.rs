@@ -39,8 +39,7 @@ pub async fn many_callers_lose_nothing(backend: &impl Backend) {
 
 pub async fn one_of_many_wins_a_target(backend: &impl Backend) {
     let store = backend.open().await;
-    let answers =
-        join_all((0..32).map(|n| try_one(&store, jobs(vec![new_job(n, "vc/a")])))).await;
+    let answers = join_all((0..32).map(|n| try_one(&store, jobs(vec![new_job(n, "vc/a")])))).await;
     let (won, lost): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
     let [Ok(winner)] = &won[..] else { panic!("{} won", won.len()) };
     for answer in lost {
@@ -76,7 +75,9 @@ pub async fn closing_finishes_what_was_let_in(backend: &impl Backend) {
     let callers: Vec<_> = (0..64_u64)
         .map(|n| {
             let store = Arc::clone(&store);
-            tokio::spawn(async move { (n, try_one(&store, jobs(vec![new_job(n, &format!("vc/c{n}"))])).await) })
+            tokio::spawn(
+                async move { (n, try_one(&store, jobs(vec![new_job(n, &format!("vc/c{n}"))])).await) },
+            )
         })
         .collect();
     store.close().await;

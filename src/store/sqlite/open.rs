@@ -15,7 +15,7 @@ use crate::store::error::StoreError;
 use crate::store::settings::StoreSettings;
 
 /// The migrations, oldest first. Append only.
-fn migrations() -> Vec<Migration> {
+pub(super) fn migrations() -> Vec<Migration> {
     [(1, "jobs", include_str!("../../../migrations/sqlite/0001_jobs.sql"))]
         .into_iter()
         .map(|(version, name, sql)| {
@@ -60,7 +60,8 @@ pub(super) async fn open(settings: &StoreSettings) -> Result<Opened, StoreError>
         .statement_cache_capacity(128);
     if let Some(mib) = settings.max_size_mib {
         const PAGES_PER_MIB: u64 = 256; // SQLite's default page is 4 KiB
-        writer_options = writer_options.pragma("max_page_count", (u64::from(mib) * PAGES_PER_MIB).to_string());
+        writer_options =
+            writer_options.pragma("max_page_count", (u64::from(mib) * PAGES_PER_MIB).to_string());
     }
     let reader_options = base.read_only(true).pragma("query_only", "ON").pragma("cache_size", "-8192");
 

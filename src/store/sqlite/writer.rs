@@ -215,8 +215,7 @@ impl Writer {
 /// Says whether the log is empty now.
 async fn empty_log(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
     sqlx::query("PRAGMA busy_timeout = 0").execute(&mut *connection).await?;
-    let busy: i64 =
-        sqlx::query_scalar("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut *connection).await?;
+    let busy: i64 = sqlx::query_scalar("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut *connection).await?;
     sqlx::query("PRAGMA busy_timeout = 5000").execute(connection).await?;
     Ok(busy == 0)
 }
