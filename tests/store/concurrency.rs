@@ -6,14 +6,16 @@ use std::sync::Arc;
 use drydock::domain::state::JobState;
 use drydock::store::StoreError;
 use futures_util::future::join_all;
+use tokio::task::JoinSet;
 
 use crate::fixture::*;
 
 pub async fn many_callers_lose_nothing(backend: &impl Backend) {
     let store = backend.open().await;
-    let callers = (0..64_u64).map(|n| {
+    let mut callers = JoinSet::new();
+    for n in 0..64 {
         let store = Arc::clone(&store);
-        tokio::spawn(async move {
+        callers.spawn(async move {
             let mut job = create_one(&store, new_job(n, &format!("vc/c{n}"))).await;
             for state in [JobState::Checking, JobState::Running, JobState::Succeeded] {
                 job = write_one(&store, change(&job, state)).await.unwrap();
@@ -21,9 +23,9 @@ pub async fn many_callers_lose_nothing(backend: &impl Backend) {
                 assert_eq!(store.job(job.id).await.unwrap().as_ref(), Some(&job));
             }
             job
-        })
-    });
-    let ended: Vec<_> = join_all(callers).await.into_iter().map(Result::unwrap).collect();
+        });
+    }
+    let ended = callers.join_all().await;
     let events = all_events(&store, 10).await;
     assert_eq!(events.len(), 64 * 4);
     assert!(events.is_sorted_by(|a, b| a.position < b.position));
@@ -72,16 +74,15 @@ pub async fn one_key_makes_one_job(backend: &impl Backend) {
 
 pub async fn closing_finishes_what_was_let_in(backend: &impl Backend) {
     let store = backend.open().await;
-    let callers: Vec<_> = (0..64_u64)
-        .map(|n| {
-            let store = Arc::clone(&store);
-            tokio::spawn(
-                async move { (n, try_one(&store, jobs(vec![new_job(n, &format!("vc/c{n}"))])).await) },
-            )
-        })
-        .collect();
-    store.close().await;
-    let answers = join_all(callers).await.into_iter().map(Result::unwrap).collect::<Vec<_>>();
+    let call = |n: u64| {
+        let store = Arc::clone(&store);
+        async move { (n, try_one(&store, jobs(vec![new_job(n, &format!("vc/c{n}"))])).await) }
+    };
+    // Polled in this order: the first half is let in before the store closes.
+    let (mut answers, (), late) =
+        tokio::join!(join_all((0..32).map(call)), store.close(), join_all((32..64).map(call)));
+    assert!(answers.iter().all(|(_, answer)| answer.is_ok()), "{answers:?}");
+    answers.extend(late);
 
     // Each caller got the truth: written and there, or refused and not there.
     let store = backend.open().await;

@@ -3,12 +3,19 @@
 //! A behaviour is a function over a [`Backend`](fixture::Backend); [`behaviours`] makes a test of each on one
 //! backend. A behaviour that no list names does not compile without a warning.
 
+#[cfg(test)]
 mod concurrency;
+#[cfg(test)]
 mod create;
+#[cfg(test)]
 mod events;
+#[cfg(test)]
 mod fixture;
+#[cfg(test)]
 mod lists;
+#[cfg(test)]
 mod sqlite;
+#[cfg(test)]
 mod write;
 
 /// Makes a test of every behaviour on one backend.

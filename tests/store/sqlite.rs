@@ -133,12 +133,8 @@ async fn waiting_writes_share_commits() {
     let file = Sqlite::new();
     let store = file.try_open().await.unwrap();
     let shared: Arc<dyn Store> = store.clone();
-    let callers = (0..64_u64).map(|n| {
-        let store = Arc::clone(&shared);
-        tokio::spawn(async move { create_one(&store, new_job(n, &format!("vc/c{n}"))).await })
-    });
-    let all = callers.collect::<Vec<_>>();
-    assert_eq!(join_all(all).await.len(), 64);
+    let answers = join_all((0..64).map(|n| create_one(&shared, new_job(n, &format!("vc/c{n}"))))).await;
+    assert_eq!(answers.len(), 64);
     let count = store.commit_count();
     assert_eq!(count.writes, 64);
     assert!(count.commits < count.writes, "{count:?}");
