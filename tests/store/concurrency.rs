@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use drydock::domain::job::Job;
 use drydock::domain::state::JobState;
 use drydock::store::StoreError;
 use futures_util::future::join_all;
@@ -60,6 +61,46 @@ pub async fn one_of_many_wins_a_version(backend: &impl Backend) {
     assert!(answers.iter().all(|a| matches!(a, Ok(_) | Err(StoreError::Stale(_)))), "{answers:?}");
     let now = store.job(job.id).await.unwrap().unwrap();
     assert_eq!((now.version, now.sequence), (2, 2));
+}
+
+pub async fn a_group_sees_its_earlier_writes(backend: &impl Backend) {
+    let store = backend.open().await;
+    // All asked before the first is answered, so most share a commit; each builds on the one before.
+    let mut job = new_job(1, "vc/a");
+    job.sealed_password = Some(b"sealed".to_vec());
+    let mut seen = Job {
+        id: job.id,
+        spec: job.spec.clone(),
+        status: job.status.clone(),
+        control: job.control.clone(),
+        version: 1,
+        sequence: 1,
+    };
+    seen.control.holds_target = true;
+    let run = change(&seen, JobState::Running);
+    let mut finish = change(&seen, JobState::Succeeded);
+    (finish.version, finish.erase_password) = (2, true);
+    let late = change(&seen, JobState::Failed);
+    let (warm_up, created, ran, finished, stale, next) = tokio::join!(
+        try_one(&store, jobs(vec![new_job(9, "vc/z")])),
+        try_one(&store, jobs(vec![job])),
+        write_one(&store, run),
+        write_one(&store, finish),
+        write_one(&store, late),
+        try_one(&store, jobs(vec![new_job(2, "vc/a")])),
+    );
+    warm_up.unwrap();
+    assert_eq!(created.unwrap().job, seen);
+    assert_eq!(ran.unwrap().version, 2);
+    let finished = finished.unwrap();
+    assert!(matches!(stale, Err(StoreError::Stale(_))), "{stale:?}");
+    assert!(next.unwrap().job.control.holds_target, "the target was free by then");
+    assert_eq!(store.job(seen.id).await.unwrap(), Some(finished));
+    assert_eq!(store.sealed_password(seen.id).await.unwrap(), None);
+    let told = store.job_events(seen.id, 0, 10).await.unwrap();
+    let states: Vec<_> = told.iter().map(|e| e.status.state).collect();
+    assert_eq!(states, [JobState::Pending, JobState::Running, JobState::Succeeded]);
+    assert!(told.is_sorted_by(|a, b| a.commit < b.commit), "each write is a commit of its own to readers");
 }
 
 pub async fn one_key_makes_one_job(backend: &impl Backend) {

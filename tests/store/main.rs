@@ -72,6 +72,7 @@ macro_rules! behaviours {
                 many_callers_lose_nothing,
                 one_of_many_wins_a_target,
                 one_of_many_wins_a_version,
+                a_group_sees_its_earlier_writes,
                 one_key_makes_one_job,
                 closing_finishes_what_was_let_in,
                 a_closed_store_says_so,

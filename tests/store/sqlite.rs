@@ -190,6 +190,44 @@ async fn a_full_disk_is_told_and_gets_well() {
 }
 
 #[tokio::test]
+async fn what_was_answered_is_in_the_files_at_once() {
+    let file = Sqlite::new();
+    let store = file.open().await;
+    let job = create_one(&store, new_job(1, "vc/a")).await;
+    let ended = end(&store, &job).await;
+    let events = store.events(0, 10).await.unwrap();
+
+    // As a crash leaves them: never closed, the log not yet folded in.
+    let after_crash = Sqlite::new();
+    for name in ["drydock.db", "drydock.db-wal"] {
+        fs::copy(file.0.path().join(name), after_crash.0.path().join(name)).unwrap();
+    }
+    let recovered = after_crash.open().await;
+    assert_eq!(recovered.id(), store.id());
+    assert_eq!(recovered.job(job.id).await.unwrap(), Some(ended));
+    assert_eq!(recovered.events(0, 10).await.unwrap(), events);
+    assert_eq!(*recovered.newest_position().borrow(), events[1].position);
+}
+
+#[tokio::test]
+async fn a_commit_that_is_there_after_all_is_counted() {
+    let file = Sqlite::new();
+    let store = file.open().await;
+    let job = create_one(&store, new_job(1, "vc/a")).await;
+    // As if a commit had failed to answer and yet was written.
+    file.tamper(
+        "INSERT INTO events SELECT position + 1, commit_no + 1, job, sequence + 1, time, kind, message, status \
+         FROM events",
+    )
+    .await;
+    let clash = try_one(&store, jobs(vec![new_job(2, "vc/b")])).await;
+    assert!(clash.is_err(), "{clash:?}");
+    create_one(&store, new_job(3, "vc/c")).await;
+    let told: Vec<_> = all_events(&store, 10).await.iter().map(|e| (e.position, e.job)).collect();
+    assert_eq!(told, [(1, job.id), (2, job.id), (3, id(3))]);
+}
+
+#[tokio::test]
 async fn a_purge_is_told_to_late_readers() {
     let file = Sqlite::new();
     let store = file.open().await;
@@ -253,6 +291,18 @@ async fn a_damaged_row_harms_only_its_own_job() {
     let answers = store.write(made.iter().map(|job| change(job, JobState::Running)).collect()).await.unwrap();
     assert!(matches!(answers[0], Err(StoreError::Corrupt(_))), "{answers:?}");
     assert!(answers[1].is_ok(), "{answers:?}");
+
+    // Damage that cannot be laid to one job fails its own write, not those that share the group.
+    let keyed = |n| keyed(key(5), 1, vec![new_job(n, "vc/k")]);
+    try_one(&store, keyed(10)).await.unwrap();
+    file.tamper("PRAGMA ignore_check_constraints = ON; UPDATE requests SET digest = x'00'").await;
+    let answers = join_all(
+        [jobs(vec![new_job(20, "vc/x")]), keyed(21), jobs(vec![new_job(22, "vc/y")])]
+            .map(|request| try_one(&store, request)),
+    )
+    .await;
+    assert!(matches!(answers[1], Err(StoreError::Corrupt(_))), "{answers:?}");
+    assert!(answers[0].is_ok() && answers[2].is_ok(), "{answers:?}");
 }
 
 #[test]
