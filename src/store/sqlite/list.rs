@@ -78,8 +78,8 @@ pub(super) fn statement(filter: &JobFilter, after: Option<After>, limit: i64) ->
             list.labelled(&mut sql, key, value);
         }
         Lead::Ids => {
-            // Unary plus: the index on time must not lead here.
-            list.branch(&mut sql, "jobs AS j", |sql| {
+            // The primary key's own index: the one on time must not lead here.
+            list.branch(&mut sql, "jobs AS j INDEXED BY sqlite_autoindex_jobs_1", |sql| {
                 any(sql, "j.id", filter.jobs.iter().map(|id| bytes(*id)).collect());
             });
         }
