@@ -259,6 +259,10 @@ pub struct JobControl {
     /// How many times the start was sent. A second time only after the first provably did not arrive.
     #[serde(default)]
     pub attempts: u32,
+    /// Since when a sent start is known to be without an answer. Grace and limit of the look-up count from here,
+    /// not from the intent: between the two the call may have waited for the request budget.
+    #[serde(default)]
+    pub lost_time: Option<Timestamp>,
     /// Whether the job holds its target; a queued one does not yet.
     pub holds_target: bool,
     /// Whether the vendor's cancel was called already.

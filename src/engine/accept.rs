@@ -159,6 +159,7 @@ impl Engine {
                 key: Uuid::new_v4(),
                 handle: None,
                 attempts: 0,
+                lost_time: None,
                 holds_target: true,
                 cancel_sent: false,
                 reschedule_due: false,

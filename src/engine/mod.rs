@@ -24,6 +24,8 @@ mod provider;
 mod round;
 pub mod settings;
 pub mod step;
+#[cfg(test)]
+mod step_tests;
 mod token;
 mod vault;
 mod watch;

@@ -17,7 +17,7 @@ use crate::domain::finding::{Finding, Severity, Verdict, judge};
 use crate::domain::job::{
     Cancelable, Job, JobControl, JobStatus, PasswordState, Provenance, WaitReason, Waiting,
 };
-use crate::domain::state::{JobState, Signal};
+use crate::domain::state::{IllegalTransition, JobState, Signal};
 use crate::kit::clock;
 use crate::vendors::contract::{CancelAnswer, CheckReport, Found, Observation, Phase, Submitted};
 use crate::vendors::error::{Reached, VendorError};
@@ -83,10 +83,16 @@ impl Step {
     }
 }
 
-/// Applies what was heard to `job`.
-pub fn apply(job: &Job, heard: &Heard, capabilities: &Capabilities, now: Timestamp) -> Step {
-    let mut draft =
-        Draft { job, status: job.status.clone(), control: job.control.clone(), capabilities, now };
+/// Applies what was heard to `job`. `paused` is when the provider's breaker closes, while it is open.
+pub fn apply(
+    job: &Job,
+    heard: &Heard,
+    capabilities: &Capabilities,
+    paused: Option<Timestamp>,
+    now: Timestamp,
+) -> Step {
+    let mut draft = Draft::new(job, capabilities, now);
+    draft.paused = paused;
     let mut submit = false;
     let mut trouble = None;
     match heard {
@@ -160,12 +166,24 @@ pub(super) struct Draft<'a> {
     pub(super) control: JobControl,
     pub(super) capabilities: &'a Capabilities,
     pub(super) now: Timestamp,
+    paused: Option<Timestamp>,
 }
 
-impl Draft<'_> {
+impl<'a> Draft<'a> {
+    pub(super) fn new(job: &'a Job, capabilities: &'a Capabilities, now: Timestamp) -> Self {
+        let (status, control) = (job.status.clone(), job.control.clone());
+        Self { job, status, control, capabilities, now, paused: None }
+    }
+
     /// Moves the state. A move that the state machine does not know changes nothing and is loud.
     pub(super) fn signal(&mut self, signal: Signal) -> bool {
-        match self.status.state.next(signal) {
+        let illegal = IllegalTransition { state: self.status.state, signal };
+        // SCHEDULED is one state for callers and two for us: what the vendor keeps is not ours to start again.
+        let with_vendor = self.status.state == JobState::Scheduled && self.status.submit_time.is_some();
+        let ours =
+            matches!(signal, Signal::Hold | Signal::Check | Signal::Submit | Signal::Prevent | Signal::Abort);
+        let next = if with_vendor && ours { Err(illegal) } else { self.status.state.next(signal) };
+        match next {
             Ok(next) => {
                 self.status.state = next;
                 true
@@ -304,6 +322,7 @@ impl Draft<'_> {
             },
             // The vendor may have begun: from here on only its word counts.
             Reached::Maybe | Reached::Yes => {
+                self.control.lost_time = Some(self.now);
                 self.status.vendor.last_error = Some(error.message.clone());
                 self.wait(
                     WaitReason::LostAnswer,
@@ -322,15 +341,18 @@ impl Draft<'_> {
     fn take_back(&mut self) {
         if self.signal(Signal::Postpone) {
             self.status.submit_time = None;
+            self.control.lost_time = None;
             self.stop_waiting();
         }
     }
 
     fn looked(&mut self, found: &Found) {
-        let sent = self.status.submit_time.unwrap_or(self.now);
+        // After a crash nobody noted when the answer was lost; it was before this look.
+        let sent = *self.control.lost_time.get_or_insert(self.now);
         let passed = clock::since(sent, self.now);
         match found {
             Found::Arrived(observation) => {
+                self.control.lost_time = None;
                 self.stop_waiting();
                 self.observed(observation, true);
             }
@@ -397,7 +419,7 @@ impl Draft<'_> {
             | VendorFault::Rejected
             | VendorFault::Garbled => WaitReason::VendorUnreachable,
         };
-        self.wait(reason, error.message.clone(), None);
+        self.wait(reason, error.message.clone(), self.paused);
         Trouble {
             retry_after: match error.retry {
                 crate::vendors::error::Retry::After(wait) => Some(wait),
