@@ -51,7 +51,8 @@ impl Client {
 
     /// Upgrades a cluster now.
     pub(super) async fn upgrade(&self, at: &Slugs, version: &str) -> Result<Cluster, VendorError> {
-        let call = Call::new(Verb::Patch, self.cluster_url(at), CLUSTER_ROUTE).json(&ClusterPatch { version });
+        let call =
+            Call::new(Verb::Patch, self.cluster_url(at), CLUSTER_ROUTE).json(&ClusterPatch { version });
         read(&self.send(&self.token, call).await?)
     }
 
@@ -70,7 +71,8 @@ impl Client {
 
     /// The versions that exist. Not the organisation's own list, and not paged.
     pub(super) async fn versions(&self) -> Result<Vec<ClusterVersion>, VendorError> {
-        let call = Call::new(Verb::Get, self.at(&["api", "v1", "cluster-versions"]), "/api/v1/cluster-versions");
+        let call =
+            Call::new(Verb::Get, self.at(&["api", "v1", "cluster-versions"]), "/api/v1/cluster-versions");
         read(&self.send(&self.token, call).await?)
     }
 
@@ -80,14 +82,18 @@ impl Client {
         let call = Call::new(Verb::Get, url, "/api/v1/organisations/{organisation}");
         let _: serde::de::IgnoredAny = read(&self.send(&self.token, call).await?)?;
         if let Some(operator) = &self.admin_token {
-            let call = Call::new(Verb::Get, self.at(&UPGRADES), UPGRADES_ROUTE).query("statuses", "IN_PROGRESS");
+            let call =
+                Call::new(Verb::Get, self.at(&UPGRADES), UPGRADES_ROUTE).query("statuses", "IN_PROGRESS");
             let _: Paged<serde::de::IgnoredAny> = self.page(operator, call, 0).await?;
         }
         Ok(())
     }
 
     /// The scheduled upgrades of these clusters that are not over. Operators only.
-    pub(super) async fn open_upgrades(&self, clusters: &[&str]) -> Result<Vec<ScheduledUpgrade>, VendorError> {
+    pub(super) async fn open_upgrades(
+        &self,
+        clusters: &[&str],
+    ) -> Result<Vec<ScheduledUpgrade>, VendorError> {
         self.upgrades(clusters, Some(Word::OPEN)).await
     }
 
@@ -174,7 +180,9 @@ impl Client {
         page: u64,
     ) -> Result<Paged<T>, VendorError> {
         if page >= MAX_PAGES {
-            let text = format!("the list has more than {MAX_PAGES} pages, which is as far as Avisi's own client reads");
+            let text = format!(
+                "the list has more than {MAX_PAGES} pages, which is as far as Avisi's own client reads"
+            );
             return Err(VendorError::garbled(text));
         }
         let answer: Paged<T> = read(&self.send(pat, call.query("page", &page.to_string())).await?)?;

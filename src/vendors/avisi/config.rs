@@ -148,7 +148,10 @@ mod tests {
 
     #[test]
     fn reads_what_it_needs_and_prints_no_secret() {
-        let config = read("organisation = 'acme'\ntoken = 'acpat_canary'\nadmin_token = 'acpat_canary2'\nsettle_ms = 5").unwrap();
+        let config = read(
+            "organisation = 'acme'\ntoken = 'acpat_canary'\nadmin_token = 'acpat_canary2'\nsettle_ms = 5",
+        )
+        .unwrap();
         assert_eq!(config.organisation, "acme");
         assert_eq!(config.knobs, Knobs { settle: Duration::from_millis(5), ..Knobs::default() });
         assert!(!format!("{config:?}").contains("canary"), "{config:?}");

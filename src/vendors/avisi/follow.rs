@@ -89,8 +89,9 @@ async fn read_schedules(vendor: &Avisi, looks: &mut [Look<'_>]) {
 /// The job's upgrade among those that are open.
 fn ours<'u>(open: &'u [ScheduledUpgrade], look: &Look<'_>) -> Option<&'u ScheduledUpgrade> {
     let cluster = &*look.planned.target.id;
-    let mut of_cluster =
-        open.iter().filter(|u| u.cluster_identity.as_deref().is_some_and(|id| id.eq_ignore_ascii_case(cluster)));
+    let mut of_cluster = open
+        .iter()
+        .filter(|u| u.cluster_identity.as_deref().is_some_and(|id| id.eq_ignore_ascii_case(cluster)));
     match look.notes.identity() {
         Some(identity) => of_cluster.find(|u| u.identity.as_deref() == Some(identity)),
         None => of_cluster.find(|u| u.to_cluster_version.as_deref() == Some(wanted(&look.planned.operation))),

@@ -94,7 +94,8 @@ impl Frame {
         let told = notes.schedule.as_ref();
         let window = told.and_then(|s| instant(s.window_start.as_deref()));
         let asked = told.and_then(|s| instant(s.schedule_request_date.as_deref())).or(scheduled.start_time);
-        let ignores = told.and_then(|s| s.ignore_maintenance_schedule).or(scheduled.ignore_maintenance_windows);
+        let ignores =
+            told.and_then(|s| s.ignore_maintenance_schedule).or(scheduled.ignore_maintenance_windows);
         Self {
             start: window.or(asked),
             end: told.and_then(|s| instant(s.window_end.as_deref())),
@@ -160,7 +161,9 @@ fn watched(evidence: &Evidence<'_>, cluster: &Cluster, frame: &Frame) -> Notes {
             let since = notes.resting.filter(|r| r.version == *version).map_or(evidence.now, |r| r.since);
             Some(Resting { version: version.clone(), since })
         }
-        (Condition::Running | Condition::Idle | Condition::Gone | Condition::Busy | Condition::Untold, _) => None,
+        (Condition::Running | Condition::Idle | Condition::Gone | Condition::Busy | Condition::Untold, _) => {
+            None
+        }
     };
     notes
 }
@@ -201,7 +204,9 @@ fn judge(evidence: &Evidence<'_>, cluster: &Cluster, notes: &Notes, frame: &Fram
     if version == Some(wanted) {
         let baseline = notes.baseline.as_deref() == Some(wanted);
         return match condition {
-            Condition::Running if notes.moved || baseline || rested >= settle => Verdict::new(Phase::Succeeded),
+            Condition::Running if notes.moved || baseline || rested >= settle => {
+                Verdict::new(Phase::Succeeded)
+            }
             Condition::Running | Condition::Busy if begun => Verdict::new(Phase::Running),
             Condition::Running | Condition::Busy | Condition::Idle | Condition::Untold | Condition::Gone => {
                 Verdict::new(Phase::Unclear)
@@ -213,7 +218,8 @@ fn judge(evidence: &Evidence<'_>, cluster: &Cluster, notes: &Notes, frame: &Fram
             Verdict::new(Phase::Running)
         } else {
             let word = cluster.status.as_deref().unwrap_or_default();
-            let text = format!("the cluster is `{word}` before this upgrade's start: something else is done to it");
+            let text =
+                format!("the cluster is `{word}` before this upgrade's start: something else is done to it");
             Verdict::with(Phase::Scheduled, "avisi.cluster_busy", Severity::Warning, text)
         };
     }

@@ -57,7 +57,8 @@ pub(super) fn by_list(
                 (Some(at), Some(since)) if at < since => continue,
                 (Some(_), Some(_)) => {}
                 (None, _) | (_, None) => {
-                    doubt = Some(format!("an upgrade to {version} is over, and when it was made is not told"));
+                    doubt =
+                        Some(format!("an upgrade to {version} is over, and when it was made is not told"));
                     continue;
                 }
             }
@@ -203,7 +204,8 @@ mod tests {
 
     fn seen(operation: &Operation, version: &str, status: &str) -> Trace<()> {
         let notes = Notes { baseline: Some(OLD.into()), ..Notes::default() };
-        let cluster = Cluster { version: Some(version.into()), status: Some(status.into()), ..Cluster::default() };
+        let cluster =
+            Cluster { version: Some(version.into()), status: Some(status.into()), ..Cluster::default() };
         by_cluster(operation, &notes, Some(&cluster), at(SENT), Duration::from_secs(60))
     }
 
@@ -214,7 +216,10 @@ mod tests {
         // Busy now cannot be a start that lies ahead.
         assert_eq!(seen(&ahead, OLD, "upgrading"), Trace::NotArrived);
         // So near that it may have begun when the repeat gets there.
-        assert!(matches!(seen(&scheduled(Some("2026-11-21T09:00:30Z")), OLD, "running"), Trace::CannotTell(_)));
+        assert!(matches!(
+            seen(&scheduled(Some("2026-11-21T09:00:30Z")), OLD, "running"),
+            Trace::CannotTell(_)
+        ));
     }
 
     #[test]

@@ -16,8 +16,7 @@ use crate::vendors::error::{Reached, VendorError};
 use crate::vendors::http::Reply;
 
 /// Why a job cannot be cancelled with a customer's token.
-pub(super) const NO_CANCEL: &str =
-    "Avisi gives customers no way to cancel an upgrade; with an operator's `admin_token` a scheduled one can be";
+pub(super) const NO_CANCEL: &str = "Avisi gives customers no way to cancel an upgrade; with an operator's `admin_token` a scheduled one can be";
 /// Why a direct upgrade cannot be cancelled with any token.
 pub(super) const NO_CANCEL_DIRECT: &str = "Avisi has no way to cancel an upgrade that is not scheduled";
 /// The largest `answer`, in bytes.
@@ -92,7 +91,10 @@ impl Word {
             Self::Failed => {
                 let why = upgrade.reason.as_deref().filter(|r| !r.is_empty());
                 let why = why.unwrap_or("it did not meet its success criteria within the allowed time");
-                Phase::Failed(Failure::new(FailureReason::VendorFailed, format!("Avisi reports FAILED: {why}")))
+                Phase::Failed(Failure::new(
+                    FailureReason::VendorFailed,
+                    format!("Avisi reports FAILED: {why}"),
+                ))
             }
             Self::Missed => Phase::Missed,
             Self::Superseded => Phase::Superseded,
@@ -158,7 +160,9 @@ fn cancelable(word: Option<Word>, operator: bool) -> Cancelable {
         Some(Word::Requested | Word::Scheduled | Word::ScheduledNotified) => {
             Cancelable::yes("it has not started: its schedule can be deleted")
         }
-        Some(Word::InProgress) => Cancelable::no("it runs, and Avisi documents no way to stop a running upgrade"),
+        Some(Word::InProgress) => {
+            Cancelable::no("it runs, and Avisi documents no way to stop a running upgrade")
+        }
         Some(Word::Succeeded | Word::Failed | Word::Missed | Word::Superseded | Word::Cancelled) => {
             Cancelable::no("it is over")
         }
@@ -172,7 +176,9 @@ pub(super) fn wait(
     operation: &Operation,
 ) -> (WaitReason, String, Option<jiff::Timestamp>) {
     let (asked_start, asked_ignore) = match operation {
-        Operation::ScheduledUpgrade(scheduled) => (scheduled.start_time, scheduled.ignore_maintenance_windows),
+        Operation::ScheduledUpgrade(scheduled) => {
+            (scheduled.start_time, scheduled.ignore_maintenance_windows)
+        }
         Operation::Upgrade(_) | Operation::Reinstall(_) => (None, None),
     };
     if let Some(start) = instant(upgrade.window_start.as_deref()) {
@@ -187,7 +193,9 @@ pub(super) fn wait(
             (WaitReason::StartTime, format!("Avisi starts it at {start}, whatever the windows"), Some(start))
         }
         (Some(start), false) => {
-            let text = format!("Avisi starts it in the next maintenance window from {start} on; it has not told which");
+            let text = format!(
+                "Avisi starts it in the next maintenance window from {start} on; it has not told which"
+            );
             (WaitReason::MaintenanceWindow, text, None)
         }
         (None, true) => (WaitReason::StartTime, "Avisi starts it as soon as it can".to_owned(), None),
@@ -233,7 +241,10 @@ pub(super) fn error(reply: &Reply) -> VendorError {
     let words = serde_json::from_slice::<ErrorBody>(&reply.body).ok().and_then(words);
     match words {
         Some(words) => error = reworded(error, format!("Avisi answered HTTP {status}: {words}")),
-        None if is_page(reply) && (400..500).contains(&status) && !matches!(status, 401 | 403 | 408 | 429) => {
+        None if is_page(reply)
+            && (400..500).contains(&status)
+            && !matches!(status, 401 | 403 | 408 | 429) =>
+        {
             // An HTML page is not Avisi's: something before it answered, and the request got no further. (The
             // vendor's own client shows other bodies as the message, and so do we.)
             let text = format!("{}; this page is not Avisi's own answer", error.message);

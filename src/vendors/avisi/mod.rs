@@ -47,8 +47,7 @@ use crate::domain::target::{AvailableVersion, Image, Target, TargetInfo, TargetK
 use crate::kit::clock::Clock;
 
 /// Avisi's line in the list of vendors.
-pub const ENTRY: VendorEntry =
-    VendorEntry { name: NAME, secret_keys: config::SECRET_KEYS, configure };
+pub const ENTRY: VendorEntry = VendorEntry { name: NAME, secret_keys: config::SECRET_KEYS, configure };
 
 const NAME: &str = "avisi";
 /// How many jobs one `observe` may be asked for: five filtered lists, or the cluster pages once.
@@ -147,7 +146,11 @@ impl Vendor for Avisi {
     }
 
     async fn images(&self, _page: &PageRequest) -> Result<Page<Image>, VendorError> {
-        Err(VendorError::new(VendorFault::Rejected, Reached::No, "Avisi has no images: it reinstalls nothing"))
+        Err(VendorError::new(
+            VendorFault::Rejected,
+            Reached::No,
+            "Avisi has no images: it reinstalls nothing",
+        ))
     }
 
     async fn check(&self, batch: &[Planned]) -> Vec<Result<CheckReport, VendorError>> {
@@ -156,7 +159,8 @@ impl Vendor for Avisi {
         let unplaced: Vec<_> = ids.iter().map(|id| (*id, None)).collect();
         let read = async {
             let roster = Roster::read(&self.client, &unplaced).await?;
-            let open = if self.client.is_operator() { Some(self.client.open_upgrades(&ids).await?) } else { None };
+            let open =
+                if self.client.is_operator() { Some(self.client.open_upgrades(&ids).await?) } else { None };
             Ok::<_, VendorError>((roster, open))
         };
         let (roster, open) = match read.await {
@@ -251,7 +255,9 @@ impl Vendor for Avisi {
         }
         let identity = upgrade.identity.as_deref().unwrap_or_default();
         if !identity.bytes().any(|b| b.is_ascii_alphanumeric()) {
-            return Ok(CancelAnswer::Refused("Avisi did not tell the scheduled upgrade's identity".to_owned()));
+            return Ok(CancelAnswer::Refused(
+                "Avisi did not tell the scheduled upgrade's identity".to_owned(),
+            ));
         }
         Ok(match self.client.unschedule(identity).await? {
             None => CancelAnswer::AlreadyOver,

@@ -76,7 +76,10 @@ impl Notes {
     /// The scheduled upgrade's identity, when the vendor told it.
     pub(super) fn identity(&self) -> Option<&str> {
         // Anything without a letter or digit could not be a path segment.
-        self.schedule.as_ref().and_then(|s| s.identity.as_deref()).filter(|id| id.bytes().any(|b| b.is_ascii_alphanumeric()))
+        self.schedule
+            .as_ref()
+            .and_then(|s| s.identity.as_deref())
+            .filter(|id| id.bytes().any(|b| b.is_ascii_alphanumeric()))
     }
 
     /// Notes after the vendor accepted a (new) schedule: what was seen before says nothing about it.

@@ -46,8 +46,7 @@ pub(super) fn check(scene: &Scene<'_>) -> CheckReport {
                     if it has one, this one replaces it";
         findings.push(Finding::new("avisi.schedule_hidden", Severity::Info, text));
     }
-    let notes =
-        Notes { baseline: cluster.version.clone(), slugs: Slugs::of(cluster), ..Notes::default() };
+    let notes = Notes { baseline: cluster.version.clone(), slugs: Slugs::of(cluster), ..Notes::default() };
     CheckReport { findings, handle: notes.handle(), foreign }
 }
 
@@ -103,10 +102,13 @@ fn version(scene: &Scene<'_>, cluster: &Cluster) -> Vec<Finding> {
     };
     let current = current.unwrap_or_default();
     if major != to_major || to_minor > minor.saturating_add(1) {
-        let text = format!("{current} to {wanted} skips a Kubernetes minor version; Avisi goes one at a time");
+        let text =
+            format!("{current} to {wanted} skips a Kubernetes minor version; Avisi goes one at a time");
         findings.push(Finding::new("avisi.skips_minor", Severity::Error, text));
     } else if to_minor < minor {
-        let text = format!("{current} to {wanted} goes back a minor version, which works only right after its upgrade");
+        let text = format!(
+            "{current} to {wanted} goes back a minor version, which works only right after its upgrade"
+        );
         findings.push(Finding::new("avisi.minor_downgrade", Severity::Warning, text));
     } else if to_minor == minor && to_patch < patch {
         let text = format!("{wanted} is older than {current}");
@@ -145,8 +147,9 @@ mod tests {
     }
 
     fn found(version: &str, cluster: Option<&Cluster>, open: Option<&[&ScheduledUpgrade]>) -> CheckReport {
-        let versions = ["v1.34.9-u-ame.2", "v1.35.6-u-ame.4", "v1.36.1-u-ame.1", "v1.33.8-u-ame.1", "v1.34.2-u-ame.1"]
-            .map(str::to_owned);
+        let versions =
+            ["v1.34.9-u-ame.2", "v1.35.6-u-ame.4", "v1.36.1-u-ame.1", "v1.33.8-u-ame.1", "v1.34.2-u-ame.1"]
+                .map(str::to_owned);
         let operation = scheduled(version);
         check(&Scene { operation: &operation, cluster, versions: Some(&versions), open, own: Some("own") })
     }
@@ -158,7 +161,7 @@ mod tests {
     #[test]
     fn a_fit_cluster_has_nothing_in_its_way_and_a_baseline() {
         let report = found("v1.35.6-u-ame.4", Some(&cluster("v1.34.9-u-ame.2", "running")), Some(&[]));
-        assert_eq!((ids(&report), report.foreign), (vec![], None));
+        assert_eq!((ids(&report), &report.foreign), (vec![], &None));
         let notes = Notes::read(report.handle.as_ref());
         assert_eq!(notes.baseline.as_deref(), Some("v1.34.9-u-ame.2"));
         assert_eq!(notes.slugs.unwrap().cluster, "prod-1");

@@ -45,7 +45,9 @@ impl Roster {
             let answer = client.clusters(page).await?;
             let last = answer.is_last(page);
             for cluster in answer.content {
-                let Some(identity) = cluster.identity.as_deref().map(str::to_ascii_lowercase) else { continue };
+                let Some(identity) = cluster.identity.as_deref().map(str::to_ascii_lowercase) else {
+                    continue;
+                };
                 if let Ok(place) = missing.binary_search(&identity) {
                     missing.remove(place);
                     found.insert(identity, cluster);

@@ -25,7 +25,10 @@ pub(super) fn validate(asked: &Asked<'_>) -> Vec<FieldViolation> {
             }
         }
         TargetKind::Supervisor | TargetKind::Instance => {
-            faults.push(FieldViolation::new("target", "Avisi has clusters only: `providers/{provider}/clusters/{id}`"));
+            faults.push(FieldViolation::new(
+                "target",
+                "Avisi has clusters only: `providers/{provider}/clusters/{id}`",
+            ));
         }
     }
     match asked.operation {
@@ -50,7 +53,8 @@ fn check_upgrade(upgrade: &Upgrade, faults: &mut Vec<FieldViolation>) {
             if version.len() > MAX_VERSION
                 || version.chars().any(|c| c.is_whitespace() || c.is_control()) =>
         {
-            let rule = format!("must be at most {MAX_VERSION} bytes without white space, such as `v1.35.6-u-ame.4`");
+            let rule =
+                format!("must be at most {MAX_VERSION} bytes without white space, such as `v1.35.6-u-ame.4`");
             faults.push(FieldViolation::new("version", rule));
         }
         Some(_) => {}
@@ -106,7 +110,11 @@ mod tests {
     #[test]
     fn odd_versions_ids_and_operations_are_refused() {
         for version in ["", "v1 35", "v1.35\n", &"v".repeat(129)] {
-            assert_eq!(fields(CLUSTER, &Operation::Upgrade(upgrade(version)), None), ["version"], "{version:?}");
+            assert_eq!(
+                fields(CLUSTER, &Operation::Upgrade(upgrade(version)), None),
+                ["version"],
+                "{version:?}"
+            );
         }
         let plain = "providers/avisi/clusters/7b0c1a520d2e4e0a9a430c5d1c1f2a10";
         assert_eq!(fields(plain, &Operation::Upgrade(upgrade("v")), None), ["target"]);

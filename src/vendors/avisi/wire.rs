@@ -237,7 +237,8 @@ mod tests {
         let cluster: Cluster = serde_json::from_str(r#"{"updateChannel":"stable"}"#).unwrap();
         assert_eq!(cluster.update_channel.unwrap().name.as_deref(), Some("stable"));
         let cluster: Cluster =
-            serde_json::from_str(r#"{"updateChannel":{"name":"v1.35","available":true},"autoUpgrade":null}"#).unwrap();
+            serde_json::from_str(r#"{"updateChannel":{"name":"v1.35","available":true},"autoUpgrade":null}"#)
+                .unwrap();
         assert_eq!(cluster.update_channel.unwrap().available, Some(true));
         assert_eq!(cluster.auto_upgrade, None);
     }

@@ -1,0 +1,3 @@
+//! Every vendor's adapter against its simulator, over real HTTP.
+
+mod avisi;
