@@ -137,9 +137,16 @@ fn millis(own: &mut toml::Table, key: &str, default: Duration, faults: &mut Vec<
 mod tests {
     use super::*;
 
+    fn common() -> CommonSettings {
+        toml::from_str("endpoint = 'https://api.avisi.cloud'").unwrap()
+    }
+
+    fn table(own: &str) -> toml::Table {
+        own.parse().unwrap()
+    }
+
     fn read(own: &str) -> Result<Config, Vec<ConfigFault>> {
-        let common = toml::from_str("endpoint = 'https://api.avisi.cloud'").unwrap();
-        Config::read(&common, own.parse().unwrap())
+        Config::read(&common(), table(own))
     }
 
     fn keys(own: &str) -> Vec<String> {

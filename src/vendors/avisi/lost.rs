@@ -87,6 +87,16 @@ fn before(at: Timestamp, by: Duration) -> Timestamp {
     jiff::SignedDuration::try_from(by).ok().and_then(|d| at.checked_sub(d).ok()).unwrap_or(Timestamp::MIN)
 }
 
+/// Whether a start lies so far ahead that nothing sent now can meet it under way.
+pub(super) fn is_ahead(operation: &Operation, now: Timestamp, imminent: Duration) -> bool {
+    match operation {
+        Operation::ScheduledUpgrade(s) => {
+            s.start_time.is_some_and(|start| start > clock::after(now, imminent))
+        }
+        Operation::Upgrade(_) | Operation::Reinstall(_) => false,
+    }
+}
+
 /// By the cluster alone. `imminent`: a start nearer than this may be taken up before a repeat gets there.
 pub(super) fn by_cluster(
     operation: &Operation,
@@ -105,7 +115,7 @@ pub(super) fn by_cluster(
     match operation {
         Operation::ScheduledUpgrade(scheduled) => {
             let start = scheduled.start_time;
-            if start.is_some_and(|start| start > clock::after(now, imminent)) {
+            if is_ahead(operation, now, imminent) {
                 return Trace::NotArrived;
             }
             if has_version && !had_version {

@@ -175,6 +175,7 @@ impl Vendor for Avisi {
                 None
             }
         };
+        let now = self.clock.now();
         let report = |planned: &Planned| {
             let notes = Notes::read(planned.handle.as_ref());
             let of_cluster = |all: &'_ [ScheduledUpgrade]| -> Vec<ScheduledUpgrade> {
@@ -188,6 +189,8 @@ impl Vendor for Avisi {
                 versions: versions.as_deref(),
                 open: open.as_deref(),
                 own: notes.identity(),
+                is_repeat: planned.attempts > 0,
+                is_ahead: lost::is_ahead(&planned.operation, now, self.imminent),
             }))
         };
         batch.iter().map(report).collect()
@@ -248,7 +251,9 @@ impl Vendor for Avisi {
         }
         // Looked at first: a DELETE of a running upgrade might remove the record and leave the upgrade running.
         let Some(upgrade) = self.own_upgrade(planned).await? else {
-            return Ok(CancelAnswer::AlreadyOver);
+            let known = Notes::read(planned.handle.as_ref()).identity().is_some();
+            let unknown = "Avisi's list does not show which scheduled upgrade is this job's".to_owned();
+            return Ok(if known { CancelAnswer::AlreadyOver } else { CancelAnswer::Refused(unknown) });
         };
         if let Some(answer) = past_cancelling(&upgrade) {
             return Ok(answer);

@@ -24,6 +24,10 @@ pub(super) struct Scene<'a> {
     pub(super) open: Option<&'a [&'a ScheduledUpgrade]>,
     /// The scheduled upgrade that is this job's own, from an earlier attempt.
     pub(super) own: Option<&'a str>,
+    /// Whether an earlier attempt was sent. What it left behind, if it arrived late after all, is no stranger's.
+    pub(super) is_repeat: bool,
+    /// Whether the start lies well ahead: what is done to the cluster now does not meet it.
+    pub(super) is_ahead: bool,
 }
 
 /// Looks for what stands in the way, and takes the baseline.
@@ -34,7 +38,12 @@ pub(super) fn check(scene: &Scene<'_>) -> CheckReport {
         return CheckReport { findings, handle: None, foreign: None };
     };
     let mut findings = Vec::new();
-    let foreign = busy(cluster).or_else(|| held(scene));
+    let busy = busy(cluster);
+    if let Some(text) = busy.as_ref().filter(|_| scene.is_ahead) {
+        let text = format!("{text} at present; the start lies ahead");
+        findings.push(Finding::new("avisi.cluster_busy", Severity::Info, text));
+    }
+    let foreign = busy.filter(|_| !scene.is_ahead).or_else(|| held(scene));
     findings.extend(condition(cluster));
     findings.extend(version(scene, cluster));
     if cluster.auto_upgrade == Some(true) {
@@ -58,7 +67,13 @@ fn busy(cluster: &Cluster) -> Option<String> {
 
 /// A scheduled upgrade that is not this job's: a start would replace it.
 fn held(scene: &Scene<'_>) -> Option<String> {
-    let other = scene.open?.iter().find(|u| u.identity.as_deref() != scene.own || scene.own.is_none())?;
+    let is_ours = |upgrade: &ScheduledUpgrade| {
+        let by_identity = scene.own.is_some() && upgrade.identity.as_deref() == scene.own;
+        let by_version = upgrade.to_cluster_version.as_deref() == Some(wanted(scene.operation));
+        // Sending the start again moves it, and it stays one.
+        by_identity || (scene.is_repeat && by_version && Word::of(upgrade).is_some_and(Word::waits))
+    };
+    let other = scene.open?.iter().find(|upgrade| !is_ours(upgrade))?;
     let what = if Word::of(other).is_some_and(Word::waits) { "is scheduled" } else { "is under way" };
     Some(format!(
         "scheduled upgrade {} to {} {what} ({})",
@@ -151,7 +166,15 @@ mod tests {
             ["v1.34.9-u-ame.2", "v1.35.6-u-ame.4", "v1.36.1-u-ame.1", "v1.33.8-u-ame.1", "v1.34.2-u-ame.1"]
                 .map(str::to_owned);
         let operation = scheduled(version);
-        check(&Scene { operation: &operation, cluster, versions: Some(&versions), open, own: Some("own") })
+        check(&Scene {
+            operation: &operation,
+            cluster,
+            versions: Some(&versions),
+            open,
+            own: Some("own"),
+            is_repeat: false,
+            is_ahead: false,
+        })
     }
 
     fn ids(report: &CheckReport) -> Vec<(&str, Severity)> {
@@ -209,5 +232,50 @@ mod tests {
         let report = found("v1.35.6-u-ame.4", Some(&cluster("v1.34.9-u-ame.2", "upgrading")), None);
         assert_eq!(report.foreign.as_deref(), Some("the cluster is `upgrading`"));
         assert_eq!(ids(&report), [("avisi.schedule_hidden", Severity::Info)]);
+    }
+
+    #[test]
+    fn what_an_earlier_attempt_left_behind_is_ours_while_it_waits() {
+        let operation = scheduled("v1.35.6-u-ame.4");
+        let fit = cluster("v1.34.9-u-ame.2", "running");
+        let foreign = |version: &str, status: &str, is_repeat| {
+            let left = ScheduledUpgrade {
+                identity: Some("late".into()),
+                status: Some(status.into()),
+                to_cluster_version: Some(version.into()),
+                ..ScheduledUpgrade::default()
+            };
+            let scene = Scene {
+                operation: &operation,
+                cluster: Some(&fit),
+                versions: None,
+                open: Some(&[&left]),
+                own: None,
+                is_repeat,
+                is_ahead: false,
+            };
+            check(&scene).foreign.is_some()
+        };
+        assert!(!foreign("v1.35.6-u-ame.4", "REQUESTED", true));
+        assert!(foreign("v1.35.6-u-ame.4", "REQUESTED", false));
+        assert!(foreign("v1.35.6-u-ame.4", "IN_PROGRESS", true));
+        assert!(foreign("v1.35.2-u-ame.1", "REQUESTED", true));
+    }
+
+    #[test]
+    fn a_busy_cluster_does_not_stop_a_start_that_lies_ahead() {
+        let operation = scheduled("v1.35.6-u-ame.4");
+        let busy = cluster("v1.34.9-u-ame.2", "upgrading");
+        let scene = Scene {
+            operation: &operation,
+            cluster: Some(&busy),
+            versions: None,
+            open: Some(&[]),
+            own: None,
+            is_repeat: false,
+            is_ahead: true,
+        };
+        let report = check(&scene);
+        assert_eq!((ids(&report), &report.foreign), (vec![("avisi.cluster_busy", Severity::Info)], &None));
     }
 }
