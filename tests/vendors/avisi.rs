@@ -504,6 +504,22 @@ async fn checks_find_what_stands_in_the_way() {
     assert_eq!(report.foreign, None);
 }
 
+#[tokio::test]
+async fn a_finished_upgrade_is_in_nobodys_way() {
+    let sim = sim(1, FAST).await;
+    let vendor = operator(&sim);
+    sim.script(&target_id(0), Outcome::Fail);
+    let (mut first, _) = begin(&vendor, 0, at_once()).await;
+    follow(&vendor, &mut first).await;
+    // The same again by another job: a new upgrade, and each job keeps to its own.
+    sim.script(&target_id(0), Outcome::Succeed);
+    let (mut second, seen) = begin(&vendor, 0, at_once()).await;
+    assert_eq!(seen.ids["identity"], upgrade_id(1));
+    assert_eq!(follow(&vendor, &mut second).await.1.phase, Phase::Succeeded);
+    assert!(matches!(look(&vendor, &mut first).await.phase, Phase::Failed(_)));
+    assert_eq!(sim.effects().starts(&target_id(0)), 2);
+}
+
 // ---- lost answers ------------------------------------------------------------------------------------------
 
 async fn lost(vendor: &Arc<dyn Vendor>, sim: &SimAvisi, job: &mut Planned, fault: Fault) -> VendorError {
@@ -786,17 +802,75 @@ async fn no_token_in_any_error_or_debug_text() {
 
 // ---- the simulator itself -------------------------------------------------------------------------------------
 
-/// The status that a plain GET is answered with.
-async fn get(sim: &SimAvisi, path: &str, authorization: &str) -> u16 {
+/// What a plain request is answered with: status and body.
+async fn ask(sim: &SimAvisi, request: &str, authorization: &str, body: &str) -> (u16, String) {
     let address = sim.base().trim_start_matches("http://").to_owned();
     let mut stream = TcpStream::connect(&address).await.unwrap();
+    let length = body.len();
     let request = format!(
-        "GET {path} HTTP/1.1\r\nhost: {address}\r\nauthorization: {authorization}\r\nconnection: close\r\n\r\n"
+        "{request} HTTP/1.1\r\nhost: {address}\r\nauthorization: {authorization}\r\nconnection: close\r\n\
+         content-type: application/json\r\ncontent-length: {length}\r\n\r\n{body}"
     );
     stream.write_all(request.as_bytes()).await.unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).await.unwrap();
-    answer.split(' ').nth(1).unwrap().parse().unwrap()
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    (head.split(' ').nth(1).unwrap().parse().unwrap(), body.to_owned())
+}
+
+/// The status that a plain GET is answered with.
+async fn get(sim: &SimAvisi, path: &str, authorization: &str) -> u16 {
+    ask(sim, &format!("GET {path}"), authorization, "").await.0
+}
+
+#[tokio::test]
+async fn the_simulator_refuses_what_the_vendors_page_refuses() {
+    let sim = sim(1, SLOW).await;
+    let token = format!("Token {CUSTOMER_TOKEN}");
+    let post = "POST /api/v1/orgs/acme/scheduled-cluster-upgrades";
+    let fit = |members: &str| format!(r#"{{"clusterIdentity":"{}",{members}}}"#, target_id(0));
+    for (status, body) in [
+        (400, "not json".to_owned()),
+        (400, "{}".to_owned()),
+        (400, fit(r#""version":"""#)),
+        (400, fit(r#""version":"v9.9.9""#)),
+        (400, fit(r#""version":"v1.36.1-u-ame.1""#)),
+        (400, fit(&format!(r#""version":"{NEXT_VERSION}","scheduleRequestDate":"tomorrow""#))),
+        (400, fit(&format!(r#""version":"{NEXT_VERSION}","ignoreMaintenanceSchedule":"no""#))),
+        (404, fit(&format!(r#""version":"{NEXT_VERSION}""#)).replace("a0150000-c1a5", "b0150000-c1a5")),
+    ] {
+        let (got, text) = ask(&sim, post, &token, &body).await;
+        assert_eq!(got, status, "{body}: {text}");
+        let error: Value = serde_json::from_str(&text).unwrap();
+        assert!(error["message"].is_string() && error["details"].is_array());
+    }
+    assert_eq!(sim.effects().starts(&target_id(0)), 0);
+    let (status, text) = ask(&sim, post, &token, &fit(&format!(r#""version":"{NEXT_VERSION}""#))).await;
+    let told: Value = serde_json::from_str(&text).unwrap();
+    // The window is not told while the upgrade is only requested.
+    assert_eq!((status, &told["status"], told.get("windowStart")), (200, &Value::from("REQUESTED"), None));
+    assert_eq!(sim.effects().starts(&target_id(0)), 1);
+}
+
+#[tokio::test]
+async fn the_side_door_scripts_outcomes_and_lists_effects_up_to_now() {
+    let sim = sim(1, FAST).await;
+    let door = "POST /_sim/avisi/outcomes";
+    let script = |target: &str, outcome: &str| format!(r#"{{"target":"{target}","outcome":"{outcome}"}}"#);
+    assert_eq!(ask(&sim, door, "", &script(&target_id(0), "fail")).await.0, 204);
+    assert_eq!(ask(&sim, door, "", &script(&target_id(9), "fail")).await.0, 404);
+    assert_eq!(ask(&sim, door, "", &script(&target_id(0), "explode")).await.0, 422);
+    begin(&customer(&sim), 0, direct()).await;
+    // Nobody looks at the cluster, and the end is listed all the same.
+    for _ in 0..500 {
+        let (status, effects) = ask(&sim, "GET /_sim/effects", "", "").await;
+        assert_eq!(status, 200);
+        if effects.contains("FAILED") {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    panic!("the upgrade never ended");
 }
 
 #[tokio::test]

@@ -94,7 +94,10 @@ impl Client {
         &self,
         clusters: &[&str],
     ) -> Result<Vec<ScheduledUpgrade>, VendorError> {
-        self.upgrades(clusters, Some(Word::OPEN)).await
+        let mut open = self.upgrades(clusters, Some(Word::OPEN)).await?;
+        // As with the identities: what is over must not pass for open because a filter was overlooked.
+        open.retain(|upgrade| !Word::of(upgrade).is_some_and(Word::is_over));
+        Ok(open)
     }
 
     /// All scheduled upgrades of one cluster. Operators only.
