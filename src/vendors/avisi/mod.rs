@@ -9,8 +9,12 @@ mod client;
 mod config;
 mod follow;
 mod infer;
+#[cfg(test)]
+mod infer_tests;
 mod lost;
 mod map;
+#[cfg(test)]
+mod map_tests;
 mod notes;
 mod precheck;
 mod roster;
