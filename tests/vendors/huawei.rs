@@ -165,6 +165,26 @@ async fn a_reinstall_succeeds_in_every_vocabulary_and_stale_words_end_nothing() 
 }
 
 #[tokio::test]
+async fn at_the_simulators_own_pace_a_reinstall_comes_to_its_end() {
+    let address = SocketAddr::from(([127, 0, 0, 1], 0));
+    let sim = start(Settings { address, targets: 2, pace: Pace::new(20_000.0) }).await.unwrap();
+    sim.script(1, Outcome::Fail);
+    let vendor = adapter(sim.provider());
+    for n in 0..2 {
+        let mut job = one_started(&sim, &*vendor, n).await;
+        let mut phase = Phase::Unclear;
+        for _ in 0..10_000 {
+            phase = observe(&*vendor, &mut job).await.phase;
+            if !matches!(phase, Phase::Unclear | Phase::Running) {
+                break;
+            }
+        }
+        assert_eq!(matches!(phase, Phase::Succeeded), n == 0, "{phase:?}");
+        assert_eq!(matches!(phase, Phase::Failed(_)), n == 1, "{phase:?}");
+    }
+}
+
+#[tokio::test]
 async fn every_bad_end_is_told_with_the_vendors_words() {
     for vocabulary in [Vocabulary::Old, Vocabulary::Intermediate, Vocabulary::Current] {
         for operation_state in [true, false] {
@@ -352,57 +372,67 @@ async fn an_expired_token_is_renewed_once_for_many_callers() {
     let vendor = adapter(sim.provider());
     vendor.ping().await.unwrap();
     assert_eq!(sim.requests()["POST /v3/auth/tokens"], 1);
-    for fault in [None, Some(Fault::HtmlBefore(401))] {
-        match fault {
-            None => sim.faults().arm(Some(Route::Observe), Fault::ExpiredSession, 1),
-            // A refused renewal fails once for all, too: the account must not be locked by a crowd.
-            Some(fault) => {
-                sim.faults().arm(Some(Route::Observe), Fault::ExpiredSession, 1);
-                sim.faults().arm(Some(Route::Login), fault, 100);
-            }
-        }
-        let before = sim.requests()["POST /v3/auth/tokens"];
-        let calls: Vec<_> = (0..50).map(|_| vendor.ping()).collect();
-        let answers = futures_util::future::join_all(calls).await;
-        match fault {
-            None => {
-                assert!(answers.iter().all(Result::is_ok), "{answers:?}");
-                assert_eq!(sim.requests()["POST /v3/auth/tokens"], before + 1);
-            }
-            Some(_) => {
-                let errors: Vec<_> = answers.into_iter().filter_map(Result::err).collect();
-                assert!(!errors.is_empty());
-                for error in errors {
-                    assert_eq!((error.kind, error.reached), (VendorFault::Unauthenticated, Reached::No));
-                }
-            }
-        }
+    sim.faults().arm(Some(Route::Observe), Fault::ExpiredSession, 1);
+    let answers = futures_util::future::join_all((0..50).map(|_| vendor.ping())).await;
+    assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    assert_eq!(sim.requests()["POST /v3/auth/tokens"], 2);
+}
+
+#[tokio::test]
+async fn a_refused_login_is_tried_once_for_many_callers_so_that_no_crowd_locks_the_account() {
+    let sim = simulator(1).await;
+    let mut table = sim.provider();
+    table.insert("password".to_owned(), "wrong".into());
+    let vendor = adapter(table);
+    let answers = futures_util::future::join_all((0..50).map(|_| vendor.ping())).await;
+    for answer in answers {
+        let error = answer.unwrap_err();
+        assert_eq!((error.kind, error.reached), (VendorFault::Unauthenticated, Reached::No));
+        assert_eq!(error.http_status, Some(401));
     }
+    assert_eq!(sim.requests()["POST /v3/auth/tokens"], 1);
+    // Not remembered for ever: the next caller may try.
+    vendor.ping().await.unwrap_err();
+    assert_eq!(sim.requests()["POST /v3/auth/tokens"], 2);
+}
+
+#[tokio::test]
+async fn a_token_that_stays_refused_is_renewed_once_and_then_an_error() {
+    let sim = simulator(1).await;
+    let vendor = adapter(sim.provider());
+    sim.faults().arm(Some(Route::Submit), Fault::HtmlBefore(401), 2);
+    let submitted = submit(&*vendor, &mut [planned(&instance_id(0), None)], PASSWORD).await;
+    let error = failed(&submitted[0]);
+    assert_eq!((error.kind, error.reached), (VendorFault::Unauthenticated, Reached::No));
+    assert_eq!(sim.requests()["POST /v3/auth/tokens"], 2);
+    assert!(sim.faults().are_spent());
+    assert_eq!(sim.effects().starts(&instance_id(0)), 0);
 }
 
 #[tokio::test]
 async fn a_failed_login_before_a_start_proves_that_nothing_was_sent() {
-    let sim = simulator(1).await;
-    let vendor = adapter(sim.provider());
-    for fault in [Fault::ResetAfter, Fault::Truncated, Fault::HtmlAfter(502)] {
-        let mut jobs = vec![planned(&instance_id(0), None)];
+    for fault in [Fault::ResetAfter, Fault::HtmlAfter(502), Fault::HtmlBefore(404)] {
+        let sim = simulator(1).await;
+        let vendor = adapter(sim.provider());
         // The login is safe to repeat below HTTP, so both tries are struck.
         sim.faults().arm(Some(Route::Login), fault, 2);
-        let submitted = submit(&*vendor, &mut jobs, PASSWORD).await;
-        if fault == Fault::Truncated {
-            // The token is in the header; a broken body costs only the knowledge of its end.
-            assert!(matches!(submitted[0], Submitted::Started(_)), "{submitted:?}");
-        } else {
-            assert_eq!(failed(&submitted[0]).reached, Reached::No, "{fault:?}");
-            assert_eq!(sim.effects().starts(&instance_id(0)), 0);
-        }
-        sim.faults().clear();
-        vendor.close().await;
-        if fault == Fault::Truncated {
-            sim.set_state(0, "running", None);
-            break;
-        }
+        let submitted = submit(&*vendor, &mut [planned(&instance_id(0), None)], PASSWORD).await;
+        assert_eq!(failed(&submitted[0]).reached, Reached::No, "{fault:?}");
+        assert_eq!(sim.effects().starts(&instance_id(0)), 0);
     }
+}
+
+#[tokio::test]
+async fn a_token_whose_end_cannot_be_read_is_used_until_it_is_refused() {
+    let sim = simulator(1).await;
+    let vendor = adapter(sim.provider());
+    sim.faults().arm(Some(Route::Login), Fault::Truncated, 1);
+    vendor.ping().await.unwrap();
+    vendor.ping().await.unwrap();
+    assert_eq!(sim.requests()["POST /v3/auth/tokens"], 1);
+    vendor.close().await;
+    vendor.ping().await.unwrap();
+    assert_eq!(sim.requests()["POST /v3/auth/tokens"], 2);
 }
 
 #[tokio::test]

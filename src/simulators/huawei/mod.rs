@@ -15,7 +15,6 @@ mod world;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, Method, StatusCode};
@@ -155,11 +154,6 @@ impl SimHuawei {
     /// How many requests came, by route.
     pub fn requests(&self) -> BTreeMap<&'static str, u64> {
         self.world.requests()
-    }
-
-    /// How long `real` takes here.
-    pub fn scaled(&self, real: Duration) -> Duration {
-        self.world.scaled(real)
     }
 
     /// A provider's table that signs with an access key pair instead of asking for a token.

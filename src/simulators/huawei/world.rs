@@ -6,7 +6,6 @@
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use aws_lc_rs::digest;
 use jiff::Timestamp;
@@ -236,11 +235,6 @@ impl World {
     /// The numbers of all instances that exist, from `after` on.
     pub(super) fn numbers(&self, after: Option<usize>) -> std::ops::Range<usize> {
         after.map_or(0, |n| n + 1)..self.targets
-    }
-
-    /// How long `real` takes here.
-    pub(super) fn scaled(&self, real: Duration) -> Duration {
-        self.pace.scaled(real)
     }
 }
 

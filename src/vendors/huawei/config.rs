@@ -246,7 +246,7 @@ mod tests {
         let keys: Vec<_> = faults.iter().map(|f| f.split(':').next().unwrap()).collect();
         assert_eq!(
             keys,
-            ["password", "project_id", "projet_id", "ims_endpoint", "iam_endpoint", "domain"],
+            ["project_id", "password", "projet_id", "ims_endpoint", "iam_endpoint", "domain"],
             "{faults:?}"
         );
         assert!(!faults.concat().contains("canary"), "{faults:?}");

@@ -283,3 +283,6 @@ fn answer(instance: &Instance) -> Option<String> {
     }
     None
 }
+
+#[cfg(test)]
+mod tests;

@@ -292,3 +292,61 @@ pub(super) fn named_in<'a>(message: &str, ids: &[&'a str]) -> Vec<&'a str> {
     let message = message.to_ascii_lowercase();
     ids.iter().copied().filter(|id| message.contains(&id.to_ascii_lowercase())).collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::{HeaderMap, StatusCode};
+
+    use super::*;
+
+    fn refusal(status: u16, body: &str) -> Reply {
+        Reply {
+            status: StatusCode::from_u16(status).unwrap(),
+            headers: HeaderMap::new(),
+            body: Bytes::copy_from_slice(body.as_bytes()),
+        }
+    }
+
+    #[test]
+    fn only_the_vendors_own_words_about_a_number_shrink_the_chunks() {
+        let about_count = |message: &str| {
+            let body = serde_json::json!({"error_code": "iMetal.0001", "error_msg": message}).to_string();
+            is_about_count(&fault::of(&refusal(400, &body)))
+        };
+        for message in [
+            "The number of instance IDs exceeds the maximum of 10.",
+            "instance_id_set: at most 10 items",
+            "Too many instances",
+            "instance_id_set length limit",
+        ] {
+            assert!(about_count(message), "{message}");
+        }
+        for message in [
+            "The account is frozen.",
+            "Invalid password length.",
+            "The image exceeds the disk size.",
+            "Bad value.",
+        ] {
+            assert!(!about_count(message), "{message}");
+        }
+        let proxy = refusal(400, "<html>request exceeds the limit</html>");
+        assert!(!is_about_count(&fault::of(&proxy)));
+    }
+
+    #[test]
+    fn ids_are_found_in_messages_whatever_their_case() {
+        let ids = ["0197f36d-0000-7258-b177-00000000000a", "0197f36d-0000-7258-b177-00000000000b"];
+        let message = "instances [0197F36D-0000-7258-B177-00000000000A] not found";
+        assert_eq!(named_in(message, &ids), [ids[0]]);
+        assert!(named_in("instances not found", &ids).is_empty());
+    }
+
+    #[test]
+    fn a_refusal_that_names_started_instances_proves_nothing() {
+        assert!(started_some(&refusal(400, r#"{"error_code":"X","instances":[{"id":"a"}]}"#)));
+        assert!(!started_some(&refusal(400, r#"{"error_code":"X","instances":[]}"#)));
+        assert!(!started_some(&refusal(400, r#"{"error_code":"X"}"#)));
+        assert!(!started_some(&refusal(400, "text")));
+    }
+}
