@@ -205,7 +205,7 @@ fn a_reinstall_that_passed_unseen_is_concluded_from_the_launch_time_only_when_ru
     assert_eq!(job.phases([later.clone()]), ["unclear"]);
     job.minutes = 6;
     assert_eq!(job.phases([before]), ["unclear"]);
-    let over = job.sees(later.clone());
+    let over = job.sees(later);
     assert_eq!((over.phase, over.provenance), (Phase::Succeeded, Provenance::Inferred));
     // With an older success still shown, too; with an older failure, no.
     for (word, end) in [("reinstall-succeed", "succeeded"), ("reinstall-failed", "unclear")] {
