@@ -161,6 +161,7 @@ impl Engine {
                 handle: None,
                 attempts: 0,
                 lost_time: None,
+                resend_before: None,
                 holds_target: true,
                 cancel_sent: false,
                 reschedule_due: false,
