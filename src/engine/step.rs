@@ -83,10 +83,16 @@ impl Step {
     }
 }
 
-/// Applies what was heard to `job`.
-pub fn apply(job: &Job, heard: &Heard, capabilities: &Capabilities, now: Timestamp) -> Step {
-    let mut draft =
-        Draft { job, status: job.status.clone(), control: job.control.clone(), capabilities, now };
+/// Applies what was heard to `job`. `paused` is when the provider's breaker closes, while it is open.
+pub fn apply(
+    job: &Job,
+    heard: &Heard,
+    capabilities: &Capabilities,
+    paused: Option<Timestamp>,
+    now: Timestamp,
+) -> Step {
+    let mut draft = Draft::new(job, capabilities, now);
+    draft.paused = paused;
     let mut submit = false;
     let mut trouble = None;
     match heard {
@@ -160,9 +166,15 @@ pub(super) struct Draft<'a> {
     pub(super) control: JobControl,
     pub(super) capabilities: &'a Capabilities,
     pub(super) now: Timestamp,
+    paused: Option<Timestamp>,
 }
 
-impl Draft<'_> {
+impl<'a> Draft<'a> {
+    pub(super) fn new(job: &'a Job, capabilities: &'a Capabilities, now: Timestamp) -> Self {
+        let (status, control) = (job.status.clone(), job.control.clone());
+        Self { job, status, control, capabilities, now, paused: None }
+    }
+
     /// Moves the state. A move that the state machine does not know changes nothing and is loud.
     pub(super) fn signal(&mut self, signal: Signal) -> bool {
         let illegal = IllegalTransition { state: self.status.state, signal };
@@ -407,7 +419,7 @@ impl Draft<'_> {
             | VendorFault::Rejected
             | VendorFault::Garbled => WaitReason::VendorUnreachable,
         };
-        self.wait(reason, error.message.clone(), None);
+        self.wait(reason, error.message.clone(), self.paused);
         Trouble {
             retry_after: match error.retry {
                 crate::vendors::error::Retry::After(wait) => Some(wait),

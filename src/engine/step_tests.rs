@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::calls::{CancelOutcome, Settlement};
 use super::plan::{Plan, plan};
-use super::step::{Heard, Step, apply, cancelable_at_first};
+use super::step::{Heard, Step, cancelable_at_first};
 use super::wish;
 use crate::domain::capability::{CancelSupport, Capabilities, Capability};
 use crate::domain::error::{Error, VendorFault};
@@ -101,6 +101,10 @@ fn upgrade() -> Job {
     job(Operation::Upgrade(Upgrade::default()))
 }
 
+fn apply(job: &Job, heard: &Heard, capabilities: &Capabilities, now: Timestamp) -> Step {
+    super::step::apply(job, heard, capabilities, None, now)
+}
+
 fn write(job: &mut Job, step: Step) {
     job.status = step.status;
     job.control = step.control;
@@ -183,7 +187,10 @@ proptest! {
             } else {
                 match plan(&job, true, now) {
                     Plan::Nothing => break,
-                    Plan::Acquire | Plan::WaitUntil(_) | Plan::Reschedule => unreachable!("not in this model"),
+                    Plan::Acquire | Plan::WaitUntil(_) | Plan::Reschedule => {
+                        prop_assert!(false, "not in this model");
+                        break;
+                    }
                     Plan::Check if die % 5 == 0 => Heard::Checked(Err(lost())),
                     Plan::Check if job.status.state != JobState::Checking => Heard::CheckBegan,
                     Plan::Check => Heard::Checked(Ok(CheckReport::default())),

@@ -1,7 +1,5 @@
 //! Huawei CloudDC: reinstalls of instances.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test's helper that cannot go on should stop, too")]
-
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;

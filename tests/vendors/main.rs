@@ -1,3 +1,5 @@
-//! Each vendor's adapter, through real HTTP, against its stand-in.
+//! Every vendor's adapter against its simulator, over real HTTP.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should stop")]
 
+mod avisi;
 mod huawei;
