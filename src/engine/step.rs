@@ -253,6 +253,13 @@ impl<'a> Draft<'a> {
         self.status.findings.truncate(MAX_FINDINGS);
         let operation = &self.job.spec.operation;
         match judge(&mut self.status.findings, operation.accepted_risks(), operation.ignores_warnings()) {
+            Verdict::Clear if self.control.resend_before.is_some_and(|until| self.now >= until) => {
+                self.give_up(
+                    "an earlier start was sent without an answer, and by now the vendor cannot say any more whether it \
+                     arrived",
+                );
+                false
+            }
             Verdict::Clear => {
                 if !self.signal(Signal::Submit) {
                     return false;
@@ -356,7 +363,7 @@ impl<'a> Draft<'a> {
                 self.stop_waiting();
                 self.observed(observation, true);
             }
-            Found::NotArrived if passed < self.capabilities.lost_answer_grace => {
+            Found::NotArrived { .. } if passed < self.capabilities.lost_answer_grace => {
                 let until = clock::after(sent, self.capabilities.lost_answer_grace);
                 self.wait(
                     WaitReason::LostAnswer,
@@ -364,7 +371,7 @@ impl<'a> Draft<'a> {
                     Some(until),
                 );
             }
-            Found::NotArrived => match self.status.state {
+            Found::NotArrived { until } => match self.status.state {
                 JobState::Indeterminate => self.end(
                     Signal::VendorFailed,
                     Some(Failure::new(
@@ -385,24 +392,33 @@ impl<'a> Draft<'a> {
                 | JobState::Cancelled
                 | JobState::Rejected
                 | JobState::Superseded
-                | JobState::Missed => self.take_back(),
+                | JobState::Missed => {
+                    self.take_back();
+                    self.control.resend_before = *until;
+                }
             },
             Found::CannotTell(why) if passed < self.capabilities.lost_answer_limit => {
                 let until = clock::after(sent, self.capabilities.lost_answer_limit);
                 self.wait(WaitReason::LostAnswer, why.clone(), Some(until));
             }
             Found::CannotTell(why) => {
-                if self.status.state != JobState::Indeterminate && self.signal(Signal::GiveUp) {
-                    self.stop_waiting();
-                    self.status.failure = Some(Failure::new(
-                        FailureReason::SubmissionUnknown,
-                        format!(
-                            "the start was sent, its answer was lost, and the vendor cannot say whether it arrived: \
-                             {why}. Look at the target, then settle the job by SettleJob"
-                        ),
-                    ));
+                if self.status.state != JobState::Indeterminate {
+                    self.give_up(why);
                 }
             }
+        }
+    }
+
+    fn give_up(&mut self, why: &str) {
+        if self.signal(Signal::GiveUp) {
+            self.stop_waiting();
+            self.status.failure = Some(Failure::new(
+                FailureReason::SubmissionUnknown,
+                format!(
+                    "the start was sent, its answer was lost, and the vendor cannot say whether it arrived: {why}. Look \
+                     at the target, then settle the job by SettleJob"
+                ),
+            ));
         }
     }
 

@@ -228,7 +228,7 @@ impl Vendor for Scripted {
             return Ok(Found::CannotTell("the script is blind".into()));
         }
         Ok(match self.starts(&planned.target.id) {
-            0 => Found::NotArrived,
+            0 => Found::NotArrived { until: None },
             _ => Found::Arrived(Box::new(self.seen(&planned.target.id))),
         })
     }

@@ -548,7 +548,7 @@ async fn an_operator_finds_a_schedule_whose_answer_was_lost() {
     for (n, fault) in [(3, Fault::ResetBefore), (4, Fault::HtmlBefore(503))] {
         let mut job = checked(&vendor, n, at_once()).await;
         lost(&vendor, &sim, &mut job, fault).await;
-        assert!(matches!(vendor.find(&job).await.unwrap(), Found::NotArrived));
+        assert!(matches!(vendor.find(&job).await.unwrap(), Found::NotArrived { .. }));
         started(submit(&vendor, &mut job).await);
         assert_eq!(sim.effects().starts(&target_id(n)), 1);
     }
@@ -561,7 +561,7 @@ async fn a_customer_repeats_a_schedule_ahead_and_nothing_doubles() {
     for (n, fault) in [(0, Fault::ResetAfter), (1, Fault::ResetBefore)] {
         let mut job = checked(&vendor, n, scheduled(Some(in_seconds(3600)), None)).await;
         lost(&vendor, &sim, &mut job, fault).await;
-        assert!(matches!(vendor.find(&job).await.unwrap(), Found::NotArrived));
+        assert!(matches!(vendor.find(&job).await.unwrap(), Found::NotArrived { .. }));
         started(submit(&vendor, &mut job).await);
         assert_eq!(sim.effects().starts(&target_id(n)), 1);
     }
@@ -579,7 +579,7 @@ async fn a_customer_never_repeats_what_may_be_running() {
     let seen = loop {
         match vendor.find(&job).await.unwrap() {
             Found::Arrived(seen) => break seen,
-            Found::NotArrived => panic!("it arrived"),
+            Found::NotArrived { .. } => panic!("it arrived"),
             Found::CannotTell(_) => doubts += 1,
         }
         assert!(doubts < 1000);
@@ -602,7 +602,7 @@ async fn a_lost_direct_upgrade_is_read_from_the_cluster() {
     assert_eq!(follow(&vendor, &mut job).await.1.phase, Phase::Succeeded);
     let mut job = checked(&vendor, 1, direct()).await;
     lost(&vendor, &sim, &mut job, Fault::ResetBefore).await;
-    assert!(matches!(vendor.find(&job).await.unwrap(), Found::NotArrived));
+    assert!(matches!(vendor.find(&job).await.unwrap(), Found::NotArrived { .. }));
     started(submit(&vendor, &mut job).await);
     assert_eq!(follow(&vendor, &mut job).await.1.phase, Phase::Succeeded);
     for n in 0..2 {

@@ -1,7 +1,5 @@
 //! Huawei CloudDC: reinstalls of instances.
 
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test's helper that cannot go on should stop, too")]
-
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -315,6 +313,20 @@ async fn an_unknown_or_idle_instance_does_not_spoil_the_others() {
         assert!((0..5).chain([6, 8]).all(|n| sim.effects().starts(&instance_id(n)) == 1));
         assert_eq!(sim.effects().starts(&instance_id(7)), 0);
     }
+}
+
+#[tokio::test]
+async fn an_instance_found_busy_after_a_refusal_is_looked_up_and_never_sent_again() {
+    let sim = simulator(3).await;
+    sim.behave(|b| b.names_culprits = false);
+    let vendor = adapter(sim.provider());
+    let mut jobs = checked(&*vendor, (0..3).map(|n| planned(&instance_id(n), None)).collect()).await;
+    sim.set_state(1, "pending", Some("reinstall-processing"));
+    let submitted = submit(&*vendor, &mut jobs, PASSWORD).await;
+    let error = failed(&submitted[1]);
+    assert_eq!((error.reached, error.code.as_deref()), (Reached::Maybe, Some("iMetal.0201")));
+    assert!(matches!((&submitted[0], &submitted[2]), (Submitted::Started(_), Submitted::Started(_))));
+    assert_eq!([0, 1, 2].map(|n| sim.effects().starts(&instance_id(n))), [1, 0, 1]);
 }
 
 #[tokio::test]
@@ -661,6 +673,11 @@ async fn no_secret_is_in_any_text() {
         sim.faults().arm(Some(Route::Submit), fault, 1);
         texts.push(format!("{:?}", vendor.submit(&batch).await));
     }
+    sim.behave(|b| b.quotes_passwords = true);
+    let refused = format!("{:?}", vendor.submit(&batch).await);
+    assert!(refused.contains("[redacted]"), "{refused}");
+    texts.push(refused);
+    sim.behave(|b| b.quotes_passwords = false);
     texts.push(format!("{:?}", submit(&*vendor, &mut jobs, canary).await));
     texts.push(format!("{:?} {:?}", jobs, vendor.observe(&jobs).await));
     texts.push(format!("{:?}", sim.effects().all()));

@@ -117,6 +117,9 @@ pub(super) async fn reinstall(
         .and_then(Value::as_array)
         .and_then(|ids| ids.iter().map(|id| id.as_str().map(str::to_owned)).collect());
     let behaviour = world.behaviour();
+    if behaviour.quotes_passwords {
+        return bad(&format!("Invalid value \"{password}\" for parameter password."));
+    }
     let Some(ids) = ids.filter(|ids| !ids.is_empty()) else {
         return refusal(StatusCode::BAD_REQUEST, "iMetal.0002", "Parameter instance_id_set is missing.");
     };

@@ -54,6 +54,8 @@ pub struct Behaviour {
     pub list_refuses_unknown: bool,
     /// Whether a 404 or 400 about instances says which.
     pub names_culprits: bool,
+    /// Whether passwords are refused, in a message that quotes them.
+    pub quotes_passwords: bool,
 }
 
 impl Default for Behaviour {
@@ -67,6 +69,7 @@ impl Default for Behaviour {
             echoes: true,
             list_refuses_unknown: false,
             names_culprits: true,
+            quotes_passwords: false,
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Saves the rows that a group of writes changed, many rows to a statement.
 //!
-//! Each statement has a place for `ROWS` of a few fixed numbers of rows, so that its text repeats and stays
-//! prepared: 70 rows go in as 64 + 4 + 1 + 1.
+//! Each statement is made for a few fixed numbers of rows, so that its text repeats and stays prepared: 70 rows
+//! go in as 64 + 4 + 1 + 1.
 
 use std::sync::{Arc, LazyLock};
 

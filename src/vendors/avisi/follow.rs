@@ -106,7 +106,7 @@ async fn over(vendor: &Avisi, look: &Look<'_>) -> Result<Option<ScheduledUpgrade
     let all = vendor.client.upgrades_of(&look.planned.target.id).await?;
     match lost::by_list(all, wanted(&look.planned.operation), look.planned.submit_time) {
         Trace::Arrived(upgrade) => Ok(Some(upgrade)),
-        Trace::NotArrived | Trace::CannotTell(_) => Ok(None),
+        Trace::NotArrived { .. } | Trace::CannotTell(_) => Ok(None),
     }
 }
 

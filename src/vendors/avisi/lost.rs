@@ -22,11 +22,18 @@ use crate::kit::clock;
 /// How far the vendor's clock may be behind ours.
 const SKEW: Duration = Duration::from_secs(120);
 
+/// For how long after a direct upgrade was sent a cluster at rest on its old version shows that it did not begin.
+/// An upgrade takes far longer than this to fail.
+const DIRECT_PROOF: Duration = Duration::from_secs(600);
+
 /// What became of a start whose answer was lost. `T` is what shows that it arrived.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Trace<T> {
     Arrived(T),
-    NotArrived,
+    /// A repeat before `until` can do no harm; `None`: it never can.
+    NotArrived {
+        until: Option<Timestamp>,
+    },
     CannotTell(String),
 }
 
@@ -75,7 +82,7 @@ pub(super) fn by_list(
     match (best, doubt) {
         (Some((_, upgrade)), _) => Trace::Arrived(upgrade),
         (None, Some(doubt)) => Trace::CannotTell(doubt),
-        (None, None) => Trace::NotArrived,
+        (None, None) => Trace::NotArrived { until: None },
     }
 }
 
@@ -102,6 +109,7 @@ pub(super) fn by_cluster(
     operation: &Operation,
     notes: &Notes,
     cluster: Option<&Cluster>,
+    sent: Option<Timestamp>,
     now: Timestamp,
     imminent: Duration,
 ) -> Trace<()> {
@@ -115,8 +123,9 @@ pub(super) fn by_cluster(
     match operation {
         Operation::ScheduledUpgrade(scheduled) => {
             let start = scheduled.start_time;
-            if is_ahead(operation, now, imminent) {
-                return Trace::NotArrived;
+            if let Some(start) = start.filter(|_| is_ahead(operation, now, imminent)) {
+                // From its start on, the first one may have run and failed without a trace.
+                return Trace::NotArrived { until: Some(before(start, imminent)) };
             }
             if has_version && !had_version {
                 return Trace::Arrived(());
@@ -135,8 +144,11 @@ pub(super) fn by_cluster(
                 return Trace::Arrived(());
             }
             let is_old = version.is_some() && version == notes.baseline.as_deref();
-            if is_old && condition == Condition::Running {
-                return Trace::NotArrived;
+            // Right after it was sent, a cluster at rest on its old version has not begun; much later it may have
+            // begun, failed and come back.
+            let until = sent.map(|sent| clock::after(sent, DIRECT_PROOF));
+            if is_old && condition == Condition::Running && until.is_none_or(|until| now < until) {
+                return Trace::NotArrived { until };
             }
             let word = cluster.status.as_deref().unwrap_or("without a status");
             let version = version.unwrap_or("an untold version");
@@ -184,7 +196,10 @@ mod tests {
 
     #[test]
     fn a_finished_one_counts_only_if_it_is_younger_than_our_call() {
-        assert_eq!(by(&[listed(NEW, "SUCCEEDED", Some("2026-11-21T08:50:00Z"))]), Trace::NotArrived);
+        assert_eq!(
+            by(&[listed(NEW, "SUCCEEDED", Some("2026-11-21T08:50:00Z"))]),
+            Trace::NotArrived { until: None }
+        );
         let young = listed(NEW, "SUCCEEDED", Some("2026-11-21T08:59:00Z"));
         assert_eq!(by(std::slice::from_ref(&young)), Trace::Arrived(young));
         let mut moved = listed(NEW, "MISSED", Some("2026-11-01T08:59:00Z"));
@@ -195,8 +210,11 @@ mod tests {
 
     #[test]
     fn nothing_to_this_version_did_not_arrive_unless_another_is_open() {
-        assert_eq!(by(&[]), Trace::NotArrived);
-        assert_eq!(by(&[listed("v1.33.1-u-ame.1", "SUCCEEDED", Some(SENT))]), Trace::NotArrived);
+        assert_eq!(by(&[]), Trace::NotArrived { until: None });
+        assert_eq!(
+            by(&[listed("v1.33.1-u-ame.1", "SUCCEEDED", Some(SENT))]),
+            Trace::NotArrived { until: None }
+        );
         assert!(matches!(by(&[listed("v1.33.1-u-ame.1", "REQUESTED", Some(SENT))]), Trace::CannotTell(_)));
     }
 
@@ -216,15 +234,16 @@ mod tests {
         let notes = Notes { baseline: Some(OLD.into()), ..Notes::default() };
         let cluster =
             Cluster { version: Some(version.into()), status: Some(status.into()), ..Cluster::default() };
-        by_cluster(operation, &notes, Some(&cluster), at(SENT), Duration::from_secs(60))
+        by_cluster(operation, &notes, Some(&cluster), Some(at(SENT)), at(SENT), Duration::from_secs(60))
     }
 
     #[test]
     fn a_customer_may_repeat_a_schedule_whose_start_is_ahead() {
         let ahead = scheduled(Some("2026-11-21T10:00:00Z"));
-        assert_eq!(seen(&ahead, OLD, "running"), Trace::NotArrived);
+        let until_its_start = Trace::NotArrived { until: Some(at("2026-11-21T09:59:00Z")) };
+        assert_eq!(seen(&ahead, OLD, "running"), until_its_start);
         // Busy now cannot be a start that lies ahead.
-        assert_eq!(seen(&ahead, OLD, "upgrading"), Trace::NotArrived);
+        assert_eq!(seen(&ahead, OLD, "upgrading"), until_its_start);
         // So near that it may have begun when the repeat gets there.
         assert!(matches!(
             seen(&scheduled(Some("2026-11-21T09:00:30Z")), OLD, "running"),
@@ -246,13 +265,20 @@ mod tests {
     #[test]
     fn a_direct_upgrade_is_read_from_the_cluster() {
         let direct = Operation::Upgrade(upgrade());
-        assert_eq!(seen(&direct, OLD, "running"), Trace::NotArrived);
-        assert_eq!(seen(&direct, OLD, "started"), Trace::NotArrived);
+        let for_a_while = Trace::NotArrived { until: Some(clock::after(at(SENT), DIRECT_PROOF)) };
+        assert_eq!(seen(&direct, OLD, "running"), for_a_while);
+        assert_eq!(seen(&direct, OLD, "started"), for_a_while);
+        let notes = Notes { baseline: Some(OLD.into()), ..Notes::default() };
+        let rests =
+            Cluster { version: Some(OLD.into()), status: Some("running".into()), ..Cluster::default() };
+        let late = clock::after(at(SENT), DIRECT_PROOF);
+        let long_after = by_cluster(&direct, &notes, Some(&rests), Some(at(SENT)), late, Duration::ZERO);
+        assert!(matches!(long_after, Trace::CannotTell(_)), "it may have begun, failed and come back");
         assert_eq!(seen(&direct, OLD, "updating"), Trace::Arrived(()));
         assert_eq!(seen(&direct, NEW, "running"), Trace::Arrived(()));
         assert!(matches!(seen(&direct, OLD, "stopped"), Trace::CannotTell(_)));
         assert!(matches!(seen(&direct, "v1.34.10-u-ame.1", "running"), Trace::CannotTell(_)));
-        let none = by_cluster(&direct, &Notes::default(), None, at(SENT), Duration::ZERO);
+        let none = by_cluster(&direct, &Notes::default(), None, Some(at(SENT)), at(SENT), Duration::ZERO);
         assert!(matches!(none, Trace::CannotTell(_)));
     }
 }

@@ -215,31 +215,40 @@ impl Vendor for Avisi {
                     seen.handle = notes.accepted(upgrade).handle();
                     Found::Arrived(Box::new(seen))
                 }
-                Trace::NotArrived => Found::NotArrived,
+                Trace::NotArrived { until } => Found::NotArrived { until },
                 Trace::CannotTell(why) => Found::CannotTell(why),
             });
         }
         let roster = Roster::read(&self.client, &[(&*planned.target.id, notes.slugs.clone())]).await?;
         let cluster = roster.get(&planned.target.id);
         let now = self.clock.now();
-        Ok(match lost::by_cluster(&planned.operation, &notes, cluster, now, self.imminent) {
-            Trace::Arrived(()) => {
-                let mut seen = infer(&Evidence {
-                    operation: &planned.operation,
-                    notes: &notes,
-                    cluster,
-                    submit_time: planned.submit_time,
-                    now,
-                    knobs: self.knobs,
-                });
-                if seen.phase == Phase::Unclear {
-                    seen.phase = Phase::Running;
+        Ok(
+            match lost::by_cluster(
+                &planned.operation,
+                &notes,
+                cluster,
+                planned.submit_time,
+                now,
+                self.imminent,
+            ) {
+                Trace::Arrived(()) => {
+                    let mut seen = infer(&Evidence {
+                        operation: &planned.operation,
+                        notes: &notes,
+                        cluster,
+                        submit_time: planned.submit_time,
+                        now,
+                        knobs: self.knobs,
+                    });
+                    if seen.phase == Phase::Unclear {
+                        seen.phase = Phase::Running;
+                    }
+                    Found::Arrived(Box::new(seen))
                 }
-                Found::Arrived(Box::new(seen))
-            }
-            Trace::NotArrived => Found::NotArrived,
-            Trace::CannotTell(why) => Found::CannotTell(why),
-        })
+                Trace::NotArrived { until } => Found::NotArrived { until },
+                Trace::CannotTell(why) => Found::CannotTell(why),
+            },
+        )
     }
 
     async fn observe(&self, batch: &[Planned]) -> Vec<Result<Observation, VendorError>> {
@@ -375,7 +384,7 @@ impl Avisi {
         let all = self.client.upgrades_of(&planned.target.id).await?;
         Ok(match lost::by_list(all, wanted(&planned.operation), planned.submit_time) {
             Trace::Arrived(upgrade) => Some(upgrade),
-            Trace::NotArrived | Trace::CannotTell(_) => None,
+            Trace::NotArrived { .. } | Trace::CannotTell(_) => None,
         })
     }
 

@@ -11,6 +11,8 @@ mod config;
 mod fault;
 mod look;
 mod map;
+#[cfg(test)]
+mod map_tests;
 mod notes;
 mod redact;
 mod sign;

@@ -180,25 +180,21 @@ impl<'a> Run<'a> {
             return Vec::new();
         }
         let mut guilty: HashSet<&str> = named_in(&error.message, ids).into_iter().collect();
-        let mut unclear = HashSet::new();
+        let mut busy = HashSet::new();
+        let mut unseen = HashSet::new();
         if guilty.is_empty() {
             // The message names none: look which of them cannot be reinstalled.
             for (id, sight) in ids.iter().copied().zip(look(self.client, ids).await) {
-                match sight {
-                    Ok(Sight::Seen(instance)) if map::busy_with(&instance).is_some() => {
-                        unclear.insert(id);
-                    }
-                    Ok(Sight::Seen(instance)) if instance.state.as_deref() == Some("running") => {}
-                    Ok(Sight::Seen(_) | Sight::Gone(_)) => {
-                        guilty.insert(id);
-                    }
-                    Err(_) => {
-                        unclear.insert(id);
-                    }
-                }
+                let set = match sight {
+                    Ok(Sight::Seen(instance)) if map::busy_with(&instance).is_some() => &mut busy,
+                    Ok(Sight::Seen(instance)) if instance.state.as_deref() == Some("running") => continue,
+                    Ok(Sight::Seen(_) | Sight::Gone(_)) => &mut guilty,
+                    Err(_) => &mut unseen,
+                };
+                set.insert(id);
             }
         }
-        if guilty.is_empty() && unclear.is_empty() {
+        if guilty.is_empty() && busy.is_empty() && unseen.is_empty() {
             self.refuse(&part.members, error);
             return Vec::new();
         }
@@ -207,8 +203,13 @@ impl<'a> Run<'a> {
             let Some(id) = self.id(place) else { continue };
             if guilty.contains(id) {
                 self.refuse(&[place], error);
-            } else if unclear.contains(id) || part.resent {
-                // Nothing started; the engine may try again later, after it looked.
+            } else if busy.contains(id) {
+                // Somebody else's reinstall, or ours after all (whether a refusal can be partial is not
+                // documented): it is looked up, and never sent again.
+                let error = fault::again(error).with_reached(Reached::Maybe);
+                self.answer(place, Submitted::Failed(error));
+            } else if unseen.contains(id) || part.resent {
+                // Nothing started; the engine checks again before it tries again.
                 let error = fault::again(error).with_retry(Retry::Backoff);
                 self.answer(place, Submitted::Failed(error));
             } else {

@@ -1,7 +1,15 @@
+//! How an instance's words are read: golden bodies, whole stories, and random ones.
+
+use jiff::Timestamp;
 use proptest::prelude::*;
 use serde_json::{Value, json};
 
-use super::*;
+use super::map::{Context, answer, find, gone, observe};
+use super::notes::Notes;
+use super::wire::Instance;
+use crate::domain::failure::FailureReason;
+use crate::domain::job::Provenance;
+use crate::vendors::contract::{Found, Observation, Phase};
 
 const SENT: &str = "2026-01-02T03:00:00Z";
 
