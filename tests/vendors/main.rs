@@ -3,3 +3,4 @@
 
 mod avisi;
 mod huawei;
+mod zstack;
