@@ -20,7 +20,7 @@ pub fn write(store: Uuid, position: u64) -> String {
 /// Reads a token of the store `store`.
 ///
 /// # Errors
-/// `ResumeTokenInvalid` for anything that [`write`] did not make for this store.
+/// `ResumeTokenInvalid` for anything that [`write()`] did not make for this store.
 pub fn read(store: Uuid, token: &str) -> Result<u64, Error> {
     let bytes = URL_SAFE_NO_PAD.decode(token).map_err(|_| Error::ResumeTokenInvalid)?;
     let (&[VERSION], rest) = bytes.split_first_chunk::<1>().ok_or(Error::ResumeTokenInvalid)? else {

@@ -4,8 +4,13 @@
 
 pub mod contract;
 pub mod error;
+mod ledger;
+mod metrics;
+mod page_token;
 mod record;
+pub mod settings;
 pub mod sqlite;
 
 pub use contract::Store;
 pub use error::StoreError;
+pub use metrics::CommitCount;

@@ -383,7 +383,7 @@ async fn a_start_that_never_arrived_is_sent_again_and_runs_once() {
         rig.sim.faults().arm(Some(Route::Submit), fault, 1);
         let lost = rig.start(&job).await;
         assert!(matches!(&lost, Submitted::Failed(e) if e.reached == Reached::Maybe), "{fault:?}: {lost:?}");
-        assert!(matches!(rig.vendor.find(&job).await, Ok(Found::NotArrived)));
+        assert!(matches!(rig.vendor.find(&job).await, Ok(Found::NotArrived { until: None })));
         job.attempts = 2;
         rig.started(&mut job).await;
         assert_eq!(rig.sim.effects().starts(&target_id(n)), 1);
@@ -513,7 +513,7 @@ async fn a_start_that_died_of_its_session_and_was_lost_may_be_sent_again() {
     assert_eq!(seen.phase, Phase::Scheduled, "taken, and not to be read");
     rig.sim.faults().clear();
     let mut lost = Planned { handle: None, ..job.clone() };
-    assert!(matches!(rig.vendor.find(&lost).await, Ok(Found::NotArrived)));
+    assert!(matches!(rig.vendor.find(&lost).await, Ok(Found::NotArrived { until: None })));
     assert!(
         matches!(&rig.look(&mut job).await.phase, Phase::Rejected(f) if f.vendor_code.as_deref() == Some("ID.1001"))
     );

@@ -1,1 +1,160 @@
-//! placeholder
+//! The store in one SQLite file: for one Drydock on one machine.
+//!
+//! * WAL and `synchronous=FULL`: a commit is on the disk when it is answered.
+//! * One writer ([`writer`]) commits waiting writes in groups; readers ([`readers`]) never wait for it.
+//! * A group is read, decided in memory ([`crate::store::ledger`]) and saved: a fixed number of statements,
+//!   because handing a statement to SQLite's thread and back costs as much as the statement.
+//! * One process at a time: a lock on the file `<database>.lock`.
+
+mod fault;
+mod list;
+mod load;
+mod open;
+#[cfg(test)]
+mod plans;
+mod read;
+mod readers;
+mod save;
+mod writer;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::sync::{mpsc, oneshot, watch};
+use uuid::Uuid;
+
+use self::readers::{Readers, closed};
+use self::writer::{Ask, QUEUE, Work, Writer};
+use super::contract::{Accepted, Change, JobFilter, NewRequest, Store};
+use super::error::StoreError;
+use super::metrics::{CommitCount, Metrics};
+use super::settings::StoreSettings;
+use crate::domain::event::Event;
+use crate::domain::id::{JobId, ProviderId, RequestId};
+use crate::domain::job::Job;
+use crate::domain::page::{Page, PageRequest};
+use crate::domain::state::JobState;
+use crate::kit::tasks::Tasks;
+
+/// How long closing waits for writes that were let in.
+const CLOSE_WITHIN: Duration = Duration::from_secs(30);
+
+/// Jobs, events and requests in one SQLite file.
+#[derive(Debug)]
+pub struct SqliteStore {
+    id: Uuid,
+    readers: Arc<Readers>,
+    queue: mpsc::Sender<Work>,
+    newest: watch::Receiver<u64>,
+    metrics: Arc<Metrics>,
+    tasks: Tasks,
+}
+
+impl SqliteStore {
+    /// Opens the database that `settings` name, makes it when there is none, and brings its schema up to date.
+    /// Call it inside a tokio runtime, after telemetry is installed.
+    ///
+    /// # Errors
+    /// `Locked`, `NewerSchema`, `Unwritable`, `Corrupt`, and `Unavailable` for anything else in the way.
+    pub async fn open(settings: &StoreSettings) -> Result<Arc<Self>, StoreError> {
+        let opened = open::open(settings).await?;
+        let readers = Arc::new(Readers::new(opened.reader_options));
+        let metrics = Arc::new(Metrics::new());
+        let (queue, waiting) = mpsc::channel(QUEUE);
+        let (tell, newest) = watch::channel(opened.position);
+        let tasks = Tasks::new();
+        let writer = Writer {
+            queue: waiting,
+            connection: Some(opened.writer),
+            options: opened.writer_options,
+            newest: tell,
+            metrics: Arc::clone(&metrics),
+            readers: Arc::clone(&readers),
+            lock: opened.lock,
+            erased: None,
+        };
+        tasks.spawn("store writer", writer.run(tasks.token().clone()));
+        Ok(Arc::new(Self { id: opened.id, readers, queue, newest, metrics, tasks }))
+    }
+
+    /// How much was committed since the store was opened.
+    pub fn commit_count(&self) -> CommitCount {
+        self.metrics.count()
+    }
+
+    /// Hands a write to the writer and waits until it is durable.
+    async fn ask<T, R>(&self, what: T, work: impl FnOnce(Ask<T, R>) -> Work) -> Result<R, StoreError> {
+        let (reply, answer) = oneshot::channel();
+        self.queue.send(work(Ask::new(what, reply))).await.map_err(|_| closed())?;
+        answer.await.map_err(|_| StoreError::Unavailable("its writer ended".to_owned()))?
+    }
+}
+
+#[async_trait]
+impl Store for SqliteStore {
+    fn id(&self) -> Uuid {
+        self.id
+    }
+
+    async fn create(&self, request: NewRequest) -> Result<Vec<Result<Accepted, StoreError>>, StoreError> {
+        self.ask(request, Work::Create).await
+    }
+
+    async fn knows_request(&self, id: RequestId) -> Result<bool, StoreError> {
+        self.read_knows_request(id).await
+    }
+
+    async fn job(&self, id: JobId) -> Result<Option<Job>, StoreError> {
+        self.read_job(id).await
+    }
+
+    async fn jobs(&self, filter: &JobFilter, page: &PageRequest) -> Result<Page<Job>, StoreError> {
+        self.list_jobs(filter, page).await
+    }
+
+    async fn live_jobs(
+        &self,
+        provider: &ProviderId,
+        after: Option<JobId>,
+        limit: u32,
+    ) -> Result<Vec<Job>, StoreError> {
+        self.read_live_jobs(provider, after, limit).await
+    }
+
+    async fn write(&self, changes: Vec<Change>) -> Result<Vec<Result<Job, StoreError>>, StoreError> {
+        self.ask(changes, Work::Write).await
+    }
+
+    async fn sealed_password(&self, id: JobId) -> Result<Option<Vec<u8>>, StoreError> {
+        self.read_sealed(id).await
+    }
+
+    async fn job_events(&self, id: JobId, after: u64, limit: u32) -> Result<Vec<Event>, StoreError> {
+        self.read_job_events(id, after, limit).await
+    }
+
+    async fn events(&self, after: u64, limit: u32) -> Result<Vec<Event>, StoreError> {
+        self.read_events(after, limit).await
+    }
+
+    fn newest_position(&self) -> watch::Receiver<u64> {
+        self.newest.clone()
+    }
+
+    async fn count_live(&self) -> Result<Vec<(ProviderId, JobState, u64)>, StoreError> {
+        self.count_live_jobs().await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.ping_reader().await?;
+        self.ask((), Work::Ping).await
+    }
+
+    async fn close(&self) {
+        let ended = self.tasks.shutdown(CLOSE_WITHIN).await;
+        if !ended.joined {
+            tracing::error!("the store did not close in time; what was answered is safe on the disk");
+        }
+    }
+}

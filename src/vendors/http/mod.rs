@@ -1,7 +1,7 @@
 //! One HTTP client for all vendors: timeouts, body cap, request budget, tracing, and no secret in any error.
 //!
 //! An adapter builds a [`Call`], and gets either a [`Reply`] (any status, body complete and within its cap) or a
-//! [`VendorError`] that says whether the request may have arrived. Reading a status or body is the adapter's
+//! `VendorError` that says whether the request may have arrived. Reading a status or body is the adapter's
 //! `map.rs`; nothing here knows any vendor.
 
 mod call;

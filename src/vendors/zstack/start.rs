@@ -45,7 +45,20 @@ enum Trace {
 
 /// Starts one update.
 pub(super) async fn submit(client: &Client, clock: &Clock, planned: &Planned) -> Submitted {
-    for (nth, id) in ids::job_ids(planned.key).into_iter().enumerate() {
+    let ids = ids::job_ids(planned.key);
+    if planned.attempts > 1 {
+        // An earlier start was shown not to have arrived. Should it have arrived since, and ended so long ago that
+        // ZStack would take its id once more, then its long job still stands there.
+        match started(client, &ids).await {
+            Ok(None) => {}
+            Ok(Some(job)) => {
+                let seen = map::long_job(&job, context(clock, planned, &Notes::of(planned)));
+                return Submitted::Started(Box::new(seen));
+            }
+            Err(error) => return Submitted::Failed(error.with_reached(Reached::No)),
+        }
+    }
+    for (nth, id) in ids.into_iter().enumerate() {
         if let Some(submitted) = send(client, clock, planned, nth, &id).await {
             return submitted;
         }
@@ -74,7 +87,7 @@ pub(super) async fn find(client: &Client, clock: &Clock, planned: &Planned) -> R
     if unseen {
         let age = planned.submit_time.map(|sent| clock::since(sent, clock.now()));
         if age.is_some_and(|age| age < REMEMBERS) {
-            return Ok(Found::NotArrived);
+            return Ok(Found::NotArrived { until: None });
         }
         let why = "ZStack knows neither an API job nor a long job of this start, but it has had the time to forget a \
                    finished one";

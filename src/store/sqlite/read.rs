@@ -1,0 +1,210 @@
+//! The reads: each one statement, by an index, on a connection that only reads.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use sqlx::Row as _;
+use sqlx::sqlite::SqliteRow;
+
+use super::SqliteStore;
+use super::fault::read_fault;
+use super::list;
+use super::load::job_row;
+use super::save::bytes;
+use crate::domain::event::{About, Event};
+use crate::domain::id::{JobId, ProviderId, RequestId};
+use crate::domain::job::Job;
+use crate::domain::page::{MAX_PAGE_SIZE, Page, PageRequest};
+use crate::domain::state::JobState;
+use crate::store::contract::JobFilter;
+use crate::store::error::StoreError;
+use crate::store::page_token::After;
+use crate::store::record::{EventRow, about, int, job_id};
+
+pub(super) const JOB: &str = "SELECT id, version, sequence, spec, status, control FROM jobs WHERE id = ?1";
+pub(super) const REQUEST: &str = "SELECT count(*) FROM requests WHERE id = ?1";
+pub(super) const LIVE_JOBS: &str = "\
+    SELECT id, version, sequence, spec, status, control FROM jobs \
+    WHERE provider = ?1 AND ended = 0 AND id > ?2 ORDER BY id LIMIT ?3";
+pub(super) const COUNT_LIVE: &str =
+    "SELECT provider, state, count(*) FROM jobs WHERE ended = 0 GROUP BY provider, state";
+pub(super) const SEALED: &str = "SELECT sealed FROM sealed_passwords WHERE job = ?1";
+pub(super) const JOB_EVENTS: &str = "\
+    SELECT e.position, e.commit_no, e.job, e.sequence, e.time, e.kind, e.message, e.status, j.spec \
+    FROM events AS e CROSS JOIN jobs AS j ON j.id = e.job \
+    WHERE e.job = ?1 AND e.sequence > ?2 ORDER BY e.sequence LIMIT ?3";
+/// Events after a position, whole commits only: up to the first event past the limit that begins a commit.
+pub(super) const EVENTS: &str = "\
+    SELECT e.position, e.commit_no, e.job, e.sequence, e.time, e.kind, e.message, e.status, j.spec \
+    FROM events AS e CROSS JOIN jobs AS j ON j.id = e.job \
+    WHERE e.position > ?1 AND e.position < coalesce( \
+        (SELECT b.position FROM events AS b WHERE b.position > coalesce( \
+            (SELECT c.position FROM events AS c WHERE c.position > ?1 ORDER BY c.position LIMIT 1 OFFSET ?2), \
+            9223372036854775807) AND b.commit_no = b.position ORDER BY b.position LIMIT 1), \
+        9223372036854775807) \
+    ORDER BY e.position";
+pub(super) const PURGED: &str = "SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'purged_through'";
+
+impl SqliteStore {
+    pub(super) async fn read_job(&self, id: JobId) -> Result<Option<Job>, StoreError> {
+        let mut reader = self.readers.get().await?;
+        let row = reader
+            .run(async |connection| sqlx::query(JOB).bind(bytes(id)).fetch_optional(connection).await)
+            .await?;
+        row.map(|row| job_row(&row)?.into_job()).transpose()
+    }
+
+    pub(super) async fn read_knows_request(&self, id: RequestId) -> Result<bool, StoreError> {
+        let id = id.uuid().into_bytes().to_vec();
+        let mut reader = self.readers.get().await?;
+        let known: i64 = reader
+            .run(async |connection| sqlx::query_scalar(REQUEST).bind(id).fetch_one(connection).await)
+            .await?;
+        Ok(known > 0)
+    }
+
+    pub(super) async fn list_jobs(
+        &self,
+        filter: &JobFilter,
+        page: &PageRequest,
+    ) -> Result<Page<Job>, StoreError> {
+        let after = page.token.as_deref().map(|token| After::read(token, filter)).transpose()?;
+        let size = page.size.clamp(1, MAX_PAGE_SIZE);
+        // One more than the page holds tells whether there is a next one.
+        let mut statement = list::statement(filter, after, i64::from(size) + 1);
+        let mut reader = self.readers.get().await?;
+        let rows = reader.run(async |connection| statement.build().fetch_all(connection).await).await?;
+        drop(reader);
+        let size = size as usize;
+        let more = rows.len() > size;
+        let items = jobs(rows.iter().take(size))?;
+        let next = items.last().filter(|_| more).map(|last| {
+            let create_time = last.spec.create_time.as_microsecond();
+            After { create_time, id: last.id }.token(filter)
+        });
+        Ok(Page { items, next })
+    }
+
+    pub(super) async fn read_live_jobs(
+        &self,
+        provider: &ProviderId,
+        after: Option<JobId>,
+        limit: u32,
+    ) -> Result<Vec<Job>, StoreError> {
+        // Every id is above no bytes at all.
+        let after = after.map_or_else(Vec::new, bytes);
+        let mut reader = self.readers.get().await?;
+        let rows = reader
+            .run(async |connection| {
+                let query = sqlx::query(LIVE_JOBS).bind(provider.as_str()).bind(after).bind(limit);
+                query.fetch_all(connection).await
+            })
+            .await?;
+        jobs(rows.iter())
+    }
+
+    pub(super) async fn count_live_jobs(&self) -> Result<Vec<(ProviderId, JobState, u64)>, StoreError> {
+        let mut reader = self.readers.get().await?;
+        let rows = reader.run(async |connection| sqlx::query(COUNT_LIVE).fetch_all(connection).await).await?;
+        rows.iter()
+            .map(|row| {
+                let damaged = |column: &str| StoreError::Corrupt(format!("a job's {column}"));
+                let provider = ProviderId::parse(get(row, 0)?).map_err(|_| damaged("provider"))?;
+                let state = JobState::parse(get(row, 1)?).ok_or_else(|| damaged("state"))?;
+                let count = u64::try_from(get::<i64>(row, 2)?).map_err(|_| damaged("count"))?;
+                Ok((provider, state, count))
+            })
+            .collect()
+    }
+
+    pub(super) async fn read_sealed(&self, id: JobId) -> Result<Option<Vec<u8>>, StoreError> {
+        let mut reader = self.readers.get().await?;
+        reader
+            .run(async |connection| {
+                sqlx::query_scalar(SEALED).bind(bytes(id)).fetch_optional(connection).await
+            })
+            .await
+    }
+
+    pub(super) async fn read_job_events(
+        &self,
+        id: JobId,
+        after: u64,
+        limit: u32,
+    ) -> Result<Vec<Event>, StoreError> {
+        let mut reader = self.readers.get().await?;
+        let rows = reader
+            .run(async |connection| {
+                let query = sqlx::query(JOB_EVENTS).bind(bytes(id)).bind(int(after)).bind(limit);
+                query.fetch_all(connection).await
+            })
+            .await?;
+        drop(reader);
+        events(&rows)
+    }
+
+    pub(super) async fn read_events(&self, after: u64, limit: u32) -> Result<Vec<Event>, StoreError> {
+        let mut reader = self.readers.get().await?;
+        let (rows, purged) = reader
+            .run(async |connection| {
+                let last = limit.max(1) - 1;
+                let query = sqlx::query(EVENTS).bind(int(after)).bind(last);
+                let rows = query.fetch_all(&mut *connection).await?;
+                // Asked after the events: a purge in between is then told rather than skipped.
+                let purged: i64 = sqlx::query_scalar(PURGED).fetch_one(connection).await?;
+                Ok((rows, purged))
+            })
+            .await?;
+        drop(reader);
+        let purged = u64::try_from(purged).map_err(|_| StoreError::Corrupt("purged_through".to_owned()))?;
+        if after < purged {
+            return Err(StoreError::PositionGone { wanted: after, oldest: purged + 1 });
+        }
+        events(&rows)
+    }
+
+    pub(super) async fn ping_reader(&self) -> Result<(), StoreError> {
+        let mut reader = self.readers.get().await?;
+        reader.run(async |connection| sqlx::query(PURGED).fetch_one(connection).await.map(drop)).await
+    }
+}
+
+fn jobs<'r>(rows: impl Iterator<Item = &'r SqliteRow>) -> Result<Vec<Job>, StoreError> {
+    rows.map(|row| job_row(row)?.into_job()).collect()
+}
+
+/// Events of rows; those of one job share what they are about.
+fn events(rows: &[SqliteRow]) -> Result<Vec<Event>, StoreError> {
+    let mut shared: HashMap<JobId, Arc<About>> = HashMap::new();
+    rows.iter()
+        .map(|row| {
+            let job = job_id(get(row, 2)?)?;
+            let about = match shared.get(&job) {
+                Some(known) => Arc::clone(known),
+                None => {
+                    let fresh = Arc::new(about(job, get(row, 8)?)?);
+                    shared.insert(job, Arc::clone(&fresh));
+                    fresh
+                }
+            };
+            let row = EventRow {
+                position: get(row, 0)?,
+                commit_no: get(row, 1)?,
+                job,
+                sequence: get(row, 3)?,
+                time: get(row, 4)?,
+                kind: get(row, 5)?,
+                message: get(row, 6)?,
+                status: get(row, 7)?,
+            };
+            row.into_event(about)
+        })
+        .collect()
+}
+
+fn get<'r, T>(row: &'r SqliteRow, column: usize) -> Result<T, StoreError>
+where
+    T: sqlx::Decode<'r, sqlx::Sqlite> + sqlx::Type<sqlx::Sqlite>,
+{
+    row.try_get(column).map_err(read_fault)
+}

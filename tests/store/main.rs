@@ -1,0 +1,97 @@
+//! One behaviour suite for every store: what [`Store`](drydock::store::Store) promises, checked from outside.
+//!
+//! A behaviour is a function over a [`Backend`](fixture::Backend); [`behaviours`] makes a test of each on one
+//! backend. A behaviour that no list names does not compile without a warning.
+
+#[cfg(test)]
+mod concurrency;
+#[cfg(test)]
+mod create;
+#[cfg(test)]
+mod events;
+#[cfg(test)]
+mod fixture;
+#[cfg(test)]
+mod lists;
+#[cfg(test)]
+mod sqlite;
+#[cfg(test)]
+mod write;
+
+/// Makes a test of every behaviour on one backend.
+macro_rules! behaviours {
+    ($backend:expr) => {
+        behaviours!(@each $backend;
+            create {
+                what_was_accepted_is_read_back,
+                accepted_jobs_survive_a_restart,
+                a_busy_target_refuses_and_names_the_holder,
+                a_second_job_queues_up_to_the_bound,
+                nobody_overtakes_the_waiting,
+                one_request_cannot_take_a_target_twice,
+                the_same_request_answers_the_same_jobs,
+                a_replay_after_the_end_starts_nothing,
+                a_key_for_something_else_is_refused,
+                what_made_no_job_is_tried_anew,
+                places_in_a_request_are_kept_apart,
+                a_job_that_is_born_ended_holds_nothing,
+                an_id_made_twice_harms_only_itself,
+            }
+            write {
+                a_change_is_read_back,
+                a_stale_write_changes_nothing,
+                a_missing_job_is_told,
+                one_bad_entry_harms_no_other,
+                an_ended_job_frees_its_target,
+                a_queued_job_takes_the_free_target,
+                a_target_is_not_taken_twice,
+                a_target_changes_hands_in_one_write,
+                a_change_without_event_is_silent,
+                a_password_is_kept_until_erased,
+            }
+            events {
+                events_are_numbered_per_job_and_over_all,
+                a_request_is_one_commit,
+                a_commit_is_never_cut,
+                positions_go_on_after_a_restart,
+                the_newest_position_wakes,
+                events_carry_what_filters_need,
+                refused_writes_leave_no_event,
+            }
+            lists {
+                pages_are_complete_and_in_order,
+                pages_are_stable_under_inserts,
+                every_filter_matches_what_it_says,
+                filters_combine,
+                a_token_fits_only_its_list,
+                many_values_give_the_same_list,
+                live_jobs_come_by_provider_in_id_order,
+                live_jobs_are_counted,
+            }
+            concurrency {
+                many_callers_lose_nothing,
+                one_of_many_wins_a_target,
+                one_of_many_wins_a_version,
+                a_group_sees_its_earlier_writes,
+                one_key_makes_one_job,
+                closing_finishes_what_was_let_in,
+                a_closed_store_says_so,
+                a_store_that_works_answers_a_ping,
+            }
+        );
+    };
+    (@each $backend:expr; $($module:ident { $($name:ident),* $(,)? })*) => {
+        $(mod $module {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $name() {
+                    crate::$module::$name(&$backend).await;
+                }
+            )*
+        })*
+    };
+}
+
+mod on_sqlite {
+    behaviours!(crate::sqlite::Sqlite::new());
+}
