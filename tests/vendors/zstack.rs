@@ -239,21 +239,26 @@ async fn every_end_is_told_as_it_is() {
 
 #[tokio::test]
 async fn the_way_there_is_told_too() {
-    let rig = Rig::at(WATCHABLE * 8.0).await;
-    for (n, outcome, way) in [
-        (0, Outcome::Suspend, vec![Phase::Running, Phase::Suspended, Phase::Running, Phase::Succeeded]),
-        (1, Outcome::Cancel, vec![Phase::Running, Phase::Cancelling, Phase::Cancelled]),
-        (2, Outcome::WaitFirst, vec![Phase::Scheduled, Phase::Running, Phase::Succeeded]),
-    ] {
+    let rig = Rig::at(WATCHABLE * 2.0).await;
+    let cases = [
+        (Outcome::Suspend, vec![Phase::Running, Phase::Suspended, Phase::Running, Phase::Succeeded]),
+        (Outcome::Cancel, vec![Phase::Running, Phase::Cancelling, Phase::Cancelled]),
+        (Outcome::WaitFirst, vec![Phase::Scheduled, Phase::Running, Phase::Succeeded]),
+    ];
+    let runs = cases.into_iter().enumerate().map(|(n, (outcome, way))| {
         rig.sim.script(&target_id(n), outcome);
-        let (phases, _) = rig.run(&mut planned(n)).await;
-        assert_eq!(phases, way, "{outcome:?}");
-    }
+        let rig = &rig;
+        async move {
+            let (phases, _) = rig.run(&mut planned(n)).await;
+            assert_eq!(phases, way, "{outcome:?}");
+        }
+    });
+    futures_util::future::join_all(runs).await;
 }
 
 #[tokio::test]
 async fn progress_is_what_zstack_counts() {
-    let rig = Rig::at(WATCHABLE * 4.0).await;
+    let rig = Rig::at(WATCHABLE * 2.0).await;
     let mut job = planned(0);
     let mut percents = Vec::new();
     let mut seen = rig.started(&mut job).await;
@@ -298,8 +303,8 @@ async fn a_refusal_behind_the_202_is_a_refusal() {
 
 #[tokio::test]
 async fn a_slow_refusal_is_found_by_looking() {
-    // The API job takes 5 s here: longer than a start waits for it.
-    let rig = Rig::at(0.16).await;
+    // The API job takes 2 s here: longer than a start waits for it.
+    let rig = Rig::at(0.4).await;
     rig.sim.script(&target_id(0), Outcome::RefuseAtApi);
     let mut job = planned(0);
     assert_eq!(rig.started(&mut job).await.phase, Phase::Scheduled);
@@ -378,7 +383,7 @@ async fn a_start_that_never_arrived_is_sent_again_and_runs_once() {
         rig.sim.faults().arm(Some(Route::Submit), fault, 1);
         let lost = rig.start(&job).await;
         assert!(matches!(&lost, Submitted::Failed(e) if e.reached == Reached::Maybe), "{fault:?}: {lost:?}");
-        assert!(matches!(rig.vendor.find(&job).await, Ok(Found::NotArrived)));
+        assert!(matches!(rig.vendor.find(&job).await, Ok(Found::NotArrived { until: None })));
         job.attempts = 2;
         rig.started(&mut job).await;
         assert_eq!(rig.sim.effects().starts(&target_id(n)), 1);
@@ -508,7 +513,7 @@ async fn a_start_that_died_of_its_session_and_was_lost_may_be_sent_again() {
     assert_eq!(seen.phase, Phase::Scheduled, "taken, and not to be read");
     rig.sim.faults().clear();
     let mut lost = Planned { handle: None, ..job.clone() };
-    assert!(matches!(rig.vendor.find(&lost).await, Ok(Found::NotArrived)));
+    assert!(matches!(rig.vendor.find(&lost).await, Ok(Found::NotArrived { until: None })));
     assert!(
         matches!(&rig.look(&mut job).await.phase, Phase::Rejected(f) if f.vendor_code.as_deref() == Some("ID.1001"))
     );
@@ -556,6 +561,15 @@ async fn an_access_key_signs_in_the_servers_own_time() {
     let error = build(wrong).ping().await.unwrap_err();
     assert_eq!(error.kind, VendorFault::Unauthenticated);
     assert!(!format!("{error:?}").contains("other-canary"));
+    // A refused key is not tried again and again, nor through all time zones each time.
+    let mut refused = rig.sim.access_key_provider();
+    refused.insert("access_key_id".into(), "unknown".into());
+    let refused = build(refused);
+    let before = rig.sim.requests();
+    for _ in 0..5 {
+        assert_eq!(refused.ping().await.unwrap_err().kind, VendorFault::Unauthenticated);
+    }
+    assert!(rig.sim.requests() - before <= 3, "{}", rig.sim.requests() - before);
     let mut told = rig.sim.access_key_provider();
     told.insert("server_utc_offset".into(), "+08:00".into());
     build(told).ping().await.unwrap();

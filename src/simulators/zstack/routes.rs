@@ -1,7 +1,7 @@
 //! The REST server: paths, headers, and what is said at the door in plain text.
 
 use axum::body::Bytes;
-use axum::extract::{Path, RawQuery, State};
+use axum::extract::{OriginalUri, Path, RawQuery, State};
 use axum::http::{HeaderMap, Method, StatusCode, Uri};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{delete, get, post, put};
@@ -157,7 +157,7 @@ async fn api_job(State(hub): State<Hub>, Path(uuid): Path<String>) -> Response {
 async fn clusters(
     State(hub): State<Hub>,
     headers: HeaderMap,
-    uri: Uri,
+    OriginalUri(uri): OriginalUri,
     RawQuery(query): RawQuery,
 ) -> Response {
     list(&hub, &headers, &uri, query.as_deref(), |hub, query, _| {
@@ -165,24 +165,39 @@ async fn clusters(
     })
 }
 
-async fn cluster(State(hub): State<Hub>, headers: HeaderMap, uri: Uri, Path(uuid): Path<String>) -> Response {
+async fn cluster(
+    State(hub): State<Hub>,
+    headers: HeaderMap,
+    OriginalUri(uri): OriginalUri,
+    Path(uuid): Path<String>,
+) -> Response {
     list(&hub, &headers, &uri, None, |hub, _, _| hub.world().cluster_rows(Some(&[uuid])))
 }
 
-async fn hosts(State(hub): State<Hub>, headers: HeaderMap, uri: Uri, RawQuery(query): RawQuery) -> Response {
+async fn hosts(
+    State(hub): State<Hub>,
+    headers: HeaderMap,
+    OriginalUri(uri): OriginalUri,
+    RawQuery(query): RawQuery,
+) -> Response {
     list(&hub, &headers, &uri, query.as_deref(), |hub, query, _| {
         hub.world().host_rows(query.one_of("clusterUuid").as_deref(), query.one_of("uuid").as_deref())
     })
 }
 
-async fn zones(State(hub): State<Hub>, headers: HeaderMap, uri: Uri, RawQuery(query): RawQuery) -> Response {
+async fn zones(
+    State(hub): State<Hub>,
+    headers: HeaderMap,
+    OriginalUri(uri): OriginalUri,
+    RawQuery(query): RawQuery,
+) -> Response {
     list(&hub, &headers, &uri, query.as_deref(), |hub, _, _| hub.world().zone_rows())
 }
 
 async fn long_jobs(
     State(hub): State<Hub>,
     headers: HeaderMap,
-    uri: Uri,
+    OriginalUri(uri): OriginalUri,
     RawQuery(query): RawQuery,
 ) -> Response {
     list(&hub, &headers, &uri, query.as_deref(), |hub, query, now| {
@@ -193,7 +208,7 @@ async fn long_jobs(
 async fn long_job(
     State(hub): State<Hub>,
     headers: HeaderMap,
-    uri: Uri,
+    OriginalUri(uri): OriginalUri,
     Path(uuid): Path<String>,
 ) -> Response {
     list(&hub, &headers, &uri, None, |hub, _, now| hub.world().long_jobs(Some(&[uuid]), None, now))
@@ -202,7 +217,7 @@ async fn long_job(
 async fn progress(
     State(hub): State<Hub>,
     headers: HeaderMap,
-    uri: Uri,
+    OriginalUri(uri): OriginalUri,
     Path(api_id): Path<String>,
 ) -> Response {
     let (caller, session) = match who(&hub, &headers, &Method::GET, &uri) {
@@ -228,7 +243,7 @@ async fn ready(State(hub): State<Hub>) -> Response {
     }
 }
 
-async fn time_zone(State(hub): State<Hub>, headers: HeaderMap, uri: Uri) -> Response {
+async fn time_zone(State(hub): State<Hub>, headers: HeaderMap, OriginalUri(uri): OriginalUri) -> Response {
     match who(&hub, &headers, &Method::GET, &uri) {
         Ok((Caller::Nobody, session)) => error("ID.1001", format!("Session[uuid:{session}] expired")),
         Ok(_) => Json(json!({"timezone": "Asia/Shanghai", "offset": "+08:00"})).into_response(),
@@ -290,7 +305,7 @@ async fn cluster_action(
     Path(cluster): Path<String>,
     headers: HeaderMap,
     method: Method,
-    uri: Uri,
+    OriginalUri(uri): OriginalUri,
     body: Bytes,
 ) -> Response {
     let ((caller, session), job) = match asynchronous(&hub, &headers, &method, &uri) {
@@ -318,7 +333,7 @@ async fn long_job_action(
     Path(uuid): Path<String>,
     headers: HeaderMap,
     method: Method,
-    uri: Uri,
+    OriginalUri(uri): OriginalUri,
     body: Bytes,
 ) -> Response {
     let ((caller, session), job) = match asynchronous(&hub, &headers, &method, &uri) {
@@ -339,7 +354,7 @@ async fn delete_long_job(
     Path(uuid): Path<String>,
     headers: HeaderMap,
     method: Method,
-    uri: Uri,
+    OriginalUri(uri): OriginalUri,
 ) -> Response {
     match asynchronous(&hub, &headers, &method, &uri) {
         Ok(((caller, session), job)) => {

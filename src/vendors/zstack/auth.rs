@@ -6,11 +6,12 @@ use jiff::tz::Offset;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 use url::Url;
 
 use super::config::{Credentials, ZstackSettings};
 use super::fault;
-use super::session::{Pass, Sessions};
+use super::session::{FailedLogin, Pass, Sessions};
 use super::sign;
 use crate::domain::error::VendorFault;
 use crate::kit::clock::Clock;
@@ -37,6 +38,7 @@ pub(super) struct Auth {
 struct Learnt {
     time: Option<ServerTime>,
     generation: u64,
+    failed: Option<FailedLogin>,
 }
 
 /// The server's clock, as far as a signature needs it.
@@ -100,13 +102,25 @@ impl Auth {
                 Ok(session_stamp(pass))
             }
             Credentials::AccessKey { id, secret } => {
+                let asked = Instant::now();
                 let mut learnt = self.server_time.lock().await;
                 let time = match learnt.time {
                     Some(time) => time,
                     None => {
-                        let time = self.learn(id, secret).await?;
-                        learnt.generation += 1;
-                        *learnt.time.insert(time)
+                        if let Some(failed) = learnt.failed.as_ref().filter(|f| f.holds_for(asked)) {
+                            return Err(failed.error());
+                        }
+                        match self.learn(id, secret).await {
+                            Ok(time) => {
+                                learnt.generation += 1;
+                                learnt.failed = None;
+                                *learnt.time.insert(time)
+                            }
+                            Err(error) => {
+                                learnt.failed = Some(FailedLogin::of(&error));
+                                return Err(error);
+                            }
+                        }
                     }
                 };
                 let generation = learnt.generation;

@@ -27,7 +27,7 @@ pub(super) enum ApiJob {
     /// Not over.
     Pending,
     /// Over, well: the long job was started.
-    Done(Option<LongJob>),
+    Done(Option<Box<LongJob>>),
     /// Over, and refused or failed.
     Failed(ErrorCode),
     /// ZStack does not know it (any more).
@@ -99,7 +99,7 @@ impl Client {
             200 | 503 => match fault::error_of(&reply) {
                 Some(error) => Ok(ApiJob::Failed(fault::without_session(error))),
                 None if reply.status.as_u16() == 200 => {
-                    Ok(ApiJob::Done(reply.json::<One<LongJob>>()?.inventory))
+                    Ok(ApiJob::Done(reply.json::<One<LongJob>>()?.inventory.map(Box::new)))
                 }
                 None => Err(fault::failed(&reply)),
             },

@@ -228,13 +228,14 @@ mod tests {
 
     fn read(endpoint: &str, own: &str) -> Result<ZstackSettings, Vec<ConfigFault>> {
         let common = CommonSettings {
-            endpoint: endpoint.parse().unwrap(),
+            endpoint: Url::parse(endpoint).map_err(|e| vec![ConfigFault::new("endpoint", e.to_string())])?,
             labels: std::collections::BTreeMap::new(),
             limits: crate::vendors::settings::Limits::default(),
             poll: crate::vendors::settings::Poll::default(),
             tls: crate::vendors::settings::Tls::default(),
         };
-        ZstackSettings::read(&common, own.parse().unwrap())
+        let own: Table = toml::from_str(own).map_err(|e| vec![ConfigFault::new("toml", e.to_string())])?;
+        ZstackSettings::read(&common, own)
     }
 
     fn keys(own: &str) -> Vec<String> {

@@ -161,6 +161,7 @@ pub(super) fn api_job_pending(context: Context<'_>) -> Observation {
             Provenance::Inferred,
         );
         out.ids = ids(context.notes, &LongJob::default());
+        out.handle = context.notes.handle();
         return out;
     }
     let mut out = Observation::new(Phase::Scheduled, Provenance::Reported);
@@ -173,12 +174,15 @@ pub(super) fn api_job_pending(context: Context<'_>) -> Observation {
 /// The API job's record is gone (ZStack forgets finished ones after 3 to 4 hours), and no long job is known.
 pub(super) fn api_job_lost(context: Context<'_>, why: &str) -> Observation {
     let mut out = api_job_pending(context);
-    if matches!(out.phase, Phase::Scheduled) {
+    if let Phase::Failed(failure) = &mut out.phase {
+        failure.message =
+            format!("{why}; ZStack's time limit for it has passed. Look at the hosts before starting again");
+    } else {
         out.phase = Phase::Unclear;
-        out.provenance = Provenance::Inferred;
         out.waiting =
             Some((WaitReason::Overdue, why.to_owned(), context.notes.api_deadline(context.planned)));
     }
+    out.provenance = Provenance::Inferred;
     out
 }
 

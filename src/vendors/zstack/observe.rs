@@ -18,6 +18,7 @@ use super::outcome;
 use super::start::context;
 use super::wire::{Host, LongJob};
 use crate::domain::error::VendorFault;
+use crate::domain::job::Progress;
 use crate::kit::clock::Clock;
 use crate::vendors::contract::{Observation, Planned};
 use crate::vendors::error::{Reached, VendorError};
@@ -237,11 +238,7 @@ fn must_know_hosts(job: &LongJob, notes: &Notes) -> bool {
 }
 
 /// Progress for those whose turn it is. A progress that cannot be read is no reason to say nothing about the job.
-async fn progress(
-    client: &Client,
-    turns: &Turns,
-    cases: &[Case<'_>],
-) -> HashMap<usize, crate::domain::job::Progress> {
+async fn progress(client: &Client, turns: &Turns, cases: &[Case<'_>]) -> HashMap<usize, Progress> {
     let running: Vec<(usize, &String)> = cases
         .iter()
         .enumerate()

@@ -47,7 +47,7 @@ struct Live {
 
 /// A login that failed, kept so that those who waited behind it do not all try again.
 #[derive(Clone, Debug)]
-struct FailedLogin {
+pub(super) struct FailedLogin {
     at: Instant,
     kind: VendorFault,
     code: Option<String>,
@@ -128,8 +128,11 @@ impl Sessions {
         if fault::is_session_fault(&reply) {
             return Ok(false);
         }
-        if reply.status.as_u16() != 200 {
-            return Err(fault::failed(&reply).with_reached(Reached::No));
+        match reply.status.as_u16() {
+            200 => {}
+            // A build without this call: the session is as good as it was.
+            404 | 405 if !fault::is_html(&reply) => return Ok(true),
+            _ => return Err(fault::failed(&reply).with_reached(Reached::No)),
         }
         let valid = reply.json::<serde_json::Value>()?.get("valid").and_then(serde_json::Value::as_bool);
         if valid == Some(true) {
@@ -164,7 +167,8 @@ impl Sessions {
 }
 
 impl FailedLogin {
-    fn of(error: &VendorError) -> Self {
+    /// The failure that just happened.
+    pub fn of(error: &VendorError) -> Self {
         Self {
             at: Instant::now(),
             kind: error.kind,
@@ -175,12 +179,13 @@ impl FailedLogin {
     }
 
     /// Whether a caller who began to wait at `asked` must take this failure as its own.
-    fn holds_for(&self, asked: Instant) -> bool {
+    pub fn holds_for(&self, asked: Instant) -> bool {
         let refused = matches!(self.kind, VendorFault::Unauthenticated | VendorFault::PermissionDenied);
         asked < self.at || (refused && self.at.elapsed() < REFUSED_FOR)
     }
 
-    fn error(&self) -> VendorError {
+    /// The failure again, for somebody else.
+    pub fn error(&self) -> VendorError {
         let mut error = VendorError::new(self.kind, Reached::No, self.message.clone());
         error.code.clone_from(&self.code);
         error.http_status = self.status;

@@ -12,13 +12,14 @@ use super::fault;
 use super::ids;
 use super::map::{self, Context};
 use super::notes::Notes;
-use super::wire::{LongJob, One, UpdateClusterOs};
+use super::wire::{ErrorCode, LongJob, One, UpdateClusterOs};
 use crate::domain::error::VendorFault;
 use crate::domain::failure::{Failure, FailureReason};
+use crate::domain::job::Provenance;
 use crate::domain::operation::{VendorOptions, ZstackUpgradeOptions};
 use crate::kit::clock::{self, Clock};
 use crate::vendors::contract::{Found, Observation, Phase, Planned, Submitted};
-use crate::vendors::error::{Reached, VendorError};
+use crate::vendors::error::{Reached, Retry, VendorError};
 use crate::vendors::http::Reply;
 
 /// When a start that was taken is looked at; after the last look the driver's rounds take over.
@@ -44,7 +45,20 @@ enum Trace {
 
 /// Starts one update.
 pub(super) async fn submit(client: &Client, clock: &Clock, planned: &Planned) -> Submitted {
-    for (nth, id) in ids::job_ids(planned.key).into_iter().enumerate() {
+    let ids = ids::job_ids(planned.key);
+    if planned.attempts > 1 {
+        // An earlier start was shown not to have arrived. Should it have arrived since, and ended so long ago that
+        // ZStack would take its id once more, then its long job still stands there.
+        match started(client, &ids).await {
+            Ok(None) => {}
+            Ok(Some(job)) => {
+                let seen = map::long_job(&job, context(clock, planned, &Notes::of(planned)));
+                return Submitted::Started(Box::new(seen));
+            }
+            Err(error) => return Submitted::Failed(error.with_reached(Reached::No)),
+        }
+    }
+    for (nth, id) in ids.into_iter().enumerate() {
         if let Some(submitted) = send(client, clock, planned, nth, &id).await {
             return submitted;
         }
@@ -60,28 +74,28 @@ pub(super) async fn find(client: &Client, clock: &Clock, planned: &Planned) -> R
     if let Some(job) = started(client, &ids).await? {
         return Ok(Found::Arrived(Box::new(map::long_job(&job, context(clock, planned, &notes)))));
     }
+    let mut unseen = false;
     for id in &ids {
         match trace(client, clock, planned, id).await? {
             Trace::Arrived(observation) => return Ok(Found::Arrived(observation)),
             Trace::CannotTell(why) => return Ok(Found::CannotTell(why)),
             Trace::SessionLost => {}
-            Trace::Unknown => {
-                let age = planned.submit_time.map(|sent| clock::since(sent, clock.now()));
-                return Ok(if age.is_some_and(|age| age < REMEMBERS) {
-                    Found::NotArrived
-                } else {
-                    Found::CannotTell(
-                        "ZStack knows neither an API job nor a long job of this start, but it has had the time to \
-                         forget a finished one"
-                            .to_owned(),
-                    )
-                });
-            }
+            // Goes on to the next: the earlier ids may be forgotten while a later one is under way.
+            Trace::Unknown => unseen = true,
         }
+    }
+    if unseen {
+        let age = planned.submit_time.map(|sent| clock::since(sent, clock.now()));
+        if age.is_some_and(|age| age < REMEMBERS) {
+            return Ok(Found::NotArrived { until: None });
+        }
+        let why = "ZStack knows neither an API job nor a long job of this start, but it has had the time to forget a \
+                   finished one";
+        return Ok(Found::CannotTell(why.to_owned()));
     }
     let mut worn_out = Observation::new(
         Phase::Rejected(Failure::new(FailureReason::VendorRejected, WORN_OUT)),
-        crate::domain::job::Provenance::Reported,
+        Provenance::Reported,
     );
     worn_out.handle = notes.handle();
     Ok(Found::Arrived(Box::new(worn_out)))
@@ -124,8 +138,10 @@ async fn send(client: &Client, clock: &Clock, planned: &Planned, nth: usize, id:
             client.forget_session(&stamp).await;
             return None;
         }
-        if fault::is_ambiguous(&error) {
-            return Some(Submitted::Failed(stamp.scrub(fault::failed(&reply)).with_reached(Reached::Maybe)));
+        let failed = stamp.scrub(fault::failed(&reply));
+        if fault::is_ambiguous(&error) || failed.retry != Retry::Never {
+            // Not a word about the update itself: the node is not ready, or has lost sight of its own message.
+            return Some(Submitted::Failed(failed));
         }
         return Some(Submitted::Refused(fault::refusal(&error), Vec::new()));
     }
@@ -267,7 +283,7 @@ async fn failed_start(
     planned: &Planned,
     notes: &Notes,
     id: &str,
-    error: &super::wire::ErrorCode,
+    error: &ErrorCode,
 ) -> Result<Trace, VendorError> {
     let context = context(clock, planned, notes);
     if let Some(job) = started(client, &[id.to_owned()]).await? {
