@@ -70,7 +70,7 @@ fn read_file(path: &Path) -> Result<Table, String> {
 }
 
 /// The variable that sets `key` of the table at `path`.
-pub(super) fn variable(path: &[String], key: &str) -> String {
+pub(crate) fn variable(path: &[String], key: &str) -> String {
     let mut parts: Vec<String> = path.iter().map(|part| part.replace('-', "_").to_uppercase()).collect();
     parts.push(key.to_uppercase());
     format!("{PREFIX}{}", parts.join("__"))
