@@ -48,6 +48,9 @@ pub(super) struct DemoArgs {
     /// End when the operations have ended, with exit code 1 unless all succeeded.
     #[arg(long)]
     pub(super) exit_when_done: bool,
+    /// What the gateway logs, as `telemetry.log_filter`.
+    #[arg(long, value_name = "FILTER", default_value = "warn")]
+    pub(super) log: String,
 }
 
 #[cfg(feature = "simulators")]
