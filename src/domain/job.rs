@@ -263,6 +263,10 @@ pub struct JobControl {
     /// not from the intent: between the two the call may have waited for the request budget.
     #[serde(default)]
     pub lost_time: Option<Timestamp>,
+    /// A start whose answer was lost may be sent again before this moment only; later nobody can say any more
+    /// whether the first one arrived.
+    #[serde(default)]
+    pub resend_before: Option<Timestamp>,
     /// Whether the job holds its target; a queued one does not yet.
     pub holds_target: bool,
     /// Whether the vendor's cancel was called already.

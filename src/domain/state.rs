@@ -288,6 +288,8 @@ impl JobState {
                 Signal::Postpone => Ok(Self::Pending),
                 Signal::Prevent => Ok(Self::Cancelled),
                 Signal::Abort => Ok(Self::Failed),
+                // An earlier start may have arrived after all, and the time to repeat it has passed.
+                Signal::GiveUp => Ok(Self::Indeterminate),
                 Signal::VendorScheduled
                 | Signal::VendorRunning
                 | Signal::VendorSuspended
@@ -299,7 +301,6 @@ impl JobState {
                 | Signal::VendorMissed
                 | Signal::AskCancel
                 | Signal::CancelRefused
-                | Signal::GiveUp
                 | Signal::SettleSucceeded
                 | Signal::SettleFailed
                 | Signal::SettleCancelled => illegal,

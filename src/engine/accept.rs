@@ -1,5 +1,6 @@
 //! Accepting operations: every fault found before anything is kept or sent, then one commit.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,13 +16,13 @@ use super::vault::Kept;
 use crate::domain::error::{Error, FieldViolation};
 use crate::domain::event::{EventKind, NewEvent};
 use crate::domain::finding::judge;
-use crate::domain::id::JobId;
+use crate::domain::id::{JobId, ProviderId, RequestId};
 use crate::domain::job::{JobControl, JobSpec, JobStatus, Provenance, RequestRef, VendorView};
 use crate::domain::operation::Operation;
 use crate::domain::page::PageRequest;
 use crate::domain::state::JobState;
 use crate::store::contract::{JobFilter, NewJob, NewRequest};
-use crate::vendors::contract::Planned;
+use crate::vendors::contract::{CheckReport, Planned};
 
 /// A start time may lie this far back: clocks differ, and a repeated request is a little older.
 const PAST_TOLERANCE: Duration = Duration::from_secs(300);
@@ -160,6 +161,7 @@ impl Engine {
                 handle: None,
                 attempts: 0,
                 lost_time: None,
+                resend_before: None,
                 holds_target: true,
                 cancel_sent: false,
                 reschedule_due: false,
@@ -174,45 +176,62 @@ impl Engine {
         }
     }
 
-    /// Runs prechecks without keeping or starting anything.
+    /// Runs prechecks without keeping or starting anything. Entries of one provider are asked together.
     ///
     /// # Errors
     /// `InvalidRequest` with every fault; for an entry `NotFound`, or `Vendor` when it could not be asked.
     pub async fn check(&self, entries: Vec<StartEntry>) -> Result<Vec<Result<Checked, Error>>, Error> {
         let runtimes = self.validate(&entries, None, self.clock.now()).await?;
-        let mut answers = Vec::with_capacity(entries.len());
-        for (entry, runtime) in entries.into_iter().zip(runtimes) {
+        let mut answers: Vec<Option<Result<Checked, Error>>> = Vec::new();
+        let mut groups: BTreeMap<ProviderId, (Arc<Runtime>, Vec<usize>)> = BTreeMap::new();
+        for (place, runtime) in runtimes.into_iter().enumerate() {
             answers.push(match runtime {
-                Ok(runtime) => self.check_one(entry, &runtime).await,
-                Err(error) => Err(error),
+                Ok(runtime) => {
+                    let id = runtime.provider.id.clone();
+                    groups.entry(id).or_insert_with(|| (runtime, Vec::new())).1.push(place);
+                    None
+                }
+                Err(error) => Some(Err(error)),
             });
         }
-        Ok(answers)
+        for (runtime, places) in groups.into_values() {
+            let asked: Vec<_> = places.iter().filter_map(|place| entries.get(*place)).collect();
+            let found = self.check_together(&asked, &runtime).await;
+            for (place, found) in places.into_iter().zip(found) {
+                if let Some(answer) = answers.get_mut(place) {
+                    *answer = Some(found);
+                }
+            }
+        }
+        let left_out = || Err(Error::Internal("the adapter left the entry out".to_owned()));
+        Ok(answers.into_iter().map(|answer| answer.unwrap_or_else(left_out)).collect())
     }
 
-    async fn check_one(&self, entry: StartEntry, runtime: &Arc<Runtime>) -> Result<Checked, Error> {
-        let planned = Planned {
-            job: JobId::new(Uuid::nil()),
-            target: entry.target.clone(),
-            operation: entry.operation.clone(),
-            key: Uuid::new_v4(),
-            attempts: 0,
-            submit_time: None,
-            handle: None,
-        };
-        let report = runtime.provider.vendor.check(&[planned]).await.into_iter().next();
+    async fn check_together(
+        &self,
+        entries: &[&StartEntry],
+        runtime: &Runtime,
+    ) -> Vec<Result<Checked, Error>> {
+        let planned: Vec<_> = entries.iter().map(|entry| imagined(entry)).collect();
+        let reports = runtime.provider.vendor.check(&planned).await;
         let now = self.clock.now();
-        let mut report = match report {
-            Some(Ok(report)) => {
-                runtime.health.heard(now);
-                report
-            }
-            Some(Err(error)) => {
-                runtime.health.failed(&error, now);
-                return Err(fault::vendor(&runtime.provider.id, error));
-            }
-            None => return Err(Error::Internal("the adapter left the entry out".to_owned())),
-        };
+        let mut answers = Vec::with_capacity(entries.len());
+        for (entry, report) in entries.iter().zip(reports) {
+            answers.push(match report {
+                Ok(report) => {
+                    runtime.health.heard(now);
+                    self.judged(entry, report).await
+                }
+                Err(error) => {
+                    runtime.health.failed(&error, now);
+                    Err(fault::vendor(&runtime.provider.id, error))
+                }
+            });
+        }
+        answers
+    }
+
+    async fn judged(&self, entry: &StartEntry, mut report: CheckReport) -> Result<Checked, Error> {
         if let Some(other) = report.foreign.take() {
             report.findings.push(step::foreign_finding(&other));
         }
@@ -224,10 +243,10 @@ impl Engine {
             oldest_first: true,
             ..JobFilter::default()
         };
-        let live =
-            self.store.jobs(&filter, &PageRequest { size: 50, token: None }).await.map_err(fault::store)?;
+        let page = PageRequest { size: 50, token: None };
+        let live = self.store.jobs(&filter, &page).await.map_err(fault::store)?;
         let holder = live.items.into_iter().find(|j| j.control.holds_target).map(|j| j.id);
-        Ok(Checked { target: entry.target, findings: report.findings, verdict, holder })
+        Ok(Checked { target: entry.target.clone(), findings: report.findings, verdict, holder })
     }
 
     /// The faults of entries, asking nobody: for a caller that refuses a request already, and tells every fault at once.
@@ -249,7 +268,7 @@ impl Engine {
     async fn validate(
         &self,
         entries: &[StartEntry],
-        request: Option<&(crate::domain::id::RequestId, [u8; 32])>,
+        request: Option<&(RequestId, [u8; 32])>,
         now: Timestamp,
     ) -> Result<Vec<Result<Arc<Runtime>, Error>>, Error> {
         let mut faults = Vec::new();
@@ -272,14 +291,24 @@ impl Engine {
         if faults.is_empty() { Ok(runtimes) } else { Err(Error::InvalidRequest(faults)) }
     }
 
-    async fn was_accepted(
-        &self,
-        request: Option<&(crate::domain::id::RequestId, [u8; 32])>,
-    ) -> Result<bool, Error> {
+    async fn was_accepted(&self, request: Option<&(RequestId, [u8; 32])>) -> Result<bool, Error> {
         match request {
             Some((id, _)) => self.store.knows_request(*id).await.map_err(fault::store),
             None => Ok(false),
         }
+    }
+}
+
+/// An entry as an adapter sees it when there is no job, and will be none.
+fn imagined(entry: &StartEntry) -> Planned {
+    Planned {
+        job: JobId::new(Uuid::nil()),
+        target: entry.target.clone(),
+        operation: entry.operation.clone(),
+        key: Uuid::new_v4(),
+        attempts: 0,
+        submit_time: None,
+        handle: None,
     }
 }
 

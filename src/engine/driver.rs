@@ -453,6 +453,7 @@ impl Work {
     ) -> Vec<(JobId, Heard)> {
         let now = self.driver.clock.now();
         let stopping = self.driver.token.is_cancelled();
+        let paused = self.driver.runtime.health.paused(now).map(|(until, _)| until);
         let mut writes: Vec<(JobId, Heard, Step)> = Vec::new();
         for (id, heard) in heard {
             // Once told to stop, nothing may be started: the check is made again by whoever comes next.
@@ -461,7 +462,7 @@ impl Work {
             }
             let Some(live) = self.live.get_mut(&id) else { continue };
             let capabilities = self.driver.runtime.provider.vendor.capabilities();
-            let step = apply(&live.job, &heard, capabilities, now);
+            let step = apply(&live.job, &heard, capabilities, paused, now);
             let quiet = step.event.is_none() && step.control == live.job.control;
             if quiet && clock::since(live.written, now) < TOUCH {
                 live.job.status.observe_time = step.status.observe_time;

@@ -71,7 +71,13 @@ impl Engine {
         let meter = opentelemetry::global::meter("drydock");
         let metrics = Metrics::new(&meter);
         let vault = Arc::new(Vault::new(sealer));
-        let hub = Hub::start(Arc::clone(&store), settings.watch_ring_events, &tasks);
+        let hub = Hub::start(
+            Arc::clone(&store),
+            settings.watch_ring_events,
+            clock.clone(),
+            metrics.watch_lag.clone(),
+            &tasks,
+        );
         let pause = Backoff {
             first: Duration::from_millis(settings.pause_first_ms),
             max: Duration::from_millis(settings.pause_max_ms),

@@ -8,9 +8,11 @@ use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
+use opentelemetry::metrics::Histogram;
 use tokio::sync::watch;
 
 use crate::domain::event::Event;
+use crate::kit::clock::{self, Clock};
 use crate::kit::tasks::Tasks;
 use crate::store::{Store, StoreError};
 
@@ -29,6 +31,9 @@ pub struct Hub {
     /// Turns true when streams must end.
     stopped: watch::Sender<bool>,
     capacity: usize,
+    clock: Clock,
+    /// From an event's time to the moment subscribers can read it.
+    lag: Histogram<f64>,
 }
 
 #[derive(Default)]
@@ -55,7 +60,13 @@ impl std::fmt::Debug for Hub {
 
 impl Hub {
     /// A hub that begins at the store's newest position; the past is read from the store.
-    pub fn start(store: Arc<dyn Store>, capacity: usize, tasks: &Tasks) -> Arc<Self> {
+    pub fn start(
+        store: Arc<dyn Store>,
+        capacity: usize,
+        clock: Clock,
+        lag: Histogram<f64>,
+        tasks: &Tasks,
+    ) -> Arc<Self> {
         let newest = *store.newest_position().borrow();
         let hub = Arc::new(Self {
             store,
@@ -63,6 +74,8 @@ impl Hub {
             newest: watch::Sender::new(newest),
             stopped: watch::Sender::new(false),
             capacity,
+            clock,
+            lag,
         });
         let tail = Arc::clone(&hub);
         let token = tasks.token().clone();
@@ -93,7 +106,7 @@ impl Hub {
         loop {
             let from = *self.newest.borrow();
             let events = self.store.events(from, READ).await?;
-            let Some(last) = events.last().map(|e| e.position) else { return Ok(()) };
+            let Some((last, time)) = events.last().map(|e| (e.position, e.time)) else { return Ok(()) };
             let commits = group(events);
             {
                 let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
@@ -109,6 +122,7 @@ impl Hub {
                 }
             }
             self.newest.send_replace(last);
+            self.lag.record(clock::since(time, self.clock.now()).as_secs_f64(), &[]);
         }
     }
 

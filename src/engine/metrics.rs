@@ -13,6 +13,7 @@ pub(super) struct Metrics {
     ended: Counter<u64>,
     duration: Histogram<f64>,
     pub subscribers: UpDownCounter<i64>,
+    pub watch_lag: Histogram<f64>,
     rounds: Histogram<f64>,
 }
 
@@ -35,6 +36,11 @@ impl Metrics {
             subscribers: meter
                 .i64_up_down_counter("drydock.watch.subscribers")
                 .with_description("Open watches")
+                .build(),
+            watch_lag: meter
+                .f64_histogram("drydock.watch.lag")
+                .with_unit("s")
+                .with_description("From an event's time to the moment that watches can deliver it")
                 .build(),
             rounds: meter
                 .f64_histogram("drydock.round.jobs")

@@ -83,10 +83,16 @@ impl Step {
     }
 }
 
-/// Applies what was heard to `job`.
-pub fn apply(job: &Job, heard: &Heard, capabilities: &Capabilities, now: Timestamp) -> Step {
-    let mut draft =
-        Draft { job, status: job.status.clone(), control: job.control.clone(), capabilities, now };
+/// Applies what was heard to `job`. `paused` is when the provider's breaker closes, while it is open.
+pub fn apply(
+    job: &Job,
+    heard: &Heard,
+    capabilities: &Capabilities,
+    paused: Option<Timestamp>,
+    now: Timestamp,
+) -> Step {
+    let mut draft = Draft::new(job, capabilities, now);
+    draft.paused = paused;
     let mut submit = false;
     let mut trouble = None;
     match heard {
@@ -160,9 +166,15 @@ pub(super) struct Draft<'a> {
     pub(super) control: JobControl,
     pub(super) capabilities: &'a Capabilities,
     pub(super) now: Timestamp,
+    paused: Option<Timestamp>,
 }
 
-impl Draft<'_> {
+impl<'a> Draft<'a> {
+    pub(super) fn new(job: &'a Job, capabilities: &'a Capabilities, now: Timestamp) -> Self {
+        let (status, control) = (job.status.clone(), job.control.clone());
+        Self { job, status, control, capabilities, now, paused: None }
+    }
+
     /// Moves the state. A move that the state machine does not know changes nothing and is loud.
     pub(super) fn signal(&mut self, signal: Signal) -> bool {
         let illegal = IllegalTransition { state: self.status.state, signal };
@@ -241,6 +253,13 @@ impl Draft<'_> {
         self.status.findings.truncate(MAX_FINDINGS);
         let operation = &self.job.spec.operation;
         match judge(&mut self.status.findings, operation.accepted_risks(), operation.ignores_warnings()) {
+            Verdict::Clear if self.control.resend_before.is_some_and(|until| self.now >= until) => {
+                self.give_up(
+                    "an earlier start was sent without an answer, and by now the vendor cannot say any more whether it \
+                     arrived",
+                );
+                false
+            }
             Verdict::Clear => {
                 if !self.signal(Signal::Submit) {
                     return false;
@@ -344,7 +363,7 @@ impl Draft<'_> {
                 self.stop_waiting();
                 self.observed(observation, true);
             }
-            Found::NotArrived if passed < self.capabilities.lost_answer_grace => {
+            Found::NotArrived { .. } if passed < self.capabilities.lost_answer_grace => {
                 let until = clock::after(sent, self.capabilities.lost_answer_grace);
                 self.wait(
                     WaitReason::LostAnswer,
@@ -352,7 +371,7 @@ impl Draft<'_> {
                     Some(until),
                 );
             }
-            Found::NotArrived => match self.status.state {
+            Found::NotArrived { until } => match self.status.state {
                 JobState::Indeterminate => self.end(
                     Signal::VendorFailed,
                     Some(Failure::new(
@@ -373,24 +392,33 @@ impl Draft<'_> {
                 | JobState::Cancelled
                 | JobState::Rejected
                 | JobState::Superseded
-                | JobState::Missed => self.take_back(),
+                | JobState::Missed => {
+                    self.take_back();
+                    self.control.resend_before = *until;
+                }
             },
             Found::CannotTell(why) if passed < self.capabilities.lost_answer_limit => {
                 let until = clock::after(sent, self.capabilities.lost_answer_limit);
                 self.wait(WaitReason::LostAnswer, why.clone(), Some(until));
             }
             Found::CannotTell(why) => {
-                if self.status.state != JobState::Indeterminate && self.signal(Signal::GiveUp) {
-                    self.stop_waiting();
-                    self.status.failure = Some(Failure::new(
-                        FailureReason::SubmissionUnknown,
-                        format!(
-                            "the start was sent, its answer was lost, and the vendor cannot say whether it arrived: \
-                             {why}. Look at the target, then settle the job by SettleJob"
-                        ),
-                    ));
+                if self.status.state != JobState::Indeterminate {
+                    self.give_up(why);
                 }
             }
+        }
+    }
+
+    fn give_up(&mut self, why: &str) {
+        if self.signal(Signal::GiveUp) {
+            self.stop_waiting();
+            self.status.failure = Some(Failure::new(
+                FailureReason::SubmissionUnknown,
+                format!(
+                    "the start was sent, its answer was lost, and the vendor cannot say whether it arrived: {why}. Look \
+                     at the target, then settle the job by SettleJob"
+                ),
+            ));
         }
     }
 
@@ -407,7 +435,7 @@ impl Draft<'_> {
             | VendorFault::Rejected
             | VendorFault::Garbled => WaitReason::VendorUnreachable,
         };
-        self.wait(reason, error.message.clone(), None);
+        self.wait(reason, error.message.clone(), self.paused);
         Trouble {
             retry_after: match error.retry {
                 crate::vendors::error::Retry::After(wait) => Some(wait),

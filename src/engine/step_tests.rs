@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 use super::calls::{CancelOutcome, Settlement};
 use super::plan::{Plan, plan};
-use super::step::{Heard, Step, apply, cancelable_at_first};
+use super::step::{Heard, Step, cancelable_at_first};
 use super::wish;
 use crate::domain::capability::{CancelSupport, Capabilities, Capability};
 use crate::domain::error::{Error, VendorFault};
@@ -85,6 +85,7 @@ fn job(operation: Operation) -> Job {
             handle: None,
             attempts: 0,
             lost_time: None,
+            resend_before: None,
             holds_target: true,
             cancel_sent: false,
             reschedule_due: false,
@@ -99,6 +100,10 @@ fn job(operation: Operation) -> Job {
 
 fn upgrade() -> Job {
     job(Operation::Upgrade(Upgrade::default()))
+}
+
+fn apply(job: &Job, heard: &Heard, capabilities: &Capabilities, now: Timestamp) -> Step {
+    super::step::apply(job, heard, capabilities, None, now)
 }
 
 fn write(job: &mut Job, step: Step) {
@@ -194,7 +199,7 @@ proptest! {
                     Plan::Find if die % 5 == 1 => Heard::Looked(Ok(Found::CannotTell("both fit".into()))),
                     Plan::Find if truth.starts > 0 => Heard::Looked(Ok(Found::Arrived(Box::new(
                         Observation::new(truth.phase(), Provenance::Reported))))),
-                    Plan::Find => Heard::Looked(Ok(Found::NotArrived)),
+                    Plan::Find => Heard::Looked(Ok(Found::NotArrived { until: None })),
                     Plan::Cancel if die % 2 == 0 => Heard::CancelAnswered(Ok(CancelAnswer::Refused("no".into()))),
                     Plan::Cancel => Heard::CancelAnswered(Ok(CancelAnswer::Accepted)),
                     Plan::Observe => {
@@ -290,13 +295,37 @@ fn not_arrived_is_believed_only_after_the_grace() {
     let step = apply(&job, &Heard::Submitted(Submitted::Failed(lost())), &capabilities, lost_at);
     write(&mut job, step);
     let early = clock::after(lost_at, Duration::from_secs(9));
-    let step = apply(&job, &Heard::Looked(Ok(Found::NotArrived)), &capabilities, early);
+    let step = apply(&job, &Heard::Looked(Ok(Found::NotArrived { until: None })), &capabilities, early);
     assert_eq!(step.status.state, JobState::Submitting);
     write(&mut job, step);
     let late = clock::after(lost_at, Duration::from_secs(10));
-    let step = apply(&job, &Heard::Looked(Ok(Found::NotArrived)), &capabilities, late);
+    let step = apply(&job, &Heard::Looked(Ok(Found::NotArrived { until: None })), &capabilities, late);
     assert_eq!(step.status.state, JobState::Pending);
     assert_eq!(step.status.submit_time, None);
+}
+
+#[test]
+fn a_proof_that_grows_old_before_the_repeat_is_no_proof() {
+    let capabilities = capabilities(CancelSupport::Never("no way"));
+    let mut job = upgrade();
+    job.status.state = JobState::Submitting;
+    job.status.submit_time = Some(Timestamp::UNIX_EPOCH);
+    job.control.lost_time = Some(Timestamp::UNIX_EPOCH);
+    let found = clock::after(Timestamp::UNIX_EPOCH, Duration::from_secs(20));
+    let until = clock::after(Timestamp::UNIX_EPOCH, Duration::from_secs(60));
+    let heard = Heard::Looked(Ok(Found::NotArrived { until: Some(until) }));
+    let step = apply(&job, &heard, &capabilities, found);
+    assert_eq!(step.status.state, JobState::Pending);
+    write(&mut job, step);
+    let step = apply(&job, &Heard::CheckBegan, &capabilities, found);
+    write(&mut job, step);
+    let in_time = apply(&job, &Heard::Checked(Ok(CheckReport::default())), &capabilities, found);
+    assert!(in_time.submit);
+    // An outage came between: the first start may have run and failed meanwhile.
+    let late = clock::after(until, Duration::from_secs(1));
+    let step = apply(&job, &Heard::Checked(Ok(CheckReport::default())), &capabilities, late);
+    assert_eq!((step.status.state, step.submit), (JobState::Indeterminate, false));
+    assert_eq!(step.status.failure.unwrap().reason, FailureReason::SubmissionUnknown);
 }
 
 #[test]

@@ -12,10 +12,6 @@ use crate::domain::job::Job;
 use crate::domain::operation::OperationKind;
 use crate::domain::state::{JobState, Signal};
 
-fn draft<'a>(job: &'a Job, capabilities: &'a Capabilities, now: Timestamp) -> Draft<'a> {
-    Draft { job, status: job.status.clone(), control: job.control.clone(), capabilities, now }
-}
-
 fn wrong_state(job: &Job, message: &str) -> Error {
     Error::WrongState { job: job.id, state: job.status.state.as_str(), message: message.to_owned() }
 }
@@ -29,7 +25,7 @@ pub fn cancel(
     capabilities: &Capabilities,
     now: Timestamp,
 ) -> Result<(CancelOutcome, Option<Step>), Error> {
-    let mut draft = draft(job, capabilities, now);
+    let mut draft = Draft::new(job, capabilities, now);
     let prevented = match job.status.state {
         JobState::Pending | JobState::Checking => true,
         JobState::Scheduled => !job.is_with_vendor(),
@@ -96,7 +92,7 @@ pub fn reschedule(
             return Err(wrong_state(job, "it can be rescheduled only while it is PENDING or SCHEDULED"));
         }
     };
-    let mut draft = draft(job, capabilities, now);
+    let mut draft = Draft::new(job, capabilities, now);
     draft.status.scheduled_start = start;
     draft.control.ignore_maintenance_windows = ignore_windows;
     draft.control.reschedule_due = at_vendor;
@@ -123,7 +119,7 @@ pub fn settle(
     if job.status.state != JobState::Indeterminate {
         return Err(wrong_state(job, "only an INDETERMINATE job can be settled"));
     }
-    let mut draft = draft(job, capabilities, now);
+    let mut draft = Draft::new(job, capabilities, now);
     let (signal, failure) = match settlement {
         Settlement::Succeeded => (Signal::SettleSucceeded, None),
         Settlement::Failed => (Signal::SettleFailed, Some(Failure::new(FailureReason::Settled, reason))),

@@ -107,8 +107,8 @@ pub struct NewJob {
     pub control: JobControl,
     /// The password, sealed for this job.
     pub sealed_password: Option<Vec<u8>>,
-    /// What to do when another live job holds the target: `None` refuses; `Some(n)` queues behind at most `n`
-    /// waiting jobs.
+    /// What to do when another live job holds the target, or waits to take it (nobody overtakes the waiting):
+    /// `None` refuses; `Some(n)` queues behind at most `n` waiting jobs.
     pub queue: Option<u32>,
     /// Its first event.
     pub event: NewEvent,

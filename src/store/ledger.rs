@@ -177,10 +177,9 @@ impl Ledger {
             .iter()
             .zip(0..)
             .map(|(new, place)| {
-                let request = request.request.map(|(id, _)| RequestRef {
-                    id,
-                    index: new.spec.request.map_or(place, |of| of.index),
-                });
+                let request = request
+                    .request
+                    .map(|(id, _)| RequestRef { id, index: new.spec.request.map_or(place, |of| of.index) });
                 self.accept(new, request, commit)
             })
             .collect())

@@ -144,9 +144,13 @@ pub enum Submitted {
 pub enum Found {
     /// It did; it stands like this. Boxed: an observation is large.
     Arrived(Box<Observation>),
-    /// The vendor knows nothing of it, and what the vendor says proves it. The engine believes it only after
-    /// `Capabilities::lost_answer_grace`.
-    NotArrived,
+    /// The vendor knows nothing of it, and what the vendor says proves it, or a repeat can do no harm. The engine
+    /// believes it only after `Capabilities::lost_answer_grace`.
+    NotArrived {
+        /// The proof holds for a start that is sent before this moment; `None`: for good. A start that is not
+        /// sent by then (an outage came between) is not sent at all.
+        until: Option<jiff::Timestamp>,
+    },
     /// What the vendor says fits both; the text says why.
     CannotTell(String),
 }

@@ -3,17 +3,20 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+use drydock::domain::job::Job;
 use drydock::domain::state::JobState;
 use drydock::store::StoreError;
 use futures_util::future::join_all;
+use tokio::task::JoinSet;
 
 use crate::fixture::*;
 
 pub async fn many_callers_lose_nothing(backend: &impl Backend) {
     let store = backend.open().await;
-    let callers = (0..64_u64).map(|n| {
+    let mut callers = JoinSet::new();
+    for n in 0..64 {
         let store = Arc::clone(&store);
-        tokio::spawn(async move {
+        callers.spawn(async move {
             let mut job = create_one(&store, new_job(n, &format!("vc/c{n}"))).await;
             for state in [JobState::Checking, JobState::Running, JobState::Succeeded] {
                 job = write_one(&store, change(&job, state)).await.unwrap();
@@ -21,9 +24,9 @@ pub async fn many_callers_lose_nothing(backend: &impl Backend) {
                 assert_eq!(store.job(job.id).await.unwrap().as_ref(), Some(&job));
             }
             job
-        })
-    });
-    let ended: Vec<_> = join_all(callers).await.into_iter().map(Result::unwrap).collect();
+        });
+    }
+    let ended = callers.join_all().await;
     let events = all_events(&store, 10).await;
     assert_eq!(events.len(), 64 * 4);
     assert!(events.is_sorted_by(|a, b| a.position < b.position));
@@ -39,8 +42,7 @@ pub async fn many_callers_lose_nothing(backend: &impl Backend) {
 
 pub async fn one_of_many_wins_a_target(backend: &impl Backend) {
     let store = backend.open().await;
-    let answers =
-        join_all((0..32).map(|n| try_one(&store, jobs(vec![new_job(n, "vc/a")])))).await;
+    let answers = join_all((0..32).map(|n| try_one(&store, jobs(vec![new_job(n, "vc/a")])))).await;
     let (won, lost): (Vec<_>, Vec<_>) = answers.into_iter().partition(Result::is_ok);
     let [Ok(winner)] = &won[..] else { panic!("{} won", won.len()) };
     for answer in lost {
@@ -61,6 +63,46 @@ pub async fn one_of_many_wins_a_version(backend: &impl Backend) {
     assert_eq!((now.version, now.sequence), (2, 2));
 }
 
+pub async fn a_group_sees_its_earlier_writes(backend: &impl Backend) {
+    let store = backend.open().await;
+    // All asked before the first is answered, so most share a commit; each builds on the one before.
+    let mut job = new_job(1, "vc/a");
+    job.sealed_password = Some(b"sealed".to_vec());
+    let mut seen = Job {
+        id: job.id,
+        spec: job.spec.clone(),
+        status: job.status.clone(),
+        control: job.control.clone(),
+        version: 1,
+        sequence: 1,
+    };
+    seen.control.holds_target = true;
+    let run = change(&seen, JobState::Running);
+    let mut finish = change(&seen, JobState::Succeeded);
+    (finish.version, finish.erase_password) = (2, true);
+    let late = change(&seen, JobState::Failed);
+    let (warm_up, created, ran, finished, stale, next) = tokio::join!(
+        try_one(&store, jobs(vec![new_job(9, "vc/z")])),
+        try_one(&store, jobs(vec![job])),
+        write_one(&store, run),
+        write_one(&store, finish),
+        write_one(&store, late),
+        try_one(&store, jobs(vec![new_job(2, "vc/a")])),
+    );
+    warm_up.unwrap();
+    assert_eq!(created.unwrap().job, seen);
+    assert_eq!(ran.unwrap().version, 2);
+    let finished = finished.unwrap();
+    assert!(matches!(stale, Err(StoreError::Stale(_))), "{stale:?}");
+    assert!(next.unwrap().job.control.holds_target, "the target was free by then");
+    assert_eq!(store.job(seen.id).await.unwrap(), Some(finished));
+    assert_eq!(store.sealed_password(seen.id).await.unwrap(), None);
+    let told = store.job_events(seen.id, 0, 10).await.unwrap();
+    let states: Vec<_> = told.iter().map(|e| e.status.state).collect();
+    assert_eq!(states, [JobState::Pending, JobState::Running, JobState::Succeeded]);
+    assert!(told.is_sorted_by(|a, b| a.commit < b.commit), "each write is a commit of its own to readers");
+}
+
 pub async fn one_key_makes_one_job(backend: &impl Backend) {
     let store = backend.open().await;
     let answers =
@@ -73,14 +115,15 @@ pub async fn one_key_makes_one_job(backend: &impl Backend) {
 
 pub async fn closing_finishes_what_was_let_in(backend: &impl Backend) {
     let store = backend.open().await;
-    let callers: Vec<_> = (0..64_u64)
-        .map(|n| {
-            let store = Arc::clone(&store);
-            tokio::spawn(async move { (n, try_one(&store, jobs(vec![new_job(n, &format!("vc/c{n}"))])).await) })
-        })
-        .collect();
-    store.close().await;
-    let answers = join_all(callers).await.into_iter().map(Result::unwrap).collect::<Vec<_>>();
+    let call = |n: u64| {
+        let store = Arc::clone(&store);
+        async move { (n, try_one(&store, jobs(vec![new_job(n, &format!("vc/c{n}"))])).await) }
+    };
+    // Polled in this order: the first half is let in before the store closes.
+    let (mut answers, (), late) =
+        tokio::join!(join_all((0..32).map(call)), store.close(), join_all((32..64).map(call)));
+    assert!(answers.iter().all(|(_, answer)| answer.is_ok()), "{answers:?}");
+    answers.extend(late);
 
     // Each caller got the truth: written and there, or refused and not there.
     let store = backend.open().await;

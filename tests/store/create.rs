@@ -84,7 +84,10 @@ pub async fn one_request_cannot_take_a_target_twice(backend: &impl Backend) {
     let store = backend.open().await;
     let answers = store.create(jobs(vec![new_job(1, "vc/a"), new_job(2, "vc/a")])).await.unwrap();
     assert!(answers[0].is_ok());
-    assert!(matches!(answers[1], Err(StoreError::TargetBusy { holder, .. }) if holder == id(1)), "{answers:?}");
+    assert!(
+        matches!(answers[1], Err(StoreError::TargetBusy { holder, .. }) if holder == id(1)),
+        "{answers:?}"
+    );
 }
 
 pub async fn the_same_request_answers_the_same_jobs(backend: &impl Backend) {

@@ -47,7 +47,8 @@ async fn forty(store: &Arc<dyn Store>) -> Vec<Job> {
         .collect();
     let made = create(store, wanted).await;
     let states = [JobState::Running, JobState::Succeeded, JobState::Failed, JobState::Pending];
-    let changes = made.iter().zip(states.into_iter().cycle()).map(|(job, state)| change(job, state)).collect();
+    let changes =
+        made.iter().zip(states.into_iter().cycle()).map(|(job, state)| change(job, state)).collect();
     store.write(changes).await.unwrap().into_iter().map(Result::unwrap).collect()
 }
 
@@ -98,10 +99,7 @@ fn single() -> Vec<JobFilter> {
         JobFilter { states: vec![JobState::Running], ..none() },
         JobFilter { states: vec![JobState::Succeeded, JobState::Failed], ..none() },
         JobFilter { operations: vec![OperationKind::Reinstall], ..none() },
-        JobFilter {
-            operations: vec![OperationKind::Upgrade, OperationKind::ScheduledUpgrade],
-            ..none()
-        },
+        JobFilter { operations: vec![OperationKind::Upgrade, OperationKind::ScheduledUpgrade], ..none() },
         JobFilter { labels: [("n".to_owned(), "2".to_owned())].into(), ..none() },
         JobFilter {
             labels: [("n".to_owned(), "2".to_owned()), ("team".to_owned(), "harbour".to_owned())].into(),
@@ -192,7 +190,8 @@ pub async fn a_token_fits_only_its_list(backend: &impl Backend) {
 
     let other = JobFilter { providers: vec![provider("zs")], ..JobFilter::default() };
     let turned = JobFilter { oldest_first: true, ..filter.clone() };
-    for (filter, token) in [(&other, token.as_str()), (&turned, &token), (&filter, "nonsense"), (&filter, "")] {
+    for (filter, token) in [(&other, token.as_str()), (&turned, &token), (&filter, "nonsense"), (&filter, "")]
+    {
         let answer = store.jobs(filter, &with(token)).await;
         assert!(matches!(answer, Err(StoreError::BadPageToken)), "{answer:?}");
     }
@@ -241,5 +240,8 @@ pub async fn live_jobs_are_counted(backend: &impl Backend) {
     }
     let found = store.count_live().await.unwrap();
     assert_eq!(found.len(), expected.len());
-    assert_eq!(found.into_iter().map(|(p, s, n)| ((p, s), n)).collect::<std::collections::BTreeMap<_, _>>(), expected);
+    assert_eq!(
+        found.into_iter().map(|(p, s, n)| ((p, s), n)).collect::<std::collections::BTreeMap<_, _>>(),
+        expected
+    );
 }

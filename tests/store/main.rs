@@ -3,12 +3,19 @@
 //! A behaviour is a function over a [`Backend`](fixture::Backend); [`behaviours`] makes a test of each on one
 //! backend. A behaviour that no list names does not compile without a warning.
 
+#[cfg(test)]
 mod concurrency;
+#[cfg(test)]
 mod create;
+#[cfg(test)]
 mod events;
+#[cfg(test)]
 mod fixture;
+#[cfg(test)]
 mod lists;
+#[cfg(test)]
 mod sqlite;
+#[cfg(test)]
 mod write;
 
 /// Makes a test of every behaviour on one backend.
@@ -65,6 +72,7 @@ macro_rules! behaviours {
                 many_callers_lose_nothing,
                 one_of_many_wins_a_target,
                 one_of_many_wins_a_version,
+                a_group_sees_its_earlier_writes,
                 one_key_makes_one_job,
                 closing_finishes_what_was_let_in,
                 a_closed_store_says_so,

@@ -92,7 +92,10 @@ pub async fn a_queued_job_takes_the_free_target(backend: &impl Backend) {
     let store = backend.open().await;
     let [holder, waits] = two(&store).await;
     let refused = write_one(&store, taking(&waits)).await;
-    assert!(matches!(refused, Err(StoreError::TargetBusy { holder: by, .. }) if by == holder.id), "{refused:?}");
+    assert!(
+        matches!(refused, Err(StoreError::TargetBusy { holder: by, .. }) if by == holder.id),
+        "{refused:?}"
+    );
     assert_eq!(store.job(waits.id).await.unwrap().as_ref(), Some(&waits));
 
     end(&store, &holder).await;
@@ -110,7 +113,10 @@ pub async fn a_target_is_not_taken_twice(backend: &impl Backend) {
     end(&store, &holder).await;
     let answers = store.write(vec![taking(&waits), taking(&third)]).await.unwrap();
     assert!(answers[0].is_ok(), "{answers:?}");
-    assert!(matches!(answers[1], Err(StoreError::TargetBusy { holder, .. }) if holder == waits.id), "{answers:?}");
+    assert!(
+        matches!(answers[1], Err(StoreError::TargetBusy { holder, .. }) if holder == waits.id),
+        "{answers:?}"
+    );
 }
 
 pub async fn a_target_changes_hands_in_one_write(backend: &impl Backend) {

@@ -74,3 +74,38 @@ impl From<sqlx::Error> for Fault {
 pub(super) fn read_fault(error: sqlx::Error) -> StoreError {
     Fault::from(error).into()
 }
+
+#[cfg(test)]
+mod tests {
+    use sqlx::sqlite::SqliteConnectOptions;
+    use sqlx::{ConnectOptions as _, SqlSafeStr};
+
+    use super::*;
+
+    /// The fault of SQL that must fail, as SQLite itself reports it.
+    async fn fault(setup: impl SqlSafeStr, sql: impl SqlSafeStr) -> Fault {
+        let mut connection = SqliteConnectOptions::new().in_memory(true).connect().await.unwrap();
+        sqlx::raw_sql(setup).execute(&mut connection).await.unwrap();
+        sqlx::raw_sql(sql).execute(&mut connection).await.unwrap_err().into()
+    }
+
+    #[tokio::test]
+    async fn sqlites_errors_are_told_apart() {
+        let table = "CREATE TABLE t (x BLOB UNIQUE)";
+        let read_only = fault("PRAGMA query_only = ON", table).await;
+        assert!(matches!(read_only, Fault::Unwritable(_)), "{read_only:?}");
+        let full =
+            fault("PRAGMA max_page_count = 5; CREATE TABLE t (x)", "INSERT INTO t VALUES (zeroblob(100000))")
+                .await;
+        assert!(matches!(full, Fault::Unwritable(_)), "{full:?}");
+        let twice = fault("CREATE TABLE t (x UNIQUE)", "INSERT INTO t VALUES (1), (1)").await;
+        assert!(matches!(twice, Fault::Refused(_)), "{twice:?}");
+        let unknown = fault(table, "SELECT * FROM nothing").await;
+        assert!(matches!(unknown, Fault::Unavailable(_)), "{unknown:?}");
+    }
+
+    #[test]
+    fn a_closed_worker_is_unavailable() {
+        assert!(matches!(Fault::from(sqlx::Error::WorkerCrashed), Fault::Unavailable(_)));
+    }
+}

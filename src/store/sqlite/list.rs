@@ -78,8 +78,8 @@ pub(super) fn statement(filter: &JobFilter, after: Option<After>, limit: i64) ->
             list.labelled(&mut sql, key, value);
         }
         Lead::Ids => {
-            // Unary plus: the index on time must not lead here.
-            list.branch(&mut sql, "jobs AS j", |sql| {
+            // The primary key's own index: the one on time must not lead here.
+            list.branch(&mut sql, "jobs AS j INDEXED BY sqlite_autoindex_jobs_1", |sql| {
                 any(sql, "j.id", filter.jobs.iter().map(|id| bytes(*id)).collect());
             });
         }
@@ -100,7 +100,12 @@ struct List<'f> {
 
 impl List<'_> {
     /// One walk along one index, cut at the page's size.
-    fn branch(&self, sql: &mut QueryBuilder<Sqlite>, from: &str, lead: impl FnOnce(&mut QueryBuilder<Sqlite>)) {
+    fn branch(
+        &self,
+        sql: &mut QueryBuilder<Sqlite>,
+        from: &str,
+        lead: impl FnOnce(&mut QueryBuilder<Sqlite>),
+    ) {
         sql.push(format_args!(
             "SELECT * FROM (SELECT j.create_time AS create_time, j.id AS id FROM {from} WHERE TRUE"
         ));
@@ -121,7 +126,9 @@ impl List<'_> {
 
     fn cut(&self, sql: &mut QueryBuilder<Sqlite>, time: &str, id: &str) {
         let order = self.order;
-        sql.push(format_args!(" ORDER BY {time} {order}, {id} {order} LIMIT ")).push_bind(self.limit).push(")");
+        sql.push(format_args!(" ORDER BY {time} {order}, {id} {order} LIMIT "))
+            .push_bind(self.limit)
+            .push(")");
     }
 
     /// Every condition of the filter, and the place where the page begins. `time` and `id` are the columns of

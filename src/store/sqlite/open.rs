@@ -15,7 +15,7 @@ use crate::store::error::StoreError;
 use crate::store::settings::StoreSettings;
 
 /// The migrations, oldest first. Append only.
-fn migrations() -> Vec<Migration> {
+pub(super) fn migrations() -> Vec<Migration> {
     [(1, "jobs", include_str!("../../../migrations/sqlite/0001_jobs.sql"))]
         .into_iter()
         .map(|(version, name, sql)| {
@@ -25,6 +25,7 @@ fn migrations() -> Vec<Migration> {
 }
 
 /// An opened database.
+#[derive(Debug)]
 pub(super) struct Opened {
     pub id: Uuid,
     /// The newest event's position.
@@ -60,7 +61,8 @@ pub(super) async fn open(settings: &StoreSettings) -> Result<Opened, StoreError>
         .statement_cache_capacity(128);
     if let Some(mib) = settings.max_size_mib {
         const PAGES_PER_MIB: u64 = 256; // SQLite's default page is 4 KiB
-        writer_options = writer_options.pragma("max_page_count", (u64::from(mib) * PAGES_PER_MIB).to_string());
+        writer_options =
+            writer_options.pragma("max_page_count", (u64::from(mib) * PAGES_PER_MIB).to_string());
     }
     let reader_options = base.read_only(true).pragma("query_only", "ON").pragma("cache_size", "-8192");
 
@@ -186,12 +188,42 @@ async fn store_id(connection: &mut SqliteConnection) -> Result<Uuid, StoreError>
 }
 
 /// The newest position ever given, also when its event is gone.
-async fn newest(connection: &mut SqliteConnection) -> Result<u64, StoreError> {
+pub(super) async fn newest(connection: &mut SqliteConnection) -> Result<u64, Fault> {
     let row = sqlx::query("SELECT seq FROM sqlite_sequence WHERE name = 'events'")
         .fetch_optional(connection)
-        .await
-        .map_err(Fault::from)?;
+        .await?;
     let Some(row) = row else { return Ok(0) };
-    let position: i64 = row.try_get(0).map_err(Fault::from)?;
-    u64::try_from(position).map_err(|_| StoreError::Corrupt("the newest event's position".to_owned()))
+    u64::try_from(row.try_get::<i64, _>(0)?)
+        .map_err(|_| Fault::Corrupt("the newest event's position".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn pragma(connection: &mut SqliteConnection, sql: &'static str) -> String {
+        let row = sqlx::query(sql).fetch_one(connection).await.unwrap();
+        row.try_get::<String, _>(0).or_else(|_| row.try_get::<i64, _>(0).map(|n| n.to_string())).unwrap()
+    }
+
+    #[tokio::test]
+    async fn connections_are_as_durable_as_promised() {
+        let folder = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}/drydock.db", folder.path().display());
+        let mut opened = open(&StoreSettings { url, max_size_mib: Some(2) }).await.unwrap();
+        for (sql, wanted) in [
+            ("PRAGMA journal_mode", "wal"),
+            ("PRAGMA synchronous", "2"), // FULL
+            ("PRAGMA foreign_keys", "1"),
+            ("PRAGMA secure_delete", "1"),
+            ("PRAGMA page_size", "4096"),
+            ("PRAGMA max_page_count", "512"),
+            ("PRAGMA busy_timeout", "5000"),
+        ] {
+            assert_eq!(pragma(&mut opened.writer, sql).await, wanted, "{sql}");
+        }
+        let mut reader = opened.reader_options.connect().await.unwrap();
+        assert_eq!(pragma(&mut reader, "PRAGMA query_only").await, "1");
+        assert!(sqlx::query("DELETE FROM meta").execute(&mut reader).await.is_err());
+    }
 }

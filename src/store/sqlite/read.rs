@@ -105,8 +105,7 @@ impl SqliteStore {
 
     pub(super) async fn count_live_jobs(&self) -> Result<Vec<(ProviderId, JobState, u64)>, StoreError> {
         let mut reader = self.readers.get().await?;
-        let rows =
-            reader.run(async |connection| sqlx::query(COUNT_LIVE).fetch_all(connection).await).await?;
+        let rows = reader.run(async |connection| sqlx::query(COUNT_LIVE).fetch_all(connection).await).await?;
         rows.iter()
             .map(|row| {
                 let damaged = |column: &str| StoreError::Corrupt(format!("a job's {column}"));

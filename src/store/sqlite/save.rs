@@ -1,7 +1,7 @@
 //! Saves the rows that a group of writes changed, many rows to a statement.
 //!
-//! Each statement has a place for `ROWS` of a few fixed numbers of rows, so that its text repeats and stays
-//! prepared: 70 rows go in as 64 + 4 + 1 + 1.
+//! Each statement is made for a few fixed numbers of rows, so that its text repeats and stays prepared: 70 rows
+//! go in as 64 + 4 + 1 + 1.
 
 use std::sync::{Arc, LazyLock};
 
@@ -19,9 +19,9 @@ use crate::store::record::{int, to_json};
 type Bound = Query<'static, Sqlite, SqliteArguments>;
 
 /// A statement over many rows: `head (?, …), (?, …) tail`.
-struct Bulk {
+pub(super) struct Bulk {
     /// By number of rows, most first.
-    texts: [(usize, Arc<str>); 4],
+    pub(super) texts: [(usize, Arc<str>); 4],
 }
 
 impl Bulk {
@@ -67,9 +67,7 @@ static INSERT_JOBS: LazyLock<Bulk> = LazyLock::new(|| {
     )
 });
 
-pub(super) static UPDATE_JOBS: LazyLock<String> = LazyLock::new(|| BULK_UPDATE.texts[3].1.to_string());
-
-static BULK_UPDATE: LazyLock<Bulk> = LazyLock::new(|| {
+pub(super) static UPDATE_JOBS: LazyLock<Bulk> = LazyLock::new(|| {
     Bulk::new(
         "UPDATE jobs SET state = v.column2, ended = v.column3, holds = v.column4, version = v.column5, \
          sequence = v.column6, status = v.column7, control = v.column8 FROM (VALUES",
@@ -84,7 +82,7 @@ static INSERT_LABELS: LazyLock<Bulk> =
 static INSERT_SEALED: LazyLock<Bulk> =
     LazyLock::new(|| Bulk::new("INSERT INTO sealed_passwords (job, sealed) VALUES", 2, ""));
 
-static DELETE_SEALED: LazyLock<Bulk> =
+pub(super) static DELETE_SEALED: LazyLock<Bulk> =
     LazyLock::new(|| Bulk::new("DELETE FROM sealed_passwords WHERE job IN (VALUES", 1, ")"));
 
 static INSERT_EVENTS: LazyLock<Bulk> = LazyLock::new(|| {
@@ -101,7 +99,7 @@ pub(super) async fn save(connection: &mut SqliteConnection, ledger: &Ledger) -> 
     INSERT_REQUESTS.run(connection, &saves.requests, request).await?;
 
     let changed: Vec<&Job> = ledger.changed_jobs().collect();
-    BULK_UPDATE.run(connection, &changed, changed_job).await?;
+    UPDATE_JOBS.run(connection, &changed, changed_job).await?;
     let new: Vec<(&Job, Option<RequestRef>)> = ledger.new_jobs().collect();
     INSERT_JOBS.run(connection, &new, new_job).await?;
     let labels: Vec<(&Job, &String, &String)> = new

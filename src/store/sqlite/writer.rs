@@ -2,8 +2,11 @@
 //!
 //! A group is whatever waits when the writer gets round to it, up to a bound; nobody waits for a group to fill.
 //! Callers are answered after the commit is durable. A refused write (stale, busy) has touched nothing. When a
-//! row breaks a rule of the schema, which is a bug, the group is undone and its writes are made one by one, so
-//! that only the faulty one fails.
+//! row breaks a rule of the schema, which is a bug, or a row that is needed is damaged, the group is undone and
+//! its writes are made one by one, so that only the faulty one fails.
+//!
+//! `Unwritable` and `Unavailable` say that a write is not known to be there. It may be: a disk that fails to
+//! confirm may still have written. Versions and request keys make it safe to ask again.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -17,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::fault::Fault;
 use super::load::load;
+use super::open::newest;
 use super::readers::Readers;
 use super::save::save;
 use crate::domain::job::Job;
@@ -147,10 +151,10 @@ impl Writer {
 
     async fn serve(&mut self, mut group: Vec<Work>) {
         let outcome = self.commit(&mut group).await;
-        if let Err(Fault::Refused(text)) = &outcome
+        if let Err(Fault::Refused(text) | Fault::Corrupt(text)) = &outcome
             && group.len() > 1
         {
-            tracing::error!(%text, "a write broke a rule of the schema; this is a bug in Drydock");
+            tracing::warn!(%text, writes = group.len(), "the writes of a group are made one by one");
             for mut work in group {
                 let outcome = self.commit(std::slice::from_mut(&mut work)).await;
                 work.answer(&outcome);
@@ -168,7 +172,7 @@ impl Writer {
         let started = Instant::now();
         let mut connection = match self.connection.take() {
             Some(connection) => connection,
-            None => self.options.connect().await?,
+            None => self.reconnect().await?,
         };
         let position = *self.newest.borrow();
         match transact(&mut connection, group, position).await {
@@ -184,14 +188,25 @@ impl Writer {
                 Ok(())
             }
             Err(fault) => {
-                if !matches!(fault, Fault::Refused(_)) {
-                    tracing::error!(error = %fault, writes = group.len(), "a commit failed");
-                }
+                tracing::error!(error = %fault, writes = group.len(), "a commit failed");
                 // A close that fails too tells nothing new.
                 let _ = connection.close().await;
                 Err(fault)
             }
         }
+    }
+
+    /// A fresh connection after a fault. A commit that failed may be there after all, so the newest position is
+    /// read again.
+    async fn reconnect(&self) -> Result<SqliteConnection, Fault> {
+        let mut connection = self.options.connect().await?;
+        let position = newest(&mut connection).await?;
+        self.newest.send_if_modified(|known| {
+            let later = position > *known;
+            *known = position.max(*known);
+            later
+        });
+        Ok(connection)
     }
 
     /// Empties the log after an erasure: until then, an erased password still stands in it, sealed.
@@ -215,8 +230,7 @@ impl Writer {
 /// Says whether the log is empty now.
 async fn empty_log(connection: &mut SqliteConnection) -> Result<bool, sqlx::Error> {
     sqlx::query("PRAGMA busy_timeout = 0").execute(&mut *connection).await?;
-    let busy: i64 =
-        sqlx::query_scalar("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut *connection).await?;
+    let busy: i64 = sqlx::query_scalar("PRAGMA wal_checkpoint(TRUNCATE)").fetch_one(&mut *connection).await?;
     sqlx::query("PRAGMA busy_timeout = 5000").execute(connection).await?;
     Ok(busy == 0)
 }

@@ -1,0 +1,353 @@
+//! Starts reinstalls: jobs with the same image and password share calls, in chunks that the vendor takes.
+//!
+//! What may be sent a second time is decided here, and only where the vendor refused a whole call before it
+//! started anything: a 400 about the number of ids is sent again in smaller chunks, and after a 404 or 400 about
+//! some instances the others are sent once more. Everything else is left to the engine.
+
+use std::collections::{HashSet, VecDeque};
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use serde_json::Value;
+
+use super::client::Client;
+use super::look::{Sight, look};
+use super::notes::Notes;
+use super::wire::ReinstallReply;
+use super::{fault, map, wanted_image};
+use crate::domain::error::VendorFault;
+use crate::domain::failure::{Failure, FailureReason};
+use crate::kit::secret::{ExposeSecret, Secret};
+use crate::vendors::contract::{Submission, Submitted};
+use crate::vendors::error::{Reached, Retry, VendorError};
+use crate::vendors::http::Reply;
+
+/// Ids in one call, by the API reference.
+pub(super) const CHUNK: usize = 50;
+/// Ids in one call, by the SDKs' texts; which of the two the service enforces is not documented.
+const SMALL_CHUNK: usize = 10;
+
+/// Starts a batch. `chunk` is the number of ids that this provider is known to take; it shrinks once, when the
+/// vendor says so.
+pub(super) async fn submit(client: &Client, chunk: &AtomicUsize, batch: &[Submission]) -> Vec<Submitted> {
+    let mut run = Run { client, batch, out: batch.iter().map(|_| None).collect(), stopped: None };
+    for group in run.groups() {
+        let mut queue: VecDeque<Part> = group
+            .members
+            .chunks(chunk.load(Ordering::Relaxed).clamp(1, CHUNK))
+            .map(|members| Part { members: members.to_vec(), resent: false })
+            .collect();
+        while let Some(part) = queue.pop_front() {
+            let again = run.send(&group, part, chunk).await;
+            again.into_iter().rev().for_each(|part| queue.push_front(part));
+        }
+    }
+    run.out.into_iter().map(|one| one.unwrap_or_else(|| Submitted::Failed(not_sent(None)))).collect()
+}
+
+/// Jobs that can share a call.
+struct Group<'a> {
+    image_id: Option<&'a str>,
+    password: &'a Secret,
+    members: Vec<usize>,
+}
+
+/// The ids of one call, as places in the batch.
+struct Part {
+    members: Vec<usize>,
+    /// It was refused once because of other instances; it is not sent a third time.
+    resent: bool,
+}
+
+struct Run<'a> {
+    client: &'a Client,
+    batch: &'a [Submission],
+    out: Vec<Option<Submitted>>,
+    /// Set when the provider as a whole does not take calls now: the rest is not sent.
+    stopped: Option<VendorError>,
+}
+
+impl<'a> Run<'a> {
+    fn groups(&mut self) -> Vec<Group<'a>> {
+        let mut groups: Vec<Group<'a>> = Vec::new();
+        let mut ids = HashSet::new();
+        for (place, submission) in self.batch.iter().enumerate() {
+            let Some(password) = &submission.password else {
+                self.answer(
+                    place,
+                    Submitted::Refused(
+                        Failure::new(
+                            FailureReason::SecretUnavailable,
+                            "the password is not at hand; nothing was sent",
+                        ),
+                        Vec::new(),
+                    ),
+                );
+                continue;
+            };
+            // One live job per target is the engine's rule; a machine is not wiped twice even if it were broken.
+            if !ids.insert(&*submission.planned.target.id) {
+                self.answer(
+                    place,
+                    Submitted::Refused(
+                        Failure::new(
+                            FailureReason::Internal,
+                            "the instance is already in this batch; not sent twice",
+                        ),
+                        Vec::new(),
+                    ),
+                );
+                continue;
+            }
+            let image_id = wanted_image(&submission.planned);
+            let fits = |g: &&mut Group<'_>| {
+                g.image_id == image_id && g.password.expose_secret() == password.expose_secret()
+            };
+            match groups.iter_mut().find(fits) {
+                Some(group) => group.members.push(place),
+                None => groups.push(Group { image_id, password, members: vec![place] }),
+            }
+        }
+        groups
+    }
+
+    /// Sends one call and answers for its members. What it returns is to be sent again.
+    async fn send(&mut self, group: &Group<'a>, part: Part, chunk: &AtomicUsize) -> Vec<Part> {
+        if self.stopped.is_some() {
+            for place in part.members {
+                let error = not_sent(self.stopped.as_ref());
+                self.answer(place, Submitted::Failed(error));
+            }
+            return Vec::new();
+        }
+        let ids: Vec<&'a str> = part.members.iter().filter_map(|place| self.id(*place)).collect();
+        let reply = match self.client.reinstall(group.image_id, group.password, &ids).await {
+            Ok(reply) => reply,
+            Err(error) => {
+                self.fail(&part.members, error);
+                return Vec::new();
+            }
+        };
+        if reply.status.is_success() {
+            self.accepted(&part.members, &reply);
+            return Vec::new();
+        }
+        let error = fault::of(&reply);
+        if started_some(&reply) {
+            // A refusal that names started instances: nobody can tell which of the others began.
+            self.fail(&part.members, error.with_reached(Reached::Maybe));
+            return Vec::new();
+        }
+        match reply.status.as_u16() {
+            400 if is_about_count(&error) && part.members.len() > SMALL_CHUNK => {
+                chunk.store(SMALL_CHUNK, Ordering::Relaxed);
+                let pieces = part.members.chunks(SMALL_CHUNK);
+                return pieces.map(|m| Part { members: m.to_vec(), resent: part.resent }).collect();
+            }
+            400 | 404 if is_about_instances(&error) => return self.sort_out(part, &ids, &error).await,
+            400 if error.code.is_some() => self.refuse(&part.members, &error),
+            _ => self.fail(&part.members, error),
+        }
+        Vec::new()
+    }
+
+    /// The vendor took the call: those that it names have started, the others are unclear.
+    fn accepted(&mut self, members: &[usize], reply: &Reply) {
+        let request_id = reply.header("x-request-id");
+        let named: HashSet<String> = match reply.json::<ReinstallReply>() {
+            Ok(body) => body.instances.into_iter().flatten().filter_map(|v| id_of(&v)).collect(),
+            Err(error) => return self.fail(members, error),
+        };
+        for &place in members {
+            let Some(id) = self.id(place) else { continue };
+            if named.contains(&id.to_ascii_lowercase()) {
+                let notes = Notes::read(self.batch.get(place).and_then(|s| s.planned.handle.as_ref()));
+                self.answer(place, Submitted::Started(Box::new(map::accepted(id, &notes, request_id))));
+            } else {
+                let mut error = VendorError::garbled(
+                    "CloudDC accepted the call but did not name this instance; whether it started is looked up",
+                )
+                .with_status(reply.status.as_u16());
+                error.request_id = request_id.map(str::to_owned);
+                self.answer(place, Submitted::Failed(error));
+            }
+        }
+    }
+
+    /// The whole call was refused because of some instances: refuses those, and sends the others once more.
+    async fn sort_out(&mut self, part: Part, ids: &[&'a str], error: &VendorError) -> Vec<Part> {
+        if part.members.len() == 1 {
+            self.refuse(&part.members, error);
+            return Vec::new();
+        }
+        let mut guilty: HashSet<&str> = named_in(&error.message, ids).into_iter().collect();
+        let mut busy = HashSet::new();
+        let mut unseen = HashSet::new();
+        if guilty.is_empty() {
+            // The message names none: look which of them cannot be reinstalled.
+            for (id, sight) in ids.iter().copied().zip(look(self.client, ids).await) {
+                let set = match sight {
+                    Ok(Sight::Seen(instance)) if map::busy_with(&instance).is_some() => &mut busy,
+                    Ok(Sight::Seen(instance)) if instance.state.as_deref() == Some("running") => continue,
+                    Ok(Sight::Seen(_) | Sight::Gone(_)) => &mut guilty,
+                    Err(_) => &mut unseen,
+                };
+                set.insert(id);
+            }
+        }
+        if guilty.is_empty() && busy.is_empty() && unseen.is_empty() {
+            self.refuse(&part.members, error);
+            return Vec::new();
+        }
+        let mut rest = Vec::new();
+        for place in part.members {
+            let Some(id) = self.id(place) else { continue };
+            if guilty.contains(id) {
+                self.refuse(&[place], error);
+            } else if busy.contains(id) {
+                // Somebody else's reinstall, or ours after all (whether a refusal can be partial is not
+                // documented): it is looked up, and never sent again.
+                let error = fault::again(error).with_reached(Reached::Maybe);
+                self.answer(place, Submitted::Failed(error));
+            } else if unseen.contains(id) || part.resent {
+                // Nothing started; the engine checks again before it tries again.
+                let error = fault::again(error).with_retry(Retry::Backoff);
+                self.answer(place, Submitted::Failed(error));
+            } else {
+                rest.push(place);
+            }
+        }
+        if rest.is_empty() { Vec::new() } else { vec![Part { members: rest, resent: true }] }
+    }
+
+    fn refuse(&mut self, members: &[usize], error: &VendorError) {
+        for &place in members {
+            self.answer(place, Submitted::Refused(fault::failure(error), Vec::new()));
+        }
+    }
+
+    fn fail(&mut self, members: &[usize], error: VendorError) {
+        for &place in members {
+            self.answer(place, Submitted::Failed(fault::again(&error)));
+        }
+        match error.kind {
+            VendorFault::Unreachable
+            | VendorFault::TimedOut
+            | VendorFault::RateLimited
+            | VendorFault::Unauthenticated
+            | VendorFault::PermissionDenied => self.stopped = Some(error),
+            VendorFault::NotFound | VendorFault::Rejected | VendorFault::Garbled => {}
+        }
+    }
+
+    fn answer(&mut self, place: usize, submitted: Submitted) {
+        if let Some(slot) = self.out.get_mut(place) {
+            *slot = Some(submitted);
+        }
+    }
+
+    fn id(&self, place: usize) -> Option<&'a str> {
+        self.batch.get(place).map(|s| &*s.planned.target.id)
+    }
+}
+
+/// An error for a job whose call was never made.
+fn not_sent(reason: Option<&VendorError>) -> VendorError {
+    match reason {
+        Some(reason) => {
+            let mut error = fault::again(reason).with_reached(Reached::No);
+            error.message = format!("not sent, since the call before it failed: {}", reason.message);
+            error
+        }
+        None => VendorError::new(VendorFault::Rejected, Reached::No, "not sent"),
+    }
+}
+
+/// Whether a refusal nevertheless lists instances as started.
+fn started_some(reply: &Reply) -> bool {
+    reply.json::<ReinstallReply>().is_ok_and(|body| body.instances.is_some_and(|i| !i.is_empty()))
+}
+
+fn id_of(entry: &Value) -> Option<String> {
+    entry.get("id").and_then(Value::as_str).map(str::to_ascii_lowercase)
+}
+
+/// Whether a refusal is about how many ids there were. The text is the vendor's, so words are all there is; that
+/// a wrong guess does no harm follows from a 400 having started nothing.
+fn is_about_count(error: &VendorError) -> bool {
+    const WORDS: [&str; 12] = [
+        "limit", "exceed", "exceeds", "exceeded", "maximum", "max", "most", "many", "number", "count",
+        "length", "size",
+    ];
+    let text = error.message.to_ascii_lowercase();
+    let counts = text.split(|c: char| !c.is_ascii_alphabetic()).any(|word| WORDS.contains(&word));
+    error.code.is_some() && counts && !text.contains("password") && !text.contains("image")
+}
+
+/// Whether a refusal is about some of the instances rather than about the request.
+fn is_about_instances(error: &VendorError) -> bool {
+    matches!(error.code.as_deref(), Some(fault::INSTANCES_NOT_FOUND | fault::INSTANCE_REFUSED))
+}
+
+/// The ids that a message names.
+pub(super) fn named_in<'a>(message: &str, ids: &[&'a str]) -> Vec<&'a str> {
+    let message = message.to_ascii_lowercase();
+    ids.iter().copied().filter(|id| message.contains(&id.to_ascii_lowercase())).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use http::{HeaderMap, StatusCode};
+
+    use super::*;
+
+    fn refusal(status: u16, body: &str) -> Reply {
+        Reply {
+            status: StatusCode::from_u16(status).unwrap(),
+            headers: HeaderMap::new(),
+            body: Bytes::copy_from_slice(body.as_bytes()),
+        }
+    }
+
+    #[test]
+    fn only_the_vendors_own_words_about_a_number_shrink_the_chunks() {
+        let about_count = |message: &str| {
+            let body = serde_json::json!({"error_code": "iMetal.0001", "error_msg": message}).to_string();
+            is_about_count(&fault::of(&refusal(400, &body)))
+        };
+        for message in [
+            "The number of instance IDs exceeds the maximum of 10.",
+            "instance_id_set: at most 10 items",
+            "Too many instances",
+            "instance_id_set length limit",
+        ] {
+            assert!(about_count(message), "{message}");
+        }
+        for message in [
+            "The account is frozen.",
+            "Invalid password length.",
+            "The image exceeds the disk size.",
+            "Bad value.",
+        ] {
+            assert!(!about_count(message), "{message}");
+        }
+        let proxy = refusal(400, "<html>request exceeds the limit</html>");
+        assert!(!is_about_count(&fault::of(&proxy)));
+    }
+
+    #[test]
+    fn ids_are_found_in_messages_whatever_their_case() {
+        let ids = ["0197f36d-0000-7258-b177-00000000000a", "0197f36d-0000-7258-b177-00000000000b"];
+        let message = "instances [0197F36D-0000-7258-B177-00000000000A] not found";
+        assert_eq!(named_in(message, &ids), [ids[0]]);
+        assert!(named_in("instances not found", &ids).is_empty());
+    }
+
+    #[test]
+    fn a_refusal_that_names_started_instances_proves_nothing() {
+        assert!(started_some(&refusal(400, r#"{"error_code":"X","instances":[{"id":"a"}]}"#)));
+        assert!(!started_some(&refusal(400, r#"{"error_code":"X","instances":[]}"#)));
+        assert!(!started_some(&refusal(400, r#"{"error_code":"X"}"#)));
+        assert!(!started_some(&refusal(400, "text")));
+    }
+}

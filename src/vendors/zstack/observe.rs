@@ -1,0 +1,284 @@
+//! How started updates stand, for hundreds of jobs in a few requests.
+//!
+//! Long jobs are read by list, a hundred a request. Only jobs whose long job is not known yet cost a request
+//! each, and only for the moment between "taken" and "started". Progress costs a request a job too, so each round
+//! asks for a bounded share of it and takes turns.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use futures_util::stream::{self, StreamExt};
+
+use super::client::{ApiJob, Client};
+use super::fault;
+use super::ids;
+use super::map::{self, Context, Word};
+use super::notes::Notes;
+use super::outcome;
+use super::start::context;
+use super::wire::{Host, LongJob};
+use crate::domain::error::VendorFault;
+use crate::domain::job::Progress;
+use crate::kit::clock::Clock;
+use crate::vendors::contract::{Observation, Planned};
+use crate::vendors::error::{Reached, VendorError};
+
+/// How many calls of one round are under way at once.
+const AT_ONCE: usize = 4;
+/// With so few running jobs each one's progress is asked for in every round.
+const FEW: usize = 8;
+
+/// Whose turn it is to be asked for progress. Not job state: forgetting it harms nobody.
+#[derive(Debug, Default)]
+pub(super) struct Turns(AtomicUsize);
+
+impl Turns {
+    /// Which of `running` jobs are asked in this round: all of a few, else one in two hundred, at least four.
+    fn pick(&self, running: usize) -> Vec<usize> {
+        let share = if running <= FEW { running } else { (running / 200).max(4) };
+        let first = self.0.fetch_add(share, Ordering::Relaxed);
+        (0..share).map(|n| first.wrapping_add(n) % running.max(1)).collect()
+    }
+}
+
+/// One job of a round.
+struct Case<'a> {
+    planned: &'a Planned,
+    notes: Notes,
+    record: Record,
+}
+
+/// What was heard about it.
+enum Record {
+    /// Nothing yet.
+    Unread,
+    /// Its long job.
+    LongJob(Box<LongJob>),
+    /// Something final about this round already.
+    Told(Result<Box<Observation>, VendorError>),
+}
+
+/// Observes a batch.
+pub(super) async fn observe(
+    client: &Client,
+    clock: &Clock,
+    turns: &Turns,
+    batch: &[Planned],
+) -> Vec<Result<Observation, VendorError>> {
+    let mut cases: Vec<Case<'_>> = batch
+        .iter()
+        .map(|planned| Case { planned, notes: Notes::of(planned), record: Record::Unread })
+        .collect();
+    read(
+        client,
+        &mut cases,
+        "uuid",
+        |case| case.notes.long_job.iter().cloned().collect(),
+        |job| job.uuid.as_ref(),
+    )
+    .await;
+    // Those without a known long job, and those whose record was not under its uuid.
+    read(client, &mut cases, "apiId", api_ids, |job| job.api_id.as_ref()).await;
+    api_jobs(client, clock, &mut cases).await;
+    let hosts = hosts_after(client, &cases).await;
+    let progress = progress(client, turns, &cases).await;
+    cases
+        .into_iter()
+        .enumerate()
+        .map(|(n, case)| {
+            let Case { planned, notes, record } = case;
+            let job = match record {
+                Record::LongJob(job) => job,
+                Record::Told(told) => return told.map(|observation| *observation),
+                // `api_jobs` leaves none unread.
+                Record::Unread => return Err(VendorError::garbled("ZStack said nothing about the update")),
+            };
+            let after = hosts.get(&*planned.target.id);
+            if let Some(Err(error)) = after
+                && must_know_hosts(&job, &notes)
+            {
+                return Err(fault::copy(error));
+            }
+            let hosts_after = after.and_then(|hosts| hosts.as_ref().ok()).map(Vec::as_slice);
+            let mut out = map::long_job(&job, Context { hosts_after, ..context(clock, planned, &notes) });
+            out.progress = progress.get(&n).cloned();
+            Ok(out)
+        })
+        .collect()
+}
+
+/// The API jobs under which a job's start can have gone out.
+fn api_ids(case: &Case<'_>) -> Vec<String> {
+    match &case.notes.api_job {
+        Some(id) => vec![id.clone()],
+        None => ids::job_ids(case.planned.key).to_vec(),
+    }
+}
+
+/// Reads the long jobs of all unread cases by one field.
+async fn read(
+    client: &Client,
+    cases: &mut [Case<'_>],
+    field: &str,
+    wanted: impl Fn(&Case<'_>) -> Vec<String>,
+    value: impl Fn(&LongJob) -> Option<&String>,
+) {
+    let mut owners: HashMap<String, usize> = HashMap::new();
+    for (n, case) in cases.iter().enumerate().filter(|(_, case)| matches!(case.record, Record::Unread)) {
+        owners.extend(wanted(case).into_iter().map(|id| (id, n)));
+    }
+    let mut values: Vec<String> = owners.keys().cloned().collect();
+    values.sort_unstable();
+    for (asked, answer) in client.long_jobs(field, &values).await {
+        match answer {
+            Ok(rows) => {
+                for job in rows {
+                    let owner = value(&job).and_then(|id| owners.get(id)).and_then(|n| cases.get_mut(*n));
+                    if let Some(case) = owner {
+                        case.record = Record::LongJob(Box::new(job));
+                    }
+                }
+            }
+            Err(error) => {
+                for case in asked.iter().filter_map(|id| owners.get(id)) {
+                    if let Some(case) = cases.get_mut(*case) {
+                        case.record = Record::Told(Err(fault::copy(&error)));
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Asks for the API jobs of all that are still unread.
+async fn api_jobs(client: &Client, clock: &Clock, cases: &mut [Case<'_>]) {
+    let asked: Vec<_> = cases
+        .iter()
+        .enumerate()
+        .filter(|(_, case)| matches!(case.record, Record::Unread))
+        .map(|(n, case)| async move { (n, api_job(client, clock, case).await) })
+        .collect();
+    let told: Vec<_> = stream::iter(asked).buffer_unordered(AT_ONCE).collect().await;
+    for (n, told) in told {
+        if let Some(case) = cases.get_mut(n) {
+            case.record = Record::Told(told.map(Box::new));
+        }
+    }
+}
+
+async fn api_job(client: &Client, clock: &Clock, case: &Case<'_>) -> Result<Observation, VendorError> {
+    let context = context(clock, case.planned, &case.notes);
+    if case.notes.long_job.is_some() {
+        // Only finished ones can be deleted.
+        let why = "ZStack's record of the update was deleted, which is possible only after its end; how it ended \
+                   cannot be read any more";
+        return Ok(map::api_job_lost(context, why));
+    }
+    for id in api_ids(case) {
+        return match client.api_job(&id).await? {
+            ApiJob::Pending => Ok(map::api_job_pending(context)),
+            ApiJob::Done(Some(job)) => Ok(map::long_job(&job, context)),
+            ApiJob::Done(None) => {
+                Err(VendorError::garbled("ZStack's API job succeeded without naming a long job"))
+            }
+            ApiJob::Failed(error) if fault::is_ambiguous(&error) => {
+                let why = format!("ZStack lost sight of the start: {}", fault::sentence(&error));
+                Ok(map::api_job_lost(context, &why))
+            }
+            // A start that met a dead session leaves its next id free; only a sent one is worth a look.
+            ApiJob::Failed(error) if error.is(fault::INVALID_SESSION) && case.notes.api_job.is_none() => {
+                continue;
+            }
+            ApiJob::Failed(error) => Ok(map::api_job_failed(&error, context)),
+            ApiJob::Unknown => {
+                let why = "ZStack knows neither the API job nor a long job of this start";
+                Ok(map::api_job_lost(context, why))
+            }
+        };
+    }
+    Err(VendorError::new(
+        VendorFault::Rejected,
+        Reached::Yes,
+        "each try to start the update met an expired session",
+    ))
+}
+
+/// The hosts of the clusters whose update ended well in this round.
+async fn hosts_after(client: &Client, cases: &[Case<'_>]) -> HashMap<String, Result<Vec<Host>, VendorError>> {
+    let mut clusters: Vec<String> = cases
+        .iter()
+        .filter(|case| matches!(&case.record, Record::LongJob(job) if Word::of(job) == Word::Succeeded))
+        .map(|case| case.planned.target.id.to_string())
+        .collect();
+    clusters.sort_unstable();
+    clusters.dedup();
+    if clusters.is_empty() {
+        return HashMap::new();
+    }
+    match client.hosts(&clusters).await {
+        Ok(hosts) => {
+            let mut by_cluster: HashMap<_, _> =
+                clusters.into_iter().map(|uuid| (uuid, Ok(Vec::new()))).collect();
+            for host in hosts {
+                if let Some(Ok(list)) = host.cluster_uuid.as_ref().and_then(|uuid| by_cluster.get_mut(uuid)) {
+                    list.push(host);
+                }
+            }
+            by_cluster
+        }
+        Err(error) => clusters.into_iter().map(|uuid| (uuid, Err(fault::copy(&error)))).collect(),
+    }
+}
+
+/// Whether the end cannot be told without the cluster's hosts: some have no result.
+fn must_know_hosts(job: &LongJob, notes: &Notes) -> bool {
+    Word::of(job) == Word::Succeeded
+        && outcome::hosts(job.job_result.as_deref())
+            .is_some_and(|parts| outcome::missing(&parts, notes.hosts) > 0)
+}
+
+/// Progress for those whose turn it is. A progress that cannot be read is no reason to say nothing about the job.
+async fn progress(client: &Client, turns: &Turns, cases: &[Case<'_>]) -> HashMap<usize, Progress> {
+    let running: Vec<(usize, &String)> = cases
+        .iter()
+        .enumerate()
+        .filter_map(|(n, case)| match &case.record {
+            Record::LongJob(job) if Word::of(job) == Word::Running => {
+                job.api_id.as_ref().filter(|id| ids::is_uuid(id)).map(|id| (n, id))
+            }
+            Record::LongJob(_) | Record::Told(_) | Record::Unread => None,
+        })
+        .collect();
+    let asked: Vec<_> = turns
+        .pick(running.len())
+        .into_iter()
+        .filter_map(|turn| running.get(turn).copied())
+        .map(|(n, id)| async move {
+            match client.task_progress(id).await {
+                Ok(entries) => map::progress(&entries).map(|progress| (n, progress)),
+                Err(error) => {
+                    tracing::debug!(error = %error, "the progress could not be read");
+                    None
+                }
+            }
+        })
+        .collect();
+    let answers: Vec<_> = stream::iter(asked).buffer_unordered(AT_ONCE).collect().await;
+    answers.into_iter().flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_running_job_gets_its_turn() {
+        let turns = Turns::default();
+        assert_eq!(turns.pick(0), Vec::<usize>::new());
+        assert_eq!(Turns::default().pick(3), [0, 1, 2]);
+        let mut seen: Vec<_> = (0..25).flat_map(|_| turns.pick(100)).collect();
+        seen.sort_unstable();
+        assert_eq!(seen, (0..100).collect::<Vec<_>>());
+        assert_eq!(turns.pick(2000).len(), 10);
+    }
+}

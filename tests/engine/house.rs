@@ -1,0 +1,168 @@
+//! A whole engine over a real SQLite file and a scripted vendor.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use drydock::domain::cadence::Cadence;
+use drydock::domain::error::Error;
+use drydock::domain::id::{JobId, ProviderId, RequestId};
+use drydock::domain::job::Job;
+use drydock::domain::operation::{Operation, Reinstall, Upgrade};
+use drydock::domain::state::JobState;
+use drydock::domain::target::Target;
+use drydock::engine::calls::{OnBusy, StartEntry, StartRequest, Started, WatchBody, WatchItem, WatchRequest};
+use drydock::engine::{Engine, EngineSettings, Provider, Watch};
+use drydock::kit::clock::Clock;
+use drydock::kit::seal::Sealer;
+use drydock::kit::secret::Secret;
+use drydock::store::Store;
+use drydock::store::settings::StoreSettings;
+use drydock::store::sqlite::SqliteStore;
+use futures_util::StreamExt;
+
+use crate::scripted::Scripted;
+
+/// Long enough that a busy machine does not fail a test, short enough that a hang is seen.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+
+pub struct House {
+    pub dir: tempfile::TempDir,
+    pub vendor: Scripted,
+    pub engine: Arc<Engine>,
+    pub store: Arc<dyn Store>,
+    sealed: bool,
+}
+
+impl House {
+    pub async fn new(vendor: Scripted) -> Self {
+        Self::build(vendor, tempfile::tempdir().unwrap(), false).await
+    }
+
+    pub async fn sealing(vendor: Scripted) -> Self {
+        Self::build(vendor, tempfile::tempdir().unwrap(), true).await
+    }
+
+    async fn build(vendor: Scripted, dir: tempfile::TempDir, sealed: bool) -> Self {
+        let path: PathBuf = dir.path().join("drydock.db");
+        let settings =
+            StoreSettings { url: format!("sqlite://{}", path.display()), ..StoreSettings::default() };
+        let store: Arc<dyn Store> = SqliteStore::open(&settings).await.unwrap();
+        let provider = Provider {
+            id: ProviderId::parse("a").unwrap(),
+            endpoint: "http://scripted".into(),
+            labels: BTreeMap::new(),
+            cadence: Cadence { min: Duration::from_millis(10), max: Duration::from_millis(40) },
+            vendor: Arc::new(vendor.clone()),
+        };
+        let settings = EngineSettings {
+            pause_first_ms: 30,
+            pause_max_ms: 60,
+            heartbeat_ms: 100,
+            queue_limit: 2,
+            ..EngineSettings::default()
+        };
+        let sealer = sealed.then(|| {
+            Sealer::from_base64(&Secret::from("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=".to_owned()))
+                .unwrap()
+        });
+        let engine = Engine::start_up(Arc::clone(&store), vec![provider], settings, sealer, Clock::system())
+            .await
+            .unwrap();
+        Self { dir, vendor, engine, store, sealed }
+    }
+
+    /// Ends this engine in order and starts another one on the same file.
+    pub async fn restart(self) -> Self {
+        let Self { dir, vendor, engine, store, sealed } = self;
+        engine.shutdown(Duration::from_secs(5)).await;
+        drop(engine);
+        store.close().await;
+        drop(store);
+        Self::build(vendor, dir, sealed).await
+    }
+
+    pub async fn start(&self, entries: Vec<StartEntry>) -> Result<Vec<Result<Started, Error>>, Error> {
+        self.engine.start(request(entries)).await
+    }
+
+    pub async fn upgrade(&self, target: &str) -> Job {
+        self.start(vec![upgrade(target)]).await.unwrap().remove(0).unwrap().job
+    }
+
+    /// Waits until a job is as wanted.
+    pub async fn until(&self, id: JobId, what: &str, wanted: impl Fn(&Job) -> bool) -> Job {
+        let wait = async {
+            loop {
+                let job = self.engine.job(id).await.unwrap();
+                if wanted(&job) {
+                    return job;
+                }
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        match tokio::time::timeout(PATIENCE, wait).await {
+            Ok(job) => job,
+            Err(_) => panic!("{what} never came: {:#?}", self.engine.job(id).await.unwrap().status),
+        }
+    }
+
+    pub async fn ended(&self, id: JobId) -> Job {
+        self.until(id, "an end", |j| j.status.state.is_ended()).await
+    }
+
+    pub async fn in_state(&self, id: JobId, state: JobState) -> Job {
+        self.until(id, state.as_str(), |j| j.status.state == state).await
+    }
+
+    pub async fn watch(&self, request: WatchRequest) -> Watch {
+        self.engine.watch(request).await.unwrap()
+    }
+}
+
+pub fn target(id: &str) -> Target {
+    Target::parse_name(&format!("providers/a/clusters/{id}")).unwrap()
+}
+
+pub fn upgrade(id: &str) -> StartEntry {
+    let operation = Operation::Upgrade(Upgrade { version: Some("v2".into()), ..Upgrade::default() });
+    StartEntry { target: target(id), operation, password: None, field_prefix: String::new() }
+}
+
+pub fn reinstall(id: &str, password: &str) -> StartEntry {
+    StartEntry {
+        target: Target::parse_name(&format!("providers/a/instances/{id}")).unwrap(),
+        operation: Operation::Reinstall(Reinstall::default()),
+        password: Some(Secret::from(password.to_owned())),
+        field_prefix: String::new(),
+    }
+}
+
+pub fn request(entries: Vec<StartEntry>) -> StartRequest {
+    StartRequest {
+        request: None,
+        entries,
+        on_busy: OnBusy::Reject,
+        labels: BTreeMap::new(),
+        trace_parent: None,
+    }
+}
+
+pub fn with_key(key: u128, digest: u8, entries: Vec<StartEntry>) -> StartRequest {
+    let id = RequestId::parse(&uuid::Uuid::from_u128(key).to_string()).unwrap();
+    StartRequest { request: Some((id, [digest; 32])), ..request(entries) }
+}
+
+/// The next message of a watch, within the test's patience.
+pub async fn next(watch: &mut Watch) -> Option<Result<WatchItem, Error>> {
+    tokio::time::timeout(PATIENCE, watch.next()).await.expect("a message of the watch")
+}
+
+/// The positions of an item's events.
+pub fn positions(item: &WatchItem) -> Vec<u64> {
+    match &item.body {
+        WatchBody::Events(events) => events.iter().map(|e| e.position).collect(),
+        WatchBody::Snapshot(_) | WatchBody::Synced | WatchBody::Heartbeat => Vec::new(),
+    }
+}

@@ -1,0 +1,12 @@
+//! The engine's behaviour over a real store, with a vendor that does what the test tells it.
+
+#[cfg(test)]
+mod house;
+#[cfg(test)]
+mod jobs;
+#[cfg(test)]
+mod scripted;
+#[cfg(test)]
+mod secrets;
+#[cfg(test)]
+mod watches;
