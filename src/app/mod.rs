@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-use crate::api::server::{self, ServeError, Serving};
+use crate::api::server::{self, Drained, ServeError, Serving};
 use crate::config::{Config, ProviderConfig};
 use crate::engine::{self, Engine};
 use crate::kit::clock::Clock;
@@ -34,10 +34,10 @@ pub enum StartError {
     #[error(transparent)]
     Telemetry(#[from] InstallError),
     /// The store could not be opened.
-    #[error("the store could not be opened: {0}")]
+    #[error("the store could not be opened")]
     Store(#[from] StoreError),
     /// A provider's client could not be built.
-    #[error("{provider}: {source}")]
+    #[error("the client of {provider} could not be built")]
     Provider {
         /// Which provider.
         provider: String,
@@ -45,13 +45,13 @@ pub enum StartError {
         source: BuildError,
     },
     /// The engine could not start.
-    #[error("the engine could not start: {0}")]
+    #[error("the engine could not start")]
     Engine(#[from] crate::domain::error::Error),
     /// The gRPC door could not be opened.
     #[error(transparent)]
     Grpc(#[from] ServeError),
     /// The admin door could not be opened.
-    #[error("the admin pages could not be served on {address} (`admin.address`): {source}")]
+    #[error("the admin pages cannot be served on {address} (`admin.address`)")]
     Admin {
         /// Where.
         address: SocketAddr,
@@ -59,8 +59,8 @@ pub enum StartError {
         source: std::io::Error,
     },
     /// The process cannot be told to stop.
-    #[error("signals cannot be listened for: {0}")]
-    Signals(std::io::Error),
+    #[error("signals cannot be listened for")]
+    Signals(#[source] std::io::Error),
 }
 
 /// How a run ended.
@@ -73,6 +73,8 @@ pub enum Ended {
     Late,
     /// A second signal cut the shutdown short. Nothing is lost.
     Cut,
+    /// The gRPC door closed by itself, which it never should: a supervisor should start Drydock anew.
+    Broken,
 }
 
 /// Runs the gateway until it is told to stop (SIGINT or SIGTERM).
@@ -99,10 +101,13 @@ async fn run_installed(config: Config, scrape: Scrape) -> Result<Ended, StartErr
         // Nothing was promised to anybody yet: what was opened closes with the process.
         () = signals.next() => return Ok(Ended::Cut),
     };
-    signals.next().await;
+    let broken = tokio::select! {
+        () = signals.next() => false,
+        () = running.serving.ended() => true,
+    };
     tracing::info!("shutting down; a second signal ends the process at once");
     tokio::select! {
-        ended = running.shutdown() => Ok(ended),
+        ended = running.shutdown() => Ok(if broken { Ended::Broken } else { ended }),
         () = signals.next() => {
             tracing::warn!("shutdown cut short; jobs are durable and go on at the next start");
             Ok(Ended::Cut)
@@ -235,11 +240,15 @@ impl Running {
         let until = Instant::now() + self.deadline;
         let left = || until.saturating_duration_since(Instant::now()).max(LEAST_DEADLINE);
         self.ready.store(false, Ordering::Release);
-        self.serving.set_not_serving().await;
+        self.serving.announce_end().await;
         // tonic's own graceful stop waits for open streams for ever, so they are ended first.
         self.engine.stop_watches();
         // Half of the time for RPCs under way; what they accepted is durable.
-        self.serving.shutdown(left() / 2).await;
+        if self.serving.shutdown(left() / 2).await == Drained::Cut {
+            tracing::warn!(
+                "RPCs that were still under way were cut; jobs that they were told of are durable"
+            );
+        }
         let doors = self.grpc_tasks.shutdown(left() / 2).await;
         let drivers = self.engine.shutdown(left()).await;
         self.store.close().await;

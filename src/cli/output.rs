@@ -2,6 +2,7 @@
 //!
 //! A reader who left (`drydock … | head`) is no failure of the command.
 
+use std::error::Error;
 use std::fmt::Display;
 use std::io::Write as _;
 
@@ -13,4 +14,19 @@ pub(super) fn say(text: impl Display) {
 /// One problem, with a line end.
 pub(super) fn problem(text: impl Display) {
     let _ = writeln!(std::io::stderr().lock(), "drydock: {text}");
+}
+
+/// A failure with its causes, with a line end.
+pub(super) fn failure(error: &dyn Error) {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        // Some errors repeat their cause in their own words.
+        let words = cause.to_string();
+        if !text.ends_with(&words) {
+            text = format!("{text}: {words}");
+        }
+        source = cause.source();
+    }
+    problem(text);
 }

@@ -17,8 +17,9 @@ pub(super) async fn run(args: ConfigArgs) -> Exit {
         // A late end loses nothing: jobs are durable. The log says what was left.
         Ok(Ended::Clean | Ended::Late) => Exit::Done,
         Ok(Ended::Cut) => Exit::Cut,
+        Ok(Ended::Broken) => Exit::Failed,
         Err(error) => {
-            output::problem(error);
+            output::failure(&error);
             Exit::Failed
         }
     }

@@ -7,6 +7,7 @@ use toml::{Table, Value};
 use super::fault::Fault;
 use super::layers::{Layers, Origin};
 use super::{Config, ProviderConfig, secrets};
+use crate::api::settings::GrpcSettings;
 use crate::domain::id::ProviderId;
 use crate::kit::seal::Sealer;
 use crate::kit::secret::Secret;
@@ -31,7 +32,10 @@ struct SecretsSettings {
 /// Checks everything. `faults` holds what was found while reading.
 pub(super) fn check(layers: Layers, otlp: Otlp, faults: Vec<Fault>) -> Result<Config, Vec<Fault>> {
     let mut check = Check { layers, faults, warnings: Vec::new() };
-    let grpc = check.section("grpc", crate::api::settings::GrpcSettings::faults);
+    let grpc = check.section("grpc", |grpc: &GrpcSettings| {
+        let faults = grpc.faults().into_iter();
+        faults.map(|fault| (fault.key, fault.message)).collect()
+    });
     let admin = check.section("admin", crate::app::admin::AdminSettings::faults);
     let store = check.section("store", |store: &StoreSettings| {
         store.faults().into_iter().map(|fault| (fault.key, fault.message)).collect()

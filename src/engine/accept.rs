@@ -249,6 +249,21 @@ impl Engine {
         Ok(Checked { target: entry.target.clone(), findings: report.findings, verdict, holder })
     }
 
+    /// The faults of entries, asking nobody: for a caller that refuses a request already, and tells every fault at once.
+    pub fn faults(&self, entries: &[StartEntry]) -> Vec<FieldViolation> {
+        let now = self.clock.now();
+        let mut faults = Vec::new();
+        for entry in entries {
+            if let Ok(runtime) = self.runtime(&entry.target.provider) {
+                faults.extend(runtime.faults(entry));
+            }
+            if let Operation::ScheduledUpgrade(scheduled) = &entry.operation {
+                faults.extend(start_time_faults(scheduled.start_time, &entry.field_prefix, now));
+            }
+        }
+        faults
+    }
+
     /// Finds every fault of every entry. An unknown provider concerns its entry alone.
     async fn validate(
         &self,

@@ -30,16 +30,16 @@ use settings::{LogFormat, Otlp, TelemetrySettings};
 #[derive(Debug, thiserror::Error)]
 pub enum InstallError {
     /// The log filter cannot be read; the configuration was not checked.
-    #[error("`telemetry.log_filter`: {0}")]
+    #[error("`telemetry.log_filter` cannot be read")]
     Filter(#[from] tracing_subscriber::filter::ParseError),
     /// The OTLP exporter cannot be built from the `OTEL_*` variables.
-    #[error("OTLP export cannot be set up from the OTEL_* variables: {0}")]
+    #[error("OTLP export cannot be set up from the OTEL_* variables")]
     Otlp(#[from] ExporterBuildError),
     /// The scrape exporter cannot be built.
-    #[error("metrics cannot be set up: {0}")]
+    #[error("metrics cannot be set up")]
     Metrics(#[from] opentelemetry_sdk::error::OTelSdkError),
     /// The process has its log installed already.
-    #[error("logs cannot be set up: {0}")]
+    #[error("logs cannot be set up")]
     Logs(#[from] TryInitError),
 }
 

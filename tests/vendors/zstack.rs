@@ -395,10 +395,12 @@ async fn even_a_start_sent_twice_runs_once() {
     let rig = Rig::at(WATCHABLE).await;
     let mut job = planned(0);
     let first = rig.started(&mut job).await;
-    // As if the engine had been wrong about the first one.
-    let mut again = Planned { attempts: 2, handle: None, ..job.clone() };
-    let second = rig.started(&mut again).await;
-    assert_eq!(first.ids["longJobUuid"], second.ids["longJobUuid"]);
+    // As if the engine had been wrong about the first one: seen before sending, and refused by ZStack itself.
+    for attempts in [2, 1] {
+        let mut again = Planned { attempts, handle: None, ..job.clone() };
+        let second = rig.started(&mut again).await;
+        assert_eq!(first.ids["longJobUuid"], second.ids["longJobUuid"]);
+    }
     assert_eq!(rig.sim.effects().starts(&target_id(0)), 1);
 }
 

@@ -64,7 +64,7 @@ pub(super) async fn run(args: DemoArgs) -> Exit {
     match demo(args).await {
         Ok(exit) => exit,
         Err(error) => {
-            output::problem(error);
+            output::failure(&error);
             Exit::Failed
         }
     }

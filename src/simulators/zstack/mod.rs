@@ -6,7 +6,9 @@
 
 mod access;
 mod ids;
+mod long_job;
 mod query;
+mod refusal;
 mod routes;
 mod script;
 mod world;
@@ -22,8 +24,9 @@ use toml::{Table, Value};
 
 pub use self::access::{ACCESS_KEY_ID, ACCESS_KEY_SECRET, ACCOUNT, PASSWORD, TENANT, USER};
 pub use self::ids::{host_id, target_id};
+use self::refusal::Refusal;
 pub use self::script::Outcome;
-use self::world::{Refusal, World};
+use self::world::World;
 use super::faults::{Layer, Shape};
 use super::{Effects, Faults, Running, Settings, Simulator, control, faults, server};
 use crate::kit::clock::Clock;

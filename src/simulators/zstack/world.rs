@@ -7,12 +7,14 @@ use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
-use super::access::{Caller, Sessions, local_text};
+use super::access::{Caller, Sessions};
 use super::ids::{cluster_of, fresh, host_id, host_of, is_resource_uuid, target_id};
-use super::script::{Outcome, Stage};
+use super::long_job::{JOB_NAME, LongJob, job_data};
+use super::refusal::Refusal;
+use super::script::Outcome;
 use crate::simulators::{EffectKind, Effects, Pace};
 
 /// Hosts of each cluster.
@@ -25,51 +27,7 @@ const API_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 const FORGET_AFTER: Duration = Duration::from_secs(10_800);
 /// ZStack works on so many clusters at a time; the others wait, already `Running`.
 const CLUSTERS_AT_ONCE: usize = 10;
-const MANAGEMENT_NODE: &str = "5a1e0000000040008000000000000001";
 const ZONE: &str = "20e00000000040008000000000000001";
-const JOB_NAME: &str = "APIUpdateClusterOSMsg";
-
-/// Why a request is refused: a code and its details, and perhaps a cause below.
-#[derive(Clone, Debug, PartialEq)]
-pub(super) struct Refusal {
-    pub code: &'static str,
-    pub details: String,
-    pub cause: Option<(&'static str, String)>,
-}
-
-impl Refusal {
-    pub fn new(code: &'static str, details: impl Into<String>) -> Self {
-        Self { code, details: details.into(), cause: None }
-    }
-
-    pub fn json(&self) -> Value {
-        let mut error =
-            json!({"code": self.code, "description": description(self.code), "details": self.details});
-        if let (Some((code, details)), Some(map)) = (&self.cause, error.as_object_mut()) {
-            map.insert(
-                "cause".to_owned(),
-                json!({"code": code, "description": description(code), "details": details}),
-            );
-        }
-        json!({"error": error})
-    }
-}
-
-fn description(code: &str) -> &'static str {
-    match code {
-        "SYS.1001" => "Operation timeout",
-        "SYS.1003" => "Resource not found",
-        "SYS.1006" => "Operation Error",
-        "SYS.1007" => "One or more API argument is invalid",
-        "SYS.1010" => "Management node is not ready",
-        "ID.1000" => "Authentication failure",
-        "ID.1001" => "Invalid session",
-        "ID.1002" => "Permission denied",
-        "ID.1006" => "Login sessions over limit",
-        "LONG_JOB.1003" => "Long job operation not supported",
-        _ => "An internal error happened in system",
-    }
-}
 
 /// What `GET /api-jobs/{uuid}` is to say.
 #[derive(Clone, Debug)]
@@ -93,36 +51,6 @@ enum ApiEnd {
     /// Done, with nothing to say.
     Empty,
     Failed(Refusal),
-}
-
-#[derive(Debug)]
-struct LongJob {
-    uuid: String,
-    api_id: String,
-    cluster: usize,
-    hosts: Vec<usize>,
-    data: String,
-    made: Instant,
-    made_wall: Timestamp,
-    /// When its cluster's turn comes.
-    work_from: Instant,
-    outcome: Outcome,
-    /// Its record was reset by a second use of its uuid.
-    reset: bool,
-    deleted: bool,
-}
-
-impl LongJob {
-    fn stage(&self, pace: Pace) -> Stage {
-        if self.reset {
-            return Stage { word: "Waiting", ended: false };
-        }
-        self.outcome.stage(pace, self.work_from.elapsed())
-    }
-
-    fn hosts_done(&self, pace: Pace) -> usize {
-        self.outcome.hosts_done(pace, self.work_from.elapsed(), self.hosts.len())
-    }
 }
 
 /// The platform.
@@ -374,23 +302,11 @@ impl World {
                 ApiEnd::Empty => Poll::Done(json!({})),
                 ApiEnd::Failed(refusal) => Poll::Failed(refusal.clone()),
                 ApiEnd::Started(at) => match self.jobs.get(*at) {
-                    Some(job) => Poll::Done(json!({"inventory": self.as_started(job, now)})),
+                    Some(job) => Poll::Done(json!({"inventory": job.as_started(self.pace, now)})),
                     None => Poll::Unknown,
                 },
             },
         }
-    }
-
-    /// The inventory as it was when the API job ended.
-    fn as_started(&self, job: &LongJob, now: Timestamp) -> Value {
-        let mut row = self.job_row(job, now);
-        if let Some(map) = row.as_object_mut() {
-            let waits = job.outcome == Outcome::WaitFirst;
-            map.insert("state".to_owned(), json!(if waits { "Waiting" } else { "Running" }));
-            map.remove("jobResult");
-            map.remove("executeTime");
-        }
-        row
     }
 
     /// The rows for a list of long jobs: those with these uuids or apiIds, or all.
@@ -407,58 +323,7 @@ impl World {
             (None, None) => (0..self.jobs.len()).collect(),
         };
         let jobs = places.into_iter().filter_map(|at| self.jobs.get(at)).filter(|job| !job.deleted);
-        jobs.map(|job| self.job_row(job, now)).collect()
-    }
-
-    fn job_row(&self, job: &LongJob, now: Timestamp) -> Value {
-        let stage = job.stage(self.pace);
-        let mut row = json!({
-            "uuid": job.uuid, "name": JOB_NAME, "apiId": job.api_id, "jobName": JOB_NAME, "jobData": job.data,
-            "state": stage.word, "managementNodeUuid": MANAGEMENT_NODE,
-            "createDate": local_text(job.made_wall), "lastOpDate": local_text(now),
-        });
-        if let (true, Some(map)) = (stage.ended, row.as_object_mut()) {
-            let took = job.outcome.work(self.pace).min(job.made.elapsed()).as_secs().max(1);
-            map.insert("executeTime".to_owned(), json!(took));
-            if let Some(result) = self.result(job, stage.word) {
-                map.insert("jobResult".to_owned(), json!(result));
-            }
-        }
-        row
-    }
-
-    fn result(&self, job: &LongJob, word: &str) -> Option<String> {
-        match (word, job.outcome) {
-            ("Succeeded", Outcome::EmptyResult) => Some("{}".to_owned()),
-            ("Succeeded", Outcome::BareResult) => Some("Succeeded".to_owned()),
-            ("Succeeded", outcome) => {
-                let hosts: Map<String, Value> = job
-                    .hosts
-                    .iter()
-                    .enumerate()
-                    .map(|(nth, h)| {
-                        let bad = outcome == Outcome::AllHostsFail
-                            || (outcome == Outcome::OneHostFails && nth == 0);
-                        let word = if bad {
-                            "failed to update host os: yum: No space left on device"
-                        } else {
-                            "success"
-                        };
-                        (host_id(job.cluster, *h), json!(word))
-                    })
-                    .collect();
-                Some(Value::Object(hosts).to_string())
-            }
-            ("Failed", Outcome::Fail) => Some(
-                json!({
-                    "message": {"message_cn": "任务失败", "message_en": "the update could not be done"},
-                    "detail": "the NFS server of a primary storage runs on a host of the cluster",
-                    "cause": "VMs are not stopped",
-                })
-                .to_string(),
-            ),
-            _ => None,
-        }
+        jobs.map(|job| job.row(self.pace, now)).collect()
     }
 
     /// The newest progress of an update; none before its turn, and none once it is over for a while.
@@ -466,15 +331,7 @@ impl World {
         let Some(job) = self.by_api.get(api_id).and_then(|at| self.jobs.get(*at)) else {
             return json!({"inventories": []});
         };
-        let done = job.hosts_done(self.pace);
-        if job.work_from > Instant::now() || done == 0 || job.stage(self.pace).ended {
-            return json!({"inventories": []});
-        }
-        let percent = 100 * done / job.hosts.len().max(1);
-        json!({"inventories": [{
-            "taskUuid": api_id, "taskName": JOB_NAME, "type": "Progress", "content": percent.to_string(),
-            "time": f64::from(i32::try_from(now.as_second()).unwrap_or(i32::MAX)) * 1000.0,
-        }]})
+        json!({"inventories": job.progress(self.pace, now)})
     }
 
     pub fn cluster_rows(&self, uuids: Option<&[String]>) -> Vec<Value> {
@@ -587,18 +444,4 @@ impl World {
 
 fn forgotten(job: &ApiJob) -> bool {
     job.done_at.is_some_and(|at| at.elapsed() > FORGET_AFTER)
-}
-
-/// JSON with text values only, lists joined by commas (4.8.19, 5.2.0 and later).
-fn job_data(n: usize, inner: &Value) -> String {
-    let mut data = Map::from_iter([("uuid".to_owned(), json!(target_id(n)))]);
-    for (key, value) in inner.as_object().into_iter().flatten() {
-        let text = match value {
-            Value::Array(items) => items.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(","),
-            Value::String(text) => text.clone(),
-            other => other.to_string(),
-        };
-        data.insert(key.clone(), json!(text));
-    }
-    Value::Object(data).to_string()
 }

@@ -1,0 +1,32 @@
+//! Compiles the contract in `proto/` without protoc: protox reads it, tonic-prost-build writes the Rust code, and the
+//! descriptor set (with its comments) goes into the binary for reflection.
+
+use std::error::Error;
+use std::path::PathBuf;
+use std::{env, fs, io};
+
+#[expect(clippy::print_stdout, reason = "this is how a build script speaks to cargo")]
+fn main() -> Result<(), Box<dyn Error>> {
+    println!("cargo:rerun-if-changed=proto");
+    let mut files: Vec<PathBuf> = fs::read_dir("proto/drydock/v1")?
+        .map(|entry| entry.map(|e| e.path()))
+        .collect::<Result<_, io::Error>>()?;
+    files.retain(|file| file.extension().is_some_and(|e| e == "proto"));
+    files.sort();
+    // Not imported by the contract; in the descriptor set so that clients can show the details of errors.
+    files.push("proto/google/rpc/error_details.proto".into());
+
+    let mut compiler = protox::Compiler::new(["proto"])?;
+    compiler.include_source_info(true).include_imports(true).open_files(&files)?;
+    let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?);
+    fs::write(out.join("drydock_descriptor.bin"), compiler.encode_file_descriptor_set())?;
+
+    tonic_prost_build::configure()
+        // Maps in key order: equal requests then have equal bytes, whose digest is the idempotency check.
+        .btree_map(".drydock.v1")
+        // Its `Debug` is written by hand and leaves the password out.
+        .skip_debug([".drydock.v1.ReinstallInstancesRequest"])
+        .extern_path(".google.rpc", "::tonic_types::pb")
+        .compile_fds(compiler.file_descriptor_set())?;
+    Ok(())
+}

@@ -1,0 +1,219 @@
+//! `JobService`.
+
+use std::pin::Pin;
+use std::sync::Arc;
+
+use futures_util::{Stream, StreamExt, stream};
+use tonic::{Request, Response, Status};
+
+use super::convert::event::event;
+use super::convert::filter::JobList;
+use super::convert::job::job;
+use super::convert::page::{bounded, next_token, read_page};
+use super::convert::{Faults, watch};
+use super::gate::Gate;
+use super::pb;
+use super::pb::job_service_server::JobService;
+use super::status::watch_end;
+use crate::domain::id::JobId;
+use crate::engine::Watch;
+use crate::engine::calls::{CancelOutcome, Settlement, WatchRequest};
+
+const MAX_SETTLE_REASON: usize = 1000;
+
+/// Jobs: read, list, follow, cancel, settle.
+#[derive(Clone, Debug)]
+pub struct Jobs(pub Gate);
+
+type Messages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
+
+#[tonic::async_trait]
+impl JobService for Jobs {
+    type WatchJobStream = Messages<pb::WatchJobResponse>;
+    type WatchJobsStream = Messages<pb::WatchJobsResponse>;
+
+    async fn get_job(
+        &self,
+        request: Request<pb::GetJobRequest>,
+    ) -> Result<Response<pb::GetJobResponse>, Status> {
+        let id = read_name("name", &request.into_inner().name)?;
+        let found = self.0.engine.job(id).await?;
+        Ok(Response::new(pb::GetJobResponse { job: Some(job(&found)) }))
+    }
+
+    async fn list_jobs(
+        &self,
+        request: Request<pb::ListJobsRequest>,
+    ) -> Result<Response<pb::ListJobsResponse>, Status> {
+        let JobList { filter, page } = JobList::try_from(request.into_inner())?;
+        let (engine, filter) = (&self.0.engine, &filter);
+        let page = bounded(page, |page| async move { engine.jobs(filter, &page).await }, |j| job(&j)).await?;
+        Ok(Response::new(pb::ListJobsResponse { next_page_token: next_token(&page), jobs: page.items }))
+    }
+
+    async fn list_job_events(
+        &self,
+        request: Request<pb::ListJobEventsRequest>,
+    ) -> Result<Response<pb::ListJobEventsResponse>, Status> {
+        let request = request.into_inner();
+        let mut faults = Faults::new();
+        let id = faults.take("parent", JobId::parse_name(&request.parent));
+        let page = read_page(&mut faults, request.page_size, request.page_token);
+        let (Some(id), true) = (id, faults.is_empty()) else { return Err(faults.into_error().into()) };
+        let engine = &self.0.engine;
+        let page =
+            bounded(page, |page| async move { engine.job_events(id, &page).await }, |e| event(&e)).await?;
+        Ok(Response::new(pb::ListJobEventsResponse {
+            next_page_token: next_token(&page),
+            events: page.items,
+        }))
+    }
+
+    async fn watch_job(
+        &self,
+        request: Request<pb::WatchJobRequest>,
+    ) -> Result<Response<Self::WatchJobStream>, Status> {
+        let request = WatchRequest::try_from(request.into_inner())?;
+        let token = request.resume_token.clone();
+        let watch = self.0.engine.watch(request).await?;
+        Ok(Response::new(Box::pin(messages(watch, token).map(|message| message.map(watch::single)))))
+    }
+
+    async fn watch_jobs(
+        &self,
+        request: Request<pb::WatchJobsRequest>,
+    ) -> Result<Response<Self::WatchJobsStream>, Status> {
+        let request = WatchRequest::try_from(request.into_inner())?;
+        let token = request.resume_token.clone();
+        let watch = self.0.engine.watch(request).await?;
+        Ok(Response::new(Box::pin(messages(watch, token))))
+    }
+
+    async fn cancel_job(
+        &self,
+        request: Request<pb::CancelJobRequest>,
+    ) -> Result<Response<pb::CancelJobResponse>, Status> {
+        let id = read_name("name", &request.into_inner().name)?;
+        let engine = Arc::clone(&self.0.engine);
+        let (outcome, after) = self.0.finish("cancel", async move { engine.cancel(id).await }).await?;
+        let outcome = match outcome {
+            CancelOutcome::Prevented => pb::CancelOutcome::Prevented,
+            CancelOutcome::Requested => pb::CancelOutcome::Requested,
+        };
+        Ok(Response::new(pb::CancelJobResponse { outcome: outcome.into(), job: Some(job(&after)) }))
+    }
+
+    async fn settle_job(
+        &self,
+        request: Request<pb::SettleJobRequest>,
+    ) -> Result<Response<pb::SettleJobResponse>, Status> {
+        let (id, settlement, reason) = read_settle(request.into_inner())?;
+        let engine = Arc::clone(&self.0.engine);
+        let change = async move { engine.settle(id, settlement, reason).await };
+        let after = self.0.finish("settle", change).await?;
+        Ok(Response::new(pb::SettleJobResponse { job: Some(job(&after)) }))
+    }
+}
+
+fn read_name(field: &str, name: &str) -> Result<JobId, Status> {
+    let mut faults = Faults::new();
+    let id = faults.take(field, JobId::parse_name(name));
+    id.ok_or_else(|| faults.into_error().into())
+}
+
+fn read_settle(
+    request: pb::SettleJobRequest,
+) -> Result<(JobId, Settlement, String), crate::domain::error::Error> {
+    let mut faults = Faults::new();
+    let id = faults.take("name", JobId::parse_name(&request.name));
+    let settlement = match pb::SettleOutcome::try_from(request.outcome) {
+        Ok(pb::SettleOutcome::Succeeded) => Some(Settlement::Succeeded),
+        Ok(pb::SettleOutcome::Failed) => Some(Settlement::Failed),
+        Ok(pb::SettleOutcome::Cancelled) => Some(Settlement::Cancelled),
+        Ok(pb::SettleOutcome::Unspecified) | Err(_) => {
+            faults.add("outcome", "must be SUCCEEDED, FAILED or CANCELLED");
+            None
+        }
+    };
+    let reason = faults.text("reason", MAX_SETTLE_REASON, request.reason);
+    if reason.trim().is_empty() {
+        faults.add("reason", "is required: who says so, and how it was found out");
+    }
+    match (id, settlement) {
+        (Some(id), Some(settlement)) if faults.is_empty() => Ok((id, settlement, reason)),
+        _ => Err(faults.into_error()),
+    }
+}
+
+/// A watch as messages. An error ends it, with the last token that was given: at first the caller's own.
+fn messages(
+    watch: Watch,
+    mut last_token: Option<String>,
+) -> impl Stream<Item = Result<pb::WatchJobsResponse, Status>> + Send {
+    watch.flat_map(move |item| {
+        let out: Vec<_> = match item {
+            Ok(item) => {
+                if !item.resume_token.is_empty() {
+                    last_token = Some(item.resume_token.clone());
+                }
+                watch::messages(item).into_iter().map(Ok).collect()
+            }
+            Err(error) => vec![Err(watch_end(&error, last_token.as_deref()))],
+        };
+        stream::iter(out)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use tonic_types::StatusExt;
+
+    use super::*;
+    use crate::domain::error::Error;
+    use crate::engine::calls::{WatchBody, WatchItem};
+
+    const NAME: &str = "jobs/0197f36d-0000-7000-8000-000000000001";
+
+    #[test]
+    fn every_fault_of_a_settlement_is_told() {
+        let fields = |request| match read_settle(request) {
+            Err(Error::InvalidRequest(faults)) => faults.into_iter().map(|f| f.field).collect(),
+            other => panic!("{other:?}"),
+        };
+        let empty: Vec<_> = fields(pb::SettleJobRequest::default());
+        assert_eq!(empty, ["name", "outcome", "reason"]);
+        let long = pb::SettleJobRequest {
+            name: NAME.to_owned(),
+            outcome: 9,
+            reason: "x".repeat(MAX_SETTLE_REASON + 1),
+        };
+        assert_eq!(fields(long), ["outcome", "reason"]);
+        for outcome in [1, 2, 3] {
+            let good = pb::SettleJobRequest { name: NAME.to_owned(), outcome, reason: "looked".to_owned() };
+            assert!(read_settle(good).is_ok());
+        }
+    }
+
+    #[tokio::test]
+    async fn a_watch_that_ends_says_its_last_token() {
+        let item = |body, token: &str| Ok(WatchItem { body, resume_token: token.to_owned() });
+        let watch: Watch = Box::pin(stream::iter(vec![
+            item(WatchBody::Synced, "one"),
+            item(WatchBody::Heartbeat, "two"),
+            Err(Error::ShuttingDown),
+        ]));
+        let all: Vec<_> = messages(watch, None).collect().await;
+        assert_eq!(all.len(), 3);
+        let status = all[2].as_ref().unwrap_err();
+        let info = status.get_details_error_info().unwrap();
+        assert_eq!((info.reason.as_str(), info.metadata["resume_token"].as_str()), ("SHUTTING_DOWN", "two"));
+    }
+
+    #[tokio::test]
+    async fn a_resumed_watch_that_ends_at_once_gives_the_token_back() {
+        let watch: Watch = Box::pin(stream::iter(vec![Err(Error::ShuttingDown)]));
+        let all: Vec<_> = messages(watch, Some("mine".to_owned())).collect().await;
+        let info = all[0].as_ref().unwrap_err().get_details_error_info().unwrap();
+        assert_eq!(info.metadata["resume_token"], "mine");
+    }
+}

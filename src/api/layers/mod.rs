@@ -1,0 +1,10 @@
+//! What surrounds every call, from the outside in: observation, the end at shutdown, the deadline.
+
+pub mod deadline;
+pub mod drain;
+pub mod observe;
+
+/// A call as the layers see it.
+pub type Call = http::Request<tonic::body::Body>;
+/// An answer as the layers see it.
+pub type Answer = http::Response<tonic::body::Body>;

@@ -1,0 +1,273 @@
+//! A server span and the duration metric of every call, under the OpenTelemetry semantic conventions for RPC.
+//!
+//! The caller's `traceparent` becomes the span's parent, and is put into the request's extensions for the job that
+//! the call may make. A call ends when its last byte is sent or its client goes away, so a watch is one long span.
+
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use bytes::Bytes;
+use hyper::body::{Body as HttpBody, Frame, SizeHint};
+use opentelemetry::KeyValue;
+use opentelemetry::metrics::{Histogram, UpDownCounter};
+use tokio::time::Instant;
+use tonic::body::Body;
+use tonic::{Code, Status};
+use tower::{Layer, Service};
+use tracing::{Instrument, Span, field};
+
+use super::{Answer, Call};
+use crate::kit::trace::{TraceParent, adopt};
+
+/// What stands for a method that this server does not have, so that callers cannot make up metric series.
+const OTHER: &str = "_OTHER";
+
+/// Observes calls. Made after telemetry is installed.
+#[derive(Clone, Debug)]
+pub struct ObserveLayer {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    duration: Histogram<f64>,
+    active: UpDownCounter<i64>,
+    /// The methods of this server, `package.Service/Method`.
+    methods: BTreeSet<String>,
+}
+
+impl ObserveLayer {
+    /// Observes calls of `methods`, each `package.Service/Method`; others are counted together.
+    pub fn new(methods: BTreeSet<String>) -> Self {
+        let meter = opentelemetry::global::meter("drydock");
+        let duration = meter
+            .f64_histogram("rpc.server.call.duration")
+            .with_unit("s")
+            .with_description("Duration of incoming calls")
+            .with_boundaries(vec![
+                0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 3600.0,
+            ])
+            .build();
+        let active = meter
+            .i64_up_down_counter("drydock.rpc.active")
+            .with_description("Incoming calls under way, open watches included")
+            .build();
+        Self { shared: Arc::new(Shared { duration, active, methods }) }
+    }
+}
+
+impl<S> Layer<S> for ObserveLayer {
+    type Service = Observe<S>;
+
+    fn layer(&self, inner: S) -> Observe<S> {
+        Observe { inner, shared: Arc::clone(&self.shared) }
+    }
+}
+
+/// A service whose calls are observed.
+#[derive(Clone, Debug)]
+pub struct Observe<S> {
+    inner: S,
+    shared: Arc<Shared>,
+}
+
+impl<S> Service<Call> for Observe<S>
+where
+    S: Service<Call, Response = Answer>,
+    S::Future: Send + 'static,
+{
+    type Response = Answer;
+    type Error = S::Error;
+    type Future = Pin<Box<dyn Future<Output = Result<Answer, S::Error>> + Send>>;
+
+    fn poll_ready(&mut self, context: &mut Context<'_>) -> Poll<Result<(), S::Error>> {
+        self.inner.poll_ready(context)
+    }
+
+    fn call(&mut self, mut call: Call) -> Self::Future {
+        let asked = call.uri().path().trim_start_matches('/');
+        let known = self.shared.methods.get(asked);
+        let span = span(known.map_or(OTHER, String::as_str));
+        if known.is_none() {
+            span.record("rpc.method_original", asked);
+        }
+        let mut active = ActiveCall::new(Arc::clone(&self.shared), known.cloned(), span.clone());
+        let parent = call.headers().get("traceparent").and_then(|v| v.to_str().ok());
+        if let Some(parent) = parent.and_then(TraceParent::parse) {
+            adopt(&span, &parent);
+            call.extensions_mut().insert(parent);
+        }
+        let inner = span.in_scope(|| self.inner.call(call)).instrument(span);
+        Box::pin(async move {
+            let answer = inner.await?;
+            match Status::from_header_map(answer.headers()) {
+                // The whole answer is its head.
+                Some(status) => {
+                    active.end(status.code());
+                    Ok(answer)
+                }
+                None => Ok(answer.map(|inner| Body::new(Observed { inner, active }))),
+            }
+        })
+    }
+}
+
+/// Ours at INFO; health and reflection, which are asked all the time, at DEBUG.
+fn span(method: &str) -> Span {
+    macro_rules! rpc_span {
+        ($level:expr) => {
+            tracing::span!(
+                $level,
+                "rpc",
+                otel.name = method,
+                otel.kind = "server",
+                otel.status_code = field::Empty,
+                rpc.system.name = "grpc",
+                rpc.method = method,
+                rpc.method_original = field::Empty,
+                rpc.response.status_code = field::Empty,
+                "error.type" = field::Empty,
+            )
+        };
+    }
+    if method.starts_with("drydock.") {
+        rpc_span!(tracing::Level::INFO)
+    } else {
+        rpc_span!(tracing::Level::DEBUG)
+    }
+}
+
+/// A call under way. Ends once: with a status, or as cancelled when it is dropped.
+#[derive(Debug)]
+struct ActiveCall {
+    shared: Arc<Shared>,
+    method: Option<String>,
+    span: Span,
+    start: Instant,
+    over: bool,
+}
+
+impl ActiveCall {
+    fn new(shared: Arc<Shared>, method: Option<String>, span: Span) -> Self {
+        shared.active.add(1, &[]);
+        Self { shared, method, span, start: Instant::now(), over: false }
+    }
+
+    fn end(&mut self, code: Code) {
+        if std::mem::replace(&mut self.over, true) {
+            return;
+        }
+        let name = code_name(code);
+        self.span.record("rpc.response.status_code", name);
+        let mut facts = vec![
+            KeyValue::new("rpc.system.name", "grpc"),
+            KeyValue::new("rpc.method", self.method.clone().unwrap_or_else(|| OTHER.to_owned())),
+            KeyValue::new("rpc.response.status_code", name),
+        ];
+        if is_server_fault(code) {
+            self.span.record("otel.status_code", "ERROR");
+            self.span.record("error.type", name);
+            facts.push(KeyValue::new("error.type", name));
+        }
+        self.shared.duration.record(self.start.elapsed().as_secs_f64(), &facts);
+        self.shared.active.add(-1, &[]);
+    }
+}
+
+impl Drop for ActiveCall {
+    fn drop(&mut self) {
+        self.end(Code::Cancelled);
+    }
+}
+
+/// An answer's body that tells how it ended.
+struct Observed {
+    inner: Body,
+    active: ActiveCall,
+}
+
+impl HttpBody for Observed {
+    type Data = Bytes;
+    type Error = Status;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
+        let this = self.get_mut();
+        let frame = {
+            let _entered = this.active.span.enter();
+            Pin::new(&mut this.inner).poll_frame(context)
+        };
+        match &frame {
+            Poll::Ready(Some(Ok(frame))) => {
+                if let Some(trailers) = frame.trailers_ref() {
+                    let status = Status::from_header_map(trailers);
+                    this.active.end(status.map_or(Code::Unknown, |s| s.code()));
+                }
+            }
+            Poll::Ready(Some(Err(status))) => this.active.end(status.code()),
+            // An end without trailers is no gRPC answer.
+            Poll::Ready(None) => this.active.end(Code::Unknown),
+            Poll::Pending => {}
+        }
+        frame
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.inner.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.inner.size_hint()
+    }
+}
+
+/// The codes that the conventions count as the server's fault.
+const fn is_server_fault(code: Code) -> bool {
+    match code {
+        Code::Unknown
+        | Code::DeadlineExceeded
+        | Code::Unimplemented
+        | Code::Internal
+        | Code::Unavailable
+        | Code::DataLoss => true,
+        Code::Ok
+        | Code::Cancelled
+        | Code::InvalidArgument
+        | Code::NotFound
+        | Code::AlreadyExists
+        | Code::PermissionDenied
+        | Code::ResourceExhausted
+        | Code::FailedPrecondition
+        | Code::Aborted
+        | Code::OutOfRange
+        | Code::Unauthenticated => false,
+    }
+}
+
+/// A code's name, as gRPC writes it.
+pub const fn code_name(code: Code) -> &'static str {
+    match code {
+        Code::Ok => "OK",
+        Code::Cancelled => "CANCELLED",
+        Code::Unknown => "UNKNOWN",
+        Code::InvalidArgument => "INVALID_ARGUMENT",
+        Code::DeadlineExceeded => "DEADLINE_EXCEEDED",
+        Code::NotFound => "NOT_FOUND",
+        Code::AlreadyExists => "ALREADY_EXISTS",
+        Code::PermissionDenied => "PERMISSION_DENIED",
+        Code::ResourceExhausted => "RESOURCE_EXHAUSTED",
+        Code::FailedPrecondition => "FAILED_PRECONDITION",
+        Code::Aborted => "ABORTED",
+        Code::OutOfRange => "OUT_OF_RANGE",
+        Code::Unimplemented => "UNIMPLEMENTED",
+        Code::Internal => "INTERNAL",
+        Code::Unavailable => "UNAVAILABLE",
+        Code::DataLoss => "DATA_LOSS",
+        Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
