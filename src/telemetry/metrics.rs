@@ -13,6 +13,12 @@ const SECONDS: &[f64] = &[
     30.0, 60.0,
 ];
 
+/// Bounds for what takes minutes to days at a vendor.
+const LONG_SECONDS: &[f64] =
+    &[1.0, 10.0, 60.0, 300.0, 600.0, 1_200.0, 1_800.0, 3_600.0, 7_200.0, 14_400.0, 43_200.0, 86_400.0];
+/// Instruments that measure those.
+const LONG: &[&str] = &["drydock.job.duration"];
+
 /// What `/metrics` serves. Clones share it.
 #[derive(Clone, Debug)]
 pub struct Scrape(Registry);
@@ -58,8 +64,8 @@ fn in_seconds(instrument: &Instrument) -> Option<Stream> {
     if instrument.kind() != InstrumentKind::Histogram || instrument.unit() != "s" {
         return None;
     }
-    let aggregation =
-        Aggregation::ExplicitBucketHistogram { boundaries: SECONDS.to_vec(), record_min_max: true };
+    let boundaries = if LONG.contains(&instrument.name()) { LONG_SECONDS } else { SECONDS }.to_vec();
+    let aggregation = Aggregation::ExplicitBucketHistogram { boundaries, record_min_max: true };
     Stream::builder().with_aggregation(aggregation).build().ok()
 }
 

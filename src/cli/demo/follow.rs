@@ -70,14 +70,14 @@ fn show(message: pb::WatchJobsResponse, view: &mut View, states: &mut BTreeMap<S
         Some(Message::Snapshot(job)) => {
             if let Some(status) = &job.status {
                 states.insert(job.name.clone(), status.state());
-                view.show(&job.name, status, "");
+                view.show(&job.name, status);
             }
         }
         Some(Message::Events(batch)) => {
             for event in batch.events {
                 if let Some(status) = &event.status {
                     states.insert(event.job.clone(), status.state());
-                    view.show(&event.job, status, &event.message);
+                    view.show(&event.job, status);
                 }
             }
         }

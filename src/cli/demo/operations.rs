@@ -162,8 +162,11 @@ impl Caller {
         Ok(answer.into_inner().targets)
     }
 
-    /// The newest version that a target can be brought to, by the vendor's own order.
+    /// A version that a target can be brought to: what the target itself offers, or the vendor's list.
     async fn version(&self, target: &pb::Target) -> Result<String, DemoError> {
+        if let Some(offered) = target.available_versions.first() {
+            return Ok(offered.clone());
+        }
         let request = pb::ListAvailableVersionsRequest { target: target.name.clone() };
         let answer = UpgradeServiceClient::new(self.channel.clone())
             .list_available_versions(within(request))

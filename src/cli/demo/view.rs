@@ -46,8 +46,8 @@ impl View {
         Self { began: Instant::now(), rows: rows.collect(), bars }
     }
 
-    /// Shows how a job stands. `note` is what just happened.
-    pub(super) fn show(&mut self, job: &str, status: &pb::JobStatus, note: &str) {
+    /// Shows how a job stands.
+    pub(super) fn show(&mut self, job: &str, status: &pb::JobStatus) {
         let Some(row) = self.rows.get_mut(job) else { return };
         let words = words(status);
         match (&row.bar, &self.bars) {
@@ -60,16 +60,19 @@ impl View {
                     None => bar.set_style(bars.spinner.clone()),
                 }
                 bar.set_message(words);
+                if status.state() == pb::JobState::Succeeded {
+                    bar.set_style(bars.bar.clone());
+                    bar.set_position(100);
+                }
                 if is_end(status.state()) {
                     bar.abandon();
                 }
             }
             _ => {
-                let line = if note.is_empty() { words } else { format!("{words}  ({note})") };
-                if line != row.said {
+                if words != row.said {
                     let passed = self.began.elapsed().as_secs_f64();
-                    output::say(format_args!("{passed:6.1} s  {:LABEL$}  {line}", row.label));
-                    row.said = line;
+                    output::say(format_args!("{passed:6.1} s  {:LABEL$}  {words}", row.label));
+                    row.said = words;
                 }
             }
         }
@@ -113,7 +116,8 @@ fn label(started: &Started) -> String {
 fn words(status: &pb::JobStatus) -> String {
     let state = status.state();
     let mut text = state.as_str_name().trim_start_matches("JOB_STATE_").to_owned();
-    if let Some(progress) = &status.progress {
+    // An ended job keeps the last percentage that its vendor told, which may be below 100.
+    if let Some(progress) = status.progress.as_ref().filter(|_| !is_end(state)) {
         text.push_str(&format!(" {:.0} %", progress.percent));
     }
     if status.provenance() == pb::Provenance::Inferred {
