@@ -42,6 +42,9 @@ pub(super) struct DemoArgs {
     /// Port for gRPC on loopback. When it is taken, a free one is used.
     #[arg(long, default_value_t = 50051)]
     pub(super) port: u16,
+    /// Port for the admin pages on loopback. When it is taken, a free one is used.
+    #[arg(long, default_value_t = 9464)]
+    pub(super) admin_port: u16,
     /// How much faster than life the simulated vendors work.
     #[arg(long, default_value_t = 100.0, value_parser = speed)]
     pub(super) speed: f64,

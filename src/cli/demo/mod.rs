@@ -143,7 +143,7 @@ fn settings(fleet: &Fleet, scratch: &Scratch, args: &DemoArgs) -> Table {
     }
     let store = format!("sqlite://{}", scratch.path().join("drydock.db").display());
     let grpc = free_or_any(args.port, "gRPC");
-    let admin = free_or_any(9464, "the admin pages");
+    let admin = free_or_any(args.admin_port, "the admin pages");
     [
         ("grpc", table([("address", grpc.into())])),
         ("admin", table([("address", admin.into())])),

@@ -1,1 +1,191 @@
+use std::fs;
 
+use super::*;
+
+const PROVIDER: &str = "
+    [providers.zstack-lab]
+    vendor = 'zstack'
+    endpoint = 'https://zstack.example'
+    account = 'admin'
+";
+
+fn environment(variables: &[(&str, &str)]) -> Environment {
+    Environment(variables.iter().map(|&(name, value)| (name.to_owned(), Ok(value.to_owned()))).collect())
+}
+
+/// Loads `text` as a file, under `variables`.
+fn load_text(text: &str, variables: &[(&str, &str)]) -> Result<Config, Faults> {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("drydock.toml");
+    fs::write(&file, text).unwrap();
+    load_with(Some(&file), &environment(variables), Table::new())
+}
+
+/// A good configuration, with more text and variables.
+fn good(text: &str, variables: &[(&str, &str)]) -> Result<Config, Faults> {
+    let mut all = vec![("DRYDOCK__PROVIDERS__ZSTACK_LAB__PASSWORD", "canary")];
+    all.extend(variables);
+    load_text(&format!("{PROVIDER}{text}"), &all)
+}
+
+fn fault(outcome: Result<Config, Faults>) -> String {
+    let list = outcome.unwrap_err().list;
+    assert_eq!(list.len(), 1, "{list:?}");
+    list[0].to_string()
+}
+
+#[test]
+fn the_environment_sets_any_key_and_wins_over_the_file() {
+    let config = good(
+        "[engine]\nheartbeat_ms = 1000\nqueue_limit = 3",
+        &[
+            ("DRYDOCK__ENGINE__HEARTBEAT_MS", "2000"),
+            ("DRYDOCK__GRPC__ADDRESS", "127.0.0.1:6000"),
+            ("DRYDOCK__PROVIDERS__ZSTACK_LAB__LIMITS__REQUESTS_PER_SECOND", "2.5"),
+            ("DRYDOCK__PROVIDERS__ZSTACK_LAB__LABELS__SITE", "\"12\""),
+        ],
+    )
+    .unwrap();
+    assert_eq!((config.engine.heartbeat_ms, config.engine.queue_limit), (2000, 3));
+    assert_eq!(config.grpc.address.port(), 6000);
+    let common = &config.providers[0].common;
+    assert_eq!(common.limits.requests_per_second, 2.5);
+    assert_eq!(common.labels["site"], "12", "a quoted number is text");
+}
+
+#[test]
+fn what_the_program_gives_wins_over_all() {
+    let given = "grpc.address = '127.0.0.1:7'\n[providers.zstack-lab]\npassword = 'given'".parse().unwrap();
+    let variables = environment(&[("DRYDOCK__GRPC__ADDRESS", "127.0.0.1:6")]);
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("drydock.toml");
+    fs::write(&file, PROVIDER).unwrap();
+    let config = load_with(Some(&file), &variables, given).unwrap();
+    assert_eq!(config.grpc.address.port(), 7);
+}
+
+#[test]
+fn a_fault_from_the_environment_names_its_variable() {
+    assert_eq!(
+        fault(good("", &[("DRYDOCK__ENGINE__HEARTBEAT", "1")])),
+        "engine.heartbeat: there is no such key; did you mean `heartbeat_ms`? (set by DRYDOCK__ENGINE__HEARTBEAT)"
+    );
+    assert_eq!(
+        fault(good("", &[("DRYDOCK__ENGINE__QUEUE_LIMIT", "many")])),
+        "engine.queue_limit: invalid type: string \"many\", expected u32 (set by DRYDOCK__ENGINE__QUEUE_LIMIT)"
+    );
+    assert_eq!(
+        fault(good("", &[("DRYDOCK__ENGIN__QUEUE_LIMIT", "1")])),
+        "engin: there is no such key; did you mean `engine`? (set by DRYDOCK__ENGIN__QUEUE_LIMIT)"
+    );
+    assert!(fault(good("", &[("DRYDOCK__ENGINE____X", "1")])).contains("two underscores"));
+}
+
+#[test]
+fn a_secret_is_text_whatever_it_looks_like() {
+    // With TOML's eyes, the first is a number and the second a list.
+    for secret in ["0123", "[1]", "'quoted'", " spaced "] {
+        let config = load_text(PROVIDER, &[("DRYDOCK__PROVIDERS__ZSTACK_LAB__PASSWORD", secret)]);
+        assert!(config.is_ok(), "{secret}: {}", config.unwrap_err());
+    }
+}
+
+#[test]
+fn a_secret_in_the_file_is_refused_and_not_repeated() {
+    let text = format!("{PROVIDER}\npassword = 'hunter2'\n[secrets]\npassword_key = 'hunter2'");
+    let faults = load_text(&text, &[]).unwrap_err();
+    let keys: Vec<&str> = faults.list.iter().map(|fault| fault.key.as_str()).collect();
+    assert_eq!(keys, ["providers.zstack-lab.password", "secrets.password_key"]);
+    assert!(faults.list[0].message.contains("DRYDOCK__PROVIDERS__ZSTACK_LAB__PASSWORD"));
+    assert!(!faults.to_string().contains("hunter2"), "{faults}");
+}
+
+#[cfg(unix)]
+#[test]
+fn a_secret_file_is_read_without_its_line_end_and_guarded() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("password");
+    let text = format!("{PROVIDER}\npassword_file = '{}'", path.display());
+    let write = |secret: &[u8], mode| {
+        fs::write(&path, secret).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+
+    write(b"secret\r\n", 0o600);
+    assert_eq!(load_text(&text, &[]).unwrap().warnings, [""; 0]);
+    write(b"secret\n", 0o644);
+    let warnings = load_text(&text, &[]).unwrap().warnings;
+    assert!(warnings[0].starts_with("providers.zstack-lab.password_file: every user"), "{warnings:?}");
+
+    for (content, why) in
+        [(&b"\n"[..], "is empty"), (&[b'x'; 65 * 1024][..], "larger than"), (b"\xff", "as text")]
+    {
+        write(content, 0o600);
+        let fault = fault(load_text(&text, &[]));
+        assert!(fault.starts_with("providers.zstack-lab.password_file: ") && fault.contains(why), "{fault}");
+    }
+    // The environment wins over the file's word; both from the environment is a mistake.
+    let variable = ("DRYDOCK__PROVIDERS__ZSTACK_LAB__PASSWORD", "x");
+    assert!(load_text(&text, &[variable]).is_ok());
+    let both = [variable, ("DRYDOCK__PROVIDERS__ZSTACK_LAB__PASSWORD_FILE", "/x")];
+    assert!(fault(load_text(PROVIDER, &both)).contains("not both"));
+}
+
+#[test]
+fn the_key_for_waiting_passwords_is_checked_and_not_repeated() {
+    let key = "c2hvcnQtY2FuYXJ5";
+    let fault = fault(good("", &[("DRYDOCK__SECRETS__PASSWORD_KEY", key)]));
+    assert!(
+        fault.starts_with("secrets.password_key: the key must be 32 bytes") && !fault.contains(key),
+        "{fault}"
+    );
+    let key = "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=";
+    assert!(good("", &[("DRYDOCK__SECRETS__PASSWORD_KEY", key)]).unwrap().sealer.is_some());
+    assert!(good("", &[]).unwrap().sealer.is_none());
+}
+
+#[test]
+fn debug_shows_no_secret() {
+    let config =
+        good("", &[("DRYDOCK__SECRETS__PASSWORD_KEY", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=")]);
+    let text = format!("{:?}", config.unwrap());
+    assert!(text.contains("zstack-lab") && !text.contains("canary") && !text.contains("AAAA"), "{text}");
+}
+
+#[test]
+fn a_file_that_is_no_toml_is_told_by_line_without_its_words() {
+    let faults = load_text("[grpc]\n\npassword = hunter2", &[]).unwrap_err();
+    assert!(faults.to_string().contains("line 3") && !faults.to_string().contains("hunter2"), "{faults}");
+}
+
+#[test]
+fn no_provider_is_a_fault() {
+    assert!(fault(load_text("", &[])).starts_with("providers: there is none"));
+}
+
+#[test]
+fn export_is_on_where_an_endpoint_is_named() {
+    let otlp = |variables: &[(&str, &str)]| {
+        let mut faults = Vec::new();
+        let otlp = environment(variables).otlp(&mut faults);
+        (otlp.traces, otlp.metrics, faults.len())
+    };
+    let all = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4317");
+    assert_eq!(otlp(&[]), (false, false, 0));
+    assert_eq!(otlp(&[all]), (true, true, 0));
+    assert_eq!(otlp(&[("OTEL_EXPORTER_OTLP_ENDPOINT", "")]), (false, false, 0));
+    assert_eq!(otlp(&[("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "http://c:4317")]), (true, false, 0));
+    assert_eq!(otlp(&[all, ("OTEL_METRICS_EXPORTER", "none")]), (true, false, 0));
+    assert_eq!(otlp(&[("OTEL_TRACES_EXPORTER", "otlp")]), (true, false, 0));
+    assert_eq!(otlp(&[all, ("OTEL_SDK_DISABLED", "true")]), (false, false, 0));
+    assert_eq!(otlp(&[all, ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf")]), (true, true, 1));
+    assert_eq!(otlp(&[all, ("OTEL_TRACES_EXPORTER", "zipkin")]), (false, true, 1));
+}
+
+#[test]
+fn variables_and_keys_name_each_other() {
+    let path = ["providers".to_owned(), "vcenter-ams".to_owned()];
+    assert_eq!(variable(&path, "password"), "DRYDOCK__PROVIDERS__VCENTER_AMS__PASSWORD");
+}
