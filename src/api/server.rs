@@ -9,6 +9,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use prost::Message;
@@ -77,6 +78,7 @@ pub struct Serving {
     pub address: SocketAddr,
     health: HealthReporter,
     services: Vec<String>,
+    announced: AtomicBool,
     /// Cancelled to stop accepting and let calls finish.
     stop: CancellationToken,
     /// Cancelled to cut every connection.
@@ -174,12 +176,24 @@ async fn serve_routes(
         }
     });
     tracing::info!(server.address = %address, server.tls = settings.tls.is_some(), "gRPC server listens");
-    Ok(Serving { address, health, services: contract.services, stop, cut, ended })
+    Ok(Serving {
+        address,
+        health,
+        services: contract.services,
+        announced: AtomicBool::new(false),
+        stop,
+        cut,
+        ended,
+    })
 }
 
 impl Serving {
     /// Tells load balancers to go elsewhere. Calls are still served.
     pub async fn announce_end(&self) {
+        // Those who watch health are told once.
+        if self.announced.swap(true, Ordering::Relaxed) {
+            return;
+        }
         for service in &self.services {
             self.health.set_service_status(service, ServingStatus::NotServing).await;
         }

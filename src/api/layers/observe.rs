@@ -12,7 +12,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use hyper::body::{Body as HttpBody, Frame, SizeHint};
 use opentelemetry::KeyValue;
-use opentelemetry::metrics::{Histogram, UpDownCounter};
+use opentelemetry::metrics::{Histogram, Meter, UpDownCounter};
 use tokio::time::Instant;
 use tonic::body::Body;
 use tonic::{Code, Status};
@@ -42,7 +42,10 @@ struct Shared {
 impl ObserveLayer {
     /// Observes calls of `methods`, each `package.Service/Method`; others are counted together.
     pub fn new(methods: BTreeSet<String>) -> Self {
-        let meter = opentelemetry::global::meter("drydock");
+        Self::on(&opentelemetry::global::meter("drydock"), methods)
+    }
+
+    fn on(meter: &Meter, methods: BTreeSet<String>) -> Self {
         let duration = meter
             .f64_histogram("rpc.server.call.duration")
             .with_unit("s")
@@ -269,5 +272,101 @@ pub const fn code_name(code: Code) -> &'static str {
         Code::Unavailable => "UNAVAILABLE",
         Code::DataLoss => "DATA_LOSS",
         Code::Unauthenticated => "UNAUTHENTICATED",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use http_body_util::{BodyExt, StreamBody};
+    use opentelemetry::trace::{SpanId, TraceId, TracerProvider};
+    use opentelemetry_sdk::metrics::data::{AggregatedMetrics, MetricData};
+    use opentelemetry_sdk::metrics::{InMemoryMetricExporter, PeriodicReader, SdkMeterProvider};
+    use opentelemetry_sdk::trace::{InMemorySpanExporter, SdkTracerProvider};
+    use tower::ServiceExt;
+    use tracing_subscriber::layer::SubscriberExt;
+
+    use super::*;
+
+    const METHOD: &str = "drydock.v1.JobService/GetJob";
+
+    fn call(path: &str) -> Call {
+        let traceparent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+        http::Request::builder().uri(path).header("traceparent", traceparent).body(Body::empty()).unwrap()
+    }
+
+    /// An answer with a body that ends with `code`.
+    fn answer(code: Code) -> Answer {
+        let mut trailers = http::HeaderMap::new();
+        trailers.insert("grpc-status", i32::from(code).into());
+        let frames = [Frame::data(Bytes::from_static(b"x")), Frame::trailers(trailers)];
+        let stream = futures_util::stream::iter(frames.map(Ok::<_, Status>));
+        Answer::new(Body::new(StreamBody::new(stream)))
+    }
+
+    /// Each recorded call: method, status code, error type.
+    fn recorded(exporter: &InMemoryMetricExporter, provider: &SdkMeterProvider) -> Vec<[String; 3]> {
+        provider.force_flush().unwrap();
+        let metrics = exporter.get_finished_metrics().unwrap();
+        let newest = metrics.last().unwrap().scope_metrics().next().unwrap();
+        let metric = newest.metrics().find(|m| m.name() == "rpc.server.call.duration").unwrap();
+        let AggregatedMetrics::F64(MetricData::Histogram(histogram)) = metric.data() else { panic!() };
+        let mut out: Vec<_> = histogram
+            .data_points()
+            .map(|point| {
+                ["rpc.method", "rpc.response.status_code", "error.type"].map(|key| {
+                    let fact = point.attributes().find(|a| a.key.as_str() == key);
+                    fact.map(|a| a.value.to_string()).unwrap_or_default()
+                })
+            })
+            .collect();
+        out.sort();
+        out
+    }
+
+    #[tokio::test]
+    async fn every_way_to_end_is_counted_and_traced() {
+        let metrics = InMemoryMetricExporter::default();
+        let reader = PeriodicReader::builder(metrics.clone()).build();
+        let meters = SdkMeterProvider::builder().with_reader(reader).build();
+        let spans = InMemorySpanExporter::default();
+        let tracers = SdkTracerProvider::builder().with_simple_exporter(spans.clone()).build();
+        let layer = tracing_opentelemetry::layer().with_tracer(tracers.tracer("test"));
+        let subscriber = tracing_subscriber::registry().with(layer);
+        let _installed = tracing::subscriber::set_default(subscriber);
+
+        let observe = ObserveLayer::on(
+            &opentelemetry::metrics::MeterProvider::meter(&meters, "test"),
+            BTreeSet::from([METHOD.to_owned()]),
+        );
+        let service = observe.layer(tower::service_fn(|call: Call| async move {
+            assert!(call.extensions().get::<TraceParent>().is_some());
+            let path = call.uri().path().to_owned();
+            Ok::<_, Infallible>(match path.as_str() {
+                "/refused" => Status::internal("no").into_http(),
+                _ => answer(Code::NotFound),
+            })
+        }));
+        let path = format!("/{METHOD}");
+        let whole = service.clone().oneshot(call(&path)).await.unwrap();
+        assert!(whole.into_body().collect().await.unwrap().trailers().is_some());
+        let mut left = service.clone().oneshot(call(&path)).await.unwrap().into_body();
+        left.frame().await.unwrap().unwrap();
+        drop(left);
+        drop(service.oneshot(call("/refused")).await.unwrap());
+
+        let expected =
+            [["_OTHER", "INTERNAL", "INTERNAL"], [METHOD, "CANCELLED", ""], [METHOD, "NOT_FOUND", ""]];
+        assert_eq!(recorded(&metrics, &meters), expected.map(|line| line.map(str::to_owned)));
+        let spans = spans.get_finished_spans().unwrap();
+        assert_eq!(spans.len(), 3);
+        for span in &spans {
+            let trace = TraceId::from_hex("0af7651916cd43dd8448eb211c80319c").unwrap();
+            assert_eq!(span.span_context.trace_id(), trace);
+            assert_eq!(span.parent_span_id, SpanId::from_hex("b7ad6b7169203331").unwrap());
+            assert_eq!(span.span_kind, opentelemetry::trace::SpanKind::Server);
+        }
+        assert_eq!(spans[0].name, METHOD);
     }
 }

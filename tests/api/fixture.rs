@@ -1,0 +1,152 @@
+//! A server on a real port, with a vendor that never answers: what the API itself does can be seen in peace.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use drydock::api::{GrpcSettings, Serving, serve};
+use drydock::domain::cadence::Cadence;
+use drydock::domain::capability::{CancelSupport, Capabilities, Capability};
+use drydock::domain::error::{FieldViolation, VendorFault};
+use drydock::domain::id::ProviderId;
+use drydock::domain::operation::OperationKind;
+use drydock::domain::page::{Page, PageRequest};
+use drydock::domain::target::{AvailableVersion, Image, Target, TargetInfo, TargetKind};
+use drydock::engine::{Engine, EngineSettings, Provider};
+use drydock::kit::clock::Clock;
+use drydock::kit::tasks::Tasks;
+use drydock::store::settings::StoreSettings;
+use drydock::store::sqlite::SqliteStore;
+use drydock::vendors::contract::{
+    Asked, CancelAnswer, CheckReport, Found, Observation, Planned, Submission, Submitted, Vendor,
+};
+use drydock::vendors::error::{Reached, VendorError};
+use tonic::transport::{Channel, Endpoint};
+
+/// A running server and what it stands on.
+pub struct House {
+    pub engine: Arc<Engine>,
+    pub serving: Serving,
+    pub tasks: Tasks,
+    _directory: tempfile::TempDir,
+}
+
+impl House {
+    /// On a free port of loopback, with bounds that tests reach quickly.
+    pub async fn open() -> Self {
+        Self::open_with(GrpcSettings { max_message_bytes: 64 << 10, ..GrpcSettings::default() }).await
+    }
+
+    /// With these settings, but on a free port.
+    pub async fn open_with(settings: GrpcSettings) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let url = format!("sqlite://{}", directory.path().join("drydock.db").display());
+        let store = SqliteStore::open(&StoreSettings { url, ..StoreSettings::default() }).await.unwrap();
+        let provider = Provider {
+            id: ProviderId::parse("silent").unwrap(),
+            endpoint: "https://silent.example".to_owned(),
+            labels: [("site".to_owned(), "ams".to_owned())].into(),
+            cadence: Cadence { min: Duration::from_secs(60), max: Duration::from_secs(60) },
+            vendor: Arc::new(Silent::new()),
+        };
+        let engine =
+            Engine::start_up(store, vec![provider], EngineSettings::default(), None, Clock::system())
+                .await
+                .unwrap();
+        let tasks = Tasks::new();
+        let settings = GrpcSettings { address: "127.0.0.1:0".parse().unwrap(), ..settings };
+        let serving = serve(Arc::clone(&engine), &settings, &tasks).await.unwrap();
+        Self { engine, serving, tasks, _directory: directory }
+    }
+
+    /// A connection to it.
+    pub async fn channel(&self) -> Channel {
+        Endpoint::new(format!("http://{}", self.serving.address)).unwrap().connect().await.unwrap()
+    }
+}
+
+/// A vendor that hangs in every call.
+struct Silent(Capabilities);
+
+impl Silent {
+    fn new() -> Self {
+        let capability = Capability {
+            target: TargetKind::Cluster,
+            operations: &[OperationKind::Upgrade, OperationKind::ScheduledUpgrade],
+            schedules_natively: false,
+            has_maintenance_windows: false,
+            cancel: CancelSupport::Never("it never answers"),
+            prechecks: true,
+            progress: false,
+            lists_versions: false,
+            lists_images: false,
+            batch_size: 1,
+            lost_answer: "it is not",
+            success_proof: "there is none",
+        };
+        Self(Capabilities {
+            targets: vec![capability],
+            observe_batch: 1,
+            lost_answer_grace: Duration::from_secs(60),
+            lost_answer_limit: Duration::from_secs(600),
+        })
+    }
+}
+
+#[async_trait]
+impl Vendor for Silent {
+    fn name(&self) -> &'static str {
+        "silent"
+    }
+
+    fn capabilities(&self) -> &Capabilities {
+        &self.0
+    }
+
+    fn validate(&self, asked: &Asked<'_>) -> Vec<FieldViolation> {
+        let version = asked.operation.upgrade().and_then(|u| u.version.as_deref());
+        if version == Some("bad") { vec![FieldViolation::new("version", "is bad")] } else { Vec::new() }
+    }
+
+    async fn targets(&self, _: TargetKind, _: &PageRequest) -> Result<Page<TargetInfo>, VendorError> {
+        Err(VendorError::new(VendorFault::Unreachable, Reached::No, "it never answers"))
+    }
+
+    async fn versions(&self, _: &Target) -> Result<Vec<AvailableVersion>, VendorError> {
+        std::future::pending().await
+    }
+
+    async fn images(&self, _: &PageRequest) -> Result<Page<Image>, VendorError> {
+        std::future::pending().await
+    }
+
+    async fn check(&self, _: &[Planned]) -> Vec<Result<CheckReport, VendorError>> {
+        std::future::pending().await
+    }
+
+    async fn submit(&self, _: &[Submission]) -> Vec<Submitted> {
+        std::future::pending().await
+    }
+
+    async fn find(&self, _: &Planned) -> Result<Found, VendorError> {
+        std::future::pending().await
+    }
+
+    async fn observe(&self, _: &[Planned]) -> Vec<Result<Observation, VendorError>> {
+        std::future::pending().await
+    }
+
+    async fn cancel(&self, _: &Planned) -> Result<CancelAnswer, VendorError> {
+        std::future::pending().await
+    }
+
+    async fn reschedule(&self, _: &Planned) -> Result<Observation, VendorError> {
+        std::future::pending().await
+    }
+
+    async fn ping(&self) -> Result<Option<String>, VendorError> {
+        std::future::pending().await
+    }
+
+    async fn close(&self) {}
+}
