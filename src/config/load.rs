@@ -189,4 +189,6 @@ fn typed(text: &str) -> Value {
 }
 
 #[cfg(test)]
+mod example;
+#[cfg(test)]
 mod tests;

@@ -109,3 +109,18 @@ fn readable_by_all(file: &File) -> bool {
 fn readable_by_all(_: &File) -> bool {
     false
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_end_is_no_part_of_a_secret() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("secret");
+        for (content, secret) in [("a b", "a b"), ("x\n", "x"), ("x\r\n", "x"), (" x \n\n", " x \n")] {
+            std::fs::write(&path, content).unwrap();
+            assert_eq!(read(&path).unwrap().0, secret, "{content:?}");
+        }
+    }
+}

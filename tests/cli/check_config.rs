@@ -1,0 +1,132 @@
+//! `check-config`, and the exit codes of arguments.
+
+use std::fs;
+use std::path::Path;
+
+use crate::program::{drydock, run, text};
+
+const MANY_FAULTS: &str = r#"
+[grpc]
+adress = "127.0.0.1:50051"
+address = "0.0.0.0:50051"
+max_message_bytes = "4 MiB"
+
+[admin]
+address = "[::]:9464"
+
+[store]
+url = "postgres://drydock:hunter2@db/drydock"
+
+[engin]
+queue_limit = 4
+
+[engine]
+heartbeat_ms = 5
+queue_limit = -1
+
+[telemetry]
+log_format = "xml"
+log_filter = "drydock=loud"
+
+[secrets]
+password_key = "hunter2"
+
+[providers.Lab_1]
+vendor = "zstak"
+endpoint = "https://zstack.example"
+
+[providers.zstack-lab]
+vendor = "zstack"
+endpoint = "ftp://zstack.example"
+acount = "admin"
+password = "hunter2"
+
+[providers.zstack-lab.limits]
+burst = 0
+requests_per_secnd = 3
+
+[providers.avisi]
+vendor = "avisi"
+token_file = "/no/such/file"
+"#;
+
+#[test]
+fn every_fault_is_told_at_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("drydock.toml");
+    fs::write(&file, MANY_FAULTS).unwrap();
+    let said = run(drydock(&["check-config", "--config", "drydock.toml"])
+        .current_dir(dir.path())
+        .env("DRYDOCK__ENGINE__WATCH_MAX_AGE", "1")
+        .env("DRYDOCK__PROVIDERS__ZSTACK_LAB__POLL__MIN_MS", "soon")
+        .env("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector.example:4318")
+        .env("OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf"));
+    assert_eq!((said.code, said.out.as_str()), (64, ""));
+    assert!(!said.err.contains("hunter2"), "{}", said.err);
+    insta::assert_snapshot!("many_faults", said.err);
+}
+
+#[test]
+fn a_good_configuration_is_summed_up_in_a_line() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("drydock.toml");
+    fs::write(
+        &file,
+        "[providers.lab]\nvendor = 'avisi'\nendpoint = 'https://a.example'\norganisation = 'acme'",
+    )
+    .unwrap();
+    let said = run(drydock(&["check-config"])
+        .env("DRYDOCK_CONFIG", text(&file))
+        .env("DRYDOCK__PROVIDERS__LAB__TOKEN", "acpat_canary"));
+    assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (0, "good: 1 provider: lab (avisi)\n", ""));
+}
+
+#[test]
+fn a_secret_that_everybody_can_read_is_worth_a_warning() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, token) = (dir.path().join("drydock.toml"), dir.path().join("token"));
+    fs::write(&token, "acpat_canary\n").unwrap();
+    let mut rights = fs::metadata(&token).unwrap().permissions();
+    std::os::unix::fs::PermissionsExt::set_mode(&mut rights, 0o644);
+    fs::set_permissions(&token, rights).unwrap();
+    let provider =
+        "[providers.lab]\nvendor = 'avisi'\nendpoint = 'https://a.example'\norganisation = 'acme'\n";
+    fs::write(&file, format!("{provider}token_file = '{}'", text(&token))).unwrap();
+    let said = run(&mut drydock(&["check-config", "--config", text(&file)]));
+    assert_eq!(said.code, 0);
+    assert!(said.err.contains("warning: providers.lab.token_file: every user"), "{}", said.err);
+    assert!(!said.err.contains("canary"));
+}
+
+#[test]
+fn a_file_that_is_not_there_is_bad_usage() {
+    let said = run(&mut drydock(&["check-config", "--config", "/no/such/drydock.toml"]));
+    assert_eq!(said.code, 64);
+    assert!(said.err.contains("/no/such/drydock.toml has 1 fault:\n  cannot be read: "), "{}", said.err);
+}
+
+#[test]
+fn arguments_have_exit_codes() {
+    let code = |arguments: &[&str]| run(&mut drydock(arguments)).code;
+    assert_eq!(code(&["--version"]), 0);
+    assert_eq!(code(&["help"]), 0);
+    assert_eq!(code(&[]), 64);
+    assert_eq!(code(&["sreve"]), 64);
+    assert_eq!(code(&["serve", "--prot", "1"]), 64);
+    assert_eq!(code(&["demo", "--speed", "-1"]), 64);
+}
+
+#[test]
+fn the_example_is_accepted() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/drydock.example.toml");
+    let example = fs::read_to_string(&path).unwrap();
+    let mut command = drydock(&["check-config", "--config", text(&path)]);
+    for name in
+        example.lines().filter_map(|line| line.strip_prefix("#   ")).filter(|l| l.starts_with("DRYDOCK__P"))
+    {
+        command.env(name, "an-example-secret");
+    }
+    let said = run(&mut command);
+    assert_eq!((said.code, said.err.as_str()), (0, ""));
+    assert!(said.out.starts_with("good: 4 providers: "), "{}", said.out);
+}
