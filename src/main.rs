@@ -1,2 +1,7 @@
-//! The `drydock` program.
-fn main() {}
+//! The `drydock` program: arguments in, exit code out.
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    drydock::cli::run(std::env::args_os())
+}

@@ -1,8 +1,9 @@
-//! Tools without a business word: time, owned tasks, secrets, back-off, trace context.
+//! Tools without a business word: time, owned tasks, secrets, back-off, trace context, tables read whole.
 
 pub mod clock;
 pub mod retry;
 pub mod seal;
 pub mod secret;
+pub mod table;
 pub mod tasks;
 pub mod trace;

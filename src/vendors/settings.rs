@@ -13,6 +13,7 @@ use super::http::HttpClient;
 use crate::domain::cadence::Cadence;
 use crate::domain::id::ProviderId;
 use crate::kit::clock::Clock;
+use crate::kit::table;
 
 /// What every provider's table can say, whatever its vendor. Flattened by hand: each vendor's config has one
 /// field of this type named `common`, filled from the keys listed in [`COMMON_KEYS`].
@@ -33,6 +34,80 @@ pub struct CommonSettings {
     /// How the vendor's certificate is checked.
     #[serde(default)]
     pub tls: Tls,
+}
+
+impl CommonSettings {
+    /// Every value that is out of its range.
+    pub fn faults(&self) -> Vec<ConfigFault> {
+        let mut faults = Vec::new();
+        let mut must = |holds: bool, key: &str, rule: &str| {
+            if !holds {
+                faults.push(ConfigFault::new(key, rule));
+            }
+        };
+        let url = &self.endpoint;
+        must(
+            matches!(url.scheme(), "http" | "https") && url.has_host(),
+            "endpoint",
+            "must be an address that begins with `http://` or `https://`",
+        );
+        must(
+            url.username().is_empty() && url.password().is_none(),
+            "endpoint",
+            "must not hold a user name or password; they have keys of their own",
+        );
+        must(
+            url.query().is_none() && url.fragment().is_none(),
+            "endpoint",
+            "must be a base address, without `?` and `#`",
+        );
+        must(
+            self.labels.len() <= 64
+                && self.labels.iter().all(|(k, v)| (1..=63).contains(&k.len()) && v.len() <= 256),
+            "labels",
+            "must be at most 64 labels, with names of 1 to 63 bytes and values of at most 256",
+        );
+        let limits = &self.limits;
+        must(
+            (0.1..=10_000.0).contains(&limits.requests_per_second),
+            "limits.requests_per_second",
+            "must be 0.1 to 10000",
+        );
+        must((1..=10_000).contains(&limits.burst), "limits.burst", "must be 1 to 10000");
+        must(
+            (1..=1_000).contains(&limits.max_concurrent_requests),
+            "limits.max_concurrent_requests",
+            "must be 1 to 1000",
+        );
+        must(
+            (100..=120_000).contains(&limits.connect_timeout_ms),
+            "limits.connect_timeout_ms",
+            "must be 100 to 120000 (2 minutes)",
+        );
+        must(
+            (100..=600_000).contains(&limits.request_timeout_ms),
+            "limits.request_timeout_ms",
+            "must be 100 to 600000 (10 minutes)",
+        );
+        must(
+            (limits.lost_answer_grace_ms..=86_400_000).contains(&limits.lost_answer_limit_ms),
+            "limits.lost_answer_limit_ms",
+            "must be at least `limits.lost_answer_grace_ms` and at most 86400000 (a day)",
+        );
+        must((50..=3_600_000).contains(&self.poll.min_ms), "poll.min_ms", "must be 50 to 3600000 (an hour)");
+        must(
+            (self.poll.min_ms..=3_600_000).contains(&self.poll.max_ms),
+            "poll.max_ms",
+            "must be at least `poll.min_ms` and at most 3600000 (an hour)",
+        );
+        if let Some(path) = &self.tls.ca_bundle_file
+            && let Err(error) = std::fs::File::open(path)
+        {
+            let message = format!("{} cannot be read: {error}", path.display());
+            faults.push(ConfigFault::new("tls.ca_bundle_file", message));
+        }
+        faults
+    }
 }
 
 /// The keys of [`CommonSettings`]; every other key of a provider's table belongs to its vendor.
@@ -143,11 +218,66 @@ impl std::fmt::Debug for VendorEntry {
     }
 }
 
-/// Reads a vendor's own table into its config struct; unknown keys and wrong types become faults with the key.
+/// Reads a vendor's own table into its config struct; every unknown, missing or unfit key becomes a fault.
 pub fn read_own<T: serde::de::DeserializeOwned>(own: toml::Table) -> Result<T, Vec<ConfigFault>> {
-    T::deserialize(toml::Value::Table(own)).map_err(|error| {
-        let message = error.message().to_owned();
-        let key = message.split('`').nth(1).unwrap_or_default().to_owned();
-        vec![ConfigFault { key, message }]
-    })
+    match table::read(own) {
+        (Some(value), faults) if faults.is_empty() => Ok(value),
+        (_, faults) => {
+            Err(faults.iter().map(|fault| ConfigFault::new(fault.key(), fault.message())).collect())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn faults(text: &str) -> Vec<String> {
+        let (settings, misread) = table::read::<CommonSettings>(text.parse().unwrap());
+        assert_eq!(misread, []);
+        settings.unwrap().faults().into_iter().map(|fault| fault.key).collect()
+    }
+
+    #[test]
+    fn the_defaults_are_within_their_own_rules() {
+        assert_eq!(faults("endpoint = 'https://vcenter.example'"), [""; 0]);
+    }
+
+    #[test]
+    fn every_value_out_of_range_is_named() {
+        let text = "
+            endpoint = 'ftp://user:pw@h/?q'
+            labels = { '' = 'x' }
+            [limits]
+            requests_per_second = 0.0
+            burst = 0
+            max_concurrent_requests = 1001
+            connect_timeout_ms = 1
+            request_timeout_ms = 86400000
+            lost_answer_grace_ms = 10
+            lost_answer_limit_ms = 5
+            [poll]
+            min_ms = 10
+            max_ms = 5
+            [tls]
+            ca_bundle_file = '/no/such/file.pem'";
+        assert_eq!(
+            faults(text),
+            [
+                "endpoint",
+                "endpoint",
+                "endpoint",
+                "labels",
+                "limits.requests_per_second",
+                "limits.burst",
+                "limits.max_concurrent_requests",
+                "limits.connect_timeout_ms",
+                "limits.request_timeout_ms",
+                "limits.lost_answer_limit_ms",
+                "poll.min_ms",
+                "poll.max_ms",
+                "tls.ca_bundle_file",
+            ]
+        );
+    }
 }

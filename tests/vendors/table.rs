@@ -1,0 +1,85 @@
+//! `docs/vendors.md` is made from what the adapters say of themselves, so that it cannot lie. To write it anew:
+//! `UPDATE_GOLDEN=1 cargo test --test vendors table`.
+
+use drydock::domain::capability::CancelSupport;
+use drydock::domain::id::ProviderId;
+use drydock::kit::clock::Clock;
+use drydock::simulators::{Pace, Settings, Simulator, avisi, huawei, vsphere, zstack};
+use drydock::vendors;
+use drydock::vendors::contract::Vendor;
+use drydock::vendors::http::HttpClient;
+use drydock::vendors::settings::{COMMON_KEYS, CommonSettings};
+use serde::Deserialize;
+use std::fmt::Write as _;
+use std::path::Path;
+use std::sync::Arc;
+
+fn build(mut table: toml::Table) -> Arc<dyn Vendor> {
+    let name = table.remove("vendor").unwrap().as_str().unwrap().to_owned();
+    let entry = vendors::entry(&name).unwrap();
+    let (common, own): (toml::Table, toml::Table) =
+        table.into_iter().partition(|(key, _)| COMMON_KEYS.contains(&key.as_str()));
+    let common = CommonSettings::deserialize(toml::Value::Table(common)).unwrap();
+    let build = (entry.configure)(&common, own).unwrap();
+    let id = ProviderId::parse("doc").unwrap();
+    let http = HttpClient::build(entry.name, id.clone(), &common.limits, &common.tls).unwrap();
+    build(id, http, Clock::system())
+}
+
+const fn yes(fact: bool) -> &'static str {
+    if fact { "yes" } else { "no" }
+}
+
+fn rows(out: &mut String, vendor: &dyn Vendor, note: &str) {
+    for c in &vendor.capabilities().targets {
+        let operations: Vec<_> = c.operations.iter().map(|o| o.as_str()).collect();
+        let cancel = match c.cancel {
+            CancelSupport::Never(why) => format!("no: {why}"),
+            CancelSupport::Asked => "asked: the job's `cancelability` says".to_owned(),
+        };
+        let schedule = if c.schedules_natively { "at the vendor" } else { "held by Drydock" };
+        let _ = writeln!(
+            out,
+            "| {}{note} | {} | {} | {} | {cancel} | {} | {schedule} | {} | {} | {} | {} | {} |",
+            vendor.name(),
+            c.target.collection(),
+            operations.join(", "),
+            yes(c.prechecks),
+            yes(c.progress),
+            yes(c.lists_versions),
+            yes(c.lists_images),
+            c.batch_size,
+            c.lost_answer,
+            c.success_proof,
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_document_is_what_the_code_says() {
+    let settings =
+        Settings { address: ([127, 0, 0, 1], 0).into(), targets: 1, pace: Pace::new(1.0) };
+    let mut out = String::from(
+        "# What each vendor can do\n\n\
+         Made from the adapters' own `capabilities` by `UPDATE_GOLDEN=1 cargo test --test vendors table`; a test \
+         fails when it is stale.\n\n\
+         | vendor | targets | operations | prechecks | cancel | percentage | schedule | versions | images | most in \
+         one call | after a lost answer | success is proven by |\n\
+         |---|---|---|---|---|---|---|---|---|---|---|---|\n",
+    );
+    let zs = zstack::SimZstack::start(settings).await.unwrap();
+    rows(&mut out, &*build(zs.provider()), "");
+    let vs = vsphere::start(settings).await.unwrap();
+    rows(&mut out, &*build(vs.provider()), "");
+    let av = avisi::start(settings).await.unwrap();
+    rows(&mut out, &*build(av.provider()), "");
+    rows(&mut out, &*build(av.operator_provider()), " with `admin_token`");
+    let hw = huawei::start(settings).await.unwrap();
+    rows(&mut out, &*build(hw.provider()), "");
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/vendors.md");
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::write(&path, &out).unwrap();
+    }
+    let written = std::fs::read_to_string(&path).unwrap_or_default();
+    assert_eq!(written, out, "docs/vendors.md is stale; write it anew as its head says");
+}
