@@ -4,6 +4,7 @@
 //! upgrade has a task, and a task that vCenter did not know before the start is that start's.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -17,6 +18,7 @@ use super::start::{desired, notes};
 use super::wire::{Info, Summary, Task, TaskFilter};
 use crate::domain::job::Provenance;
 use crate::domain::target::TargetKind;
+use crate::kit::clock;
 use crate::vendors::contract::{Found, Planned};
 use crate::vendors::error::VendorError;
 
@@ -24,6 +26,10 @@ use crate::vendors::error::VendorError;
 /// the query finds nothing and the targets alone tell.
 pub(super) const TASK_SERVICE: &str =
     "com.vmware.vcenter.namespace_management.software.supervisors.upgrades.jobs";
+
+/// For how long after a start was sent an untouched target shows that it did not begin. An upgrade takes longer than
+/// this to fail and be reset.
+const UNTOUCHED_PROOF: Duration = Duration::from_secs(900);
 
 /// The upgrade tasks that vCenter knows.
 pub(super) type Tasks = BTreeMap<String, Task>;
@@ -103,12 +109,25 @@ fn by_target(
     terms: Terms<'_>,
 ) -> Found {
     match traced(summary, info, &notes, terms) {
-        Trace::Untouched => Found::NotArrived,
+        Trace::Untouched => untouched(planned, terms.now),
         Trace::Either(why) => Found::CannotTell(why),
         Trace::Arrived(stand) => {
             arrived(planned, Sight { summary, info, task: None }, &Outcome::Target(stand), notes, terms)
         }
     }
+}
+
+/// Ready on the old version: soon after the start was sent, it has not begun. Much later it may have begun, been
+/// stopped by a person and reset, so the proof grows old.
+fn untouched(planned: &Planned, now: Timestamp) -> Found {
+    let until = planned.submit_time.map(|sent| clock::after(sent, UNTOUCHED_PROOF));
+    if until.is_none_or(|until| now < until) {
+        return Found::NotArrived { until };
+    }
+    Found::CannotTell(
+        "the target is ready on its old version, but the start was sent so long ago that it may have begun and failed"
+            .to_owned(),
+    )
 }
 
 fn supervisor(
