@@ -1,6 +1,7 @@
 //! The session: one for all calls of a provider, made when first needed, renewed once for everybody.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use tokio::sync::Mutex;
@@ -33,11 +34,13 @@ struct State {
     refused: Option<(Instant, VendorError)>,
 }
 
-/// A session's token, and the how manieth it is.
+/// A session's token, and which login gave it.
 #[derive(Clone)]
 struct Ticket {
     token: Arc<Secret>,
     number: u64,
+    /// Whether any call was let in with it.
+    worked: Arc<AtomicBool>,
 }
 
 impl std::fmt::Debug for Session {
@@ -65,10 +68,15 @@ impl Session {
         let ticket = self.ticket(http, base, None).await.map_err(unsent)?;
         let reply = http.send(call().secret_header(HEADER, &ticket.token)).await?;
         if reply.status != http::StatusCode::UNAUTHORIZED {
+            ticket.worked.store(true, Ordering::Relaxed);
             return Ok(reply);
         }
         let ticket = self.ticket(http, base, Some(ticket.number)).await.map_err(unsent)?;
-        http.send(call().secret_header(HEADER, &ticket.token)).await
+        let reply = http.send(call().secret_header(HEADER, &ticket.token)).await?;
+        if reply.status != http::StatusCode::UNAUTHORIZED {
+            ticket.worked.store(true, Ordering::Relaxed);
+        }
+        Ok(reply)
     }
 
     /// The present ticket, or a new one if there is none or it is the `dead` one. Callers wait here for one login.
@@ -84,12 +92,18 @@ impl Session {
         {
             return Err(errors::again(error));
         }
-        state.ticket = None;
+        if state.ticket.take().is_some_and(|dead| !dead.worked.load(Ordering::Relaxed)) {
+            // Renewing such a session with every call would use up all that vCenter has.
+            let text = "vCenter takes the login but refuses the session that it gave; Drydock tries again after a minute";
+            let error = VendorError::new(VendorFault::Unauthenticated, Reached::No, text);
+            state.refused = Some((Instant::now() + REFUSED_PAUSE, errors::again(&error)));
+            return Err(error);
+        }
         match self.login(http, base).await {
             Ok(token) => {
                 state.made += 1;
                 state.refused = None;
-                let ticket = Ticket { token: Arc::new(token), number: state.made };
+                let ticket = Ticket { token: Arc::new(token), number: state.made, worked: Arc::default() };
                 state.ticket = Some(ticket.clone());
                 Ok(ticket)
             }

@@ -178,9 +178,9 @@ fn progress(kind: TargetKind, scene: &Scene<'_>) -> Option<Progress> {
         let (total, completed) = (u64::try_from(p.total?).ok()?, u64::try_from(p.completed?).ok()?);
         Some((total, completed, p.message.as_ref().and_then(|m| m.words()).map(str::to_owned)))
     };
-    if let Some((total, completed, message)) = scene.task.and_then(|t| t.progress.as_ref()).and_then(told)
-        && total > 0
-    {
+    // With a task, only the task's own: two scales in turn would make the bar jump.
+    if let Some(task) = scene.task {
+        let (total, completed, message) = task.progress.as_ref().and_then(told)?;
         return ratio(total, completed, message);
     }
     let (total, completed, message) =

@@ -9,9 +9,13 @@ mod check;
 mod client;
 mod config;
 mod errors;
+#[cfg(test)]
+mod errors_tests;
 mod findings;
 mod follow;
 mod map;
+#[cfg(test)]
+mod map_tests;
 mod notes;
 mod roster;
 mod start;
