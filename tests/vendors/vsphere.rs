@@ -457,7 +457,7 @@ async fn a_lost_answer_is_traced_and_nothing_starts_twice() {
                     keep(&mut job, &seen);
                     assert_eq!(look(&vendor, &mut job).await.phase, Phase::Running);
                 }
-                Found::NotArrived => {
+                Found::NotArrived { .. } => {
                     assert!(!arrives, "{id}");
                     assert!(matches!(submit_one(&vendor, &mut job).await, Submitted::Started(_)));
                 }

@@ -47,7 +47,7 @@ use crate::domain::id::ProviderId;
 use crate::domain::operation::{Operation, OperationKind};
 use crate::domain::page::{Page, PageRequest};
 use crate::domain::target::{AvailableVersion, Image, Target, TargetInfo, TargetKind};
-use crate::kit::clock::Clock;
+use crate::kit::clock::{self, Clock};
 
 /// vSphere's line in the list of vendors.
 pub const ENTRY: VendorEntry = VendorEntry { name: NAME, secret_keys: config::SECRET_KEYS, configure };
@@ -127,6 +127,22 @@ struct Vsphere {
     capabilities: Capabilities,
 }
 
+/// For how long after a start was sent an untouched target shows that it did not begin. An upgrade takes longer than
+/// this to fail and be reset by a person.
+const UNTOUCHED_PROOF: Duration = Duration::from_secs(900);
+
+/// At rest on its old version: soon after the start was sent, it has not begun; much later the proof has grown old.
+fn untouched(planned: &Planned, now: jiff::Timestamp) -> Found {
+    let until = planned.submit_time.map(|sent| clock::after(sent, UNTOUCHED_PROOF));
+    if until.is_none_or(|until| now < until) {
+        return Found::NotArrived { until };
+    }
+    Found::CannotTell(
+        "the target rests on its old version, but the start was sent so long ago that it may have begun and failed"
+            .to_owned(),
+    )
+}
+
 #[async_trait]
 impl Vendor for Vsphere {
     fn name(&self) -> &'static str {
@@ -191,7 +207,7 @@ impl Vendor for Vsphere {
                 }
                 Found::Arrived(Box::new(seen))
             }
-            Trace::NotArrived => Found::NotArrived,
+            Trace::NotArrived => untouched(planned, self.clock.now()),
             Trace::CannotTell(why) => Found::CannotTell(why.to_owned()),
         })
     }
