@@ -29,7 +29,7 @@ use uuid::Uuid;
 /// Fast: an upgrade of 40 minutes takes a quarter of a second.
 const FAST: f64 = 10_000.0;
 /// Slow: whatever starts is still on its way when the test ends.
-const SLOW: f64 = 20.0;
+const SLOW: f64 = 60.0;
 
 async fn sim(targets: usize, speed: f64) -> SimVsphere {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
@@ -503,6 +503,18 @@ async fn an_expired_session_is_renewed_once_for_everybody() {
     assert_eq!(sim.sessions(), 1);
     vendor.close().await;
     assert_eq!(sim.sessions(), 0);
+}
+
+#[tokio::test]
+async fn a_session_that_never_works_is_not_renewed_for_ever() {
+    let sim = sim(1, SLOW).await;
+    let vendor = connect(&sim);
+    sim.faults().arm(Some(Route::Observe), Fault::ExpiredSession, 5);
+    for _ in 0..5 {
+        let error = vendor.targets(TargetKind::Cluster, &PageRequest::default()).await.unwrap_err();
+        assert_eq!((error.kind, error.reached), (VendorFault::Unauthenticated, Reached::No));
+    }
+    assert_eq!(sim.effects().count(EffectKind::Login, ""), 1);
 }
 
 #[tokio::test]

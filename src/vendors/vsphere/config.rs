@@ -96,15 +96,19 @@ impl Config {
 mod tests {
     use super::*;
 
-    fn read(endpoint: &str, own: &str) -> Result<Config, Vec<String>> {
-        let common = toml::from_str(&format!("endpoint = \"{endpoint}\"")).unwrap();
-        Config::read(&common, own.parse().unwrap())
-            .map_err(|faults| faults.into_iter().map(|f| f.key).collect())
+    fn common(endpoint: &str) -> CommonSettings {
+        toml::from_str(&format!("endpoint = \"{endpoint}\"")).unwrap()
+    }
+
+    fn faults(endpoint: &str, own: &str) -> Vec<String> {
+        let faults = Config::read(&common(endpoint), own.parse().unwrap()).unwrap_err();
+        faults.into_iter().map(|f| f.key).collect()
     }
 
     #[test]
     fn the_least_table_has_the_documented_waits() {
-        let config = read("https://vc.example.com", "username = \"a@b\"\npassword = \"p\"").unwrap();
+        let own = "username = \"a@b\"\npassword = \"p\"".parse().unwrap();
+        let config = Config::read(&common("https://vc.example.com"), own).unwrap();
         assert_eq!(config.knobs.settle, Duration::from_secs(120));
         assert!(!format!("{config:?}").contains("\"p\""));
     }
@@ -112,12 +116,14 @@ mod tests {
     #[test]
     fn all_faults_come_at_once() {
         let own = "username = \"a:b\"\nsettle_ms = 3600001\nprecheck_wait_ms = 60001";
-        let faults = read("https://vc.example.com/api/", own).unwrap_err();
-        assert_eq!(faults, ["endpoint", "username", "password", "settle_ms", "precheck_wait_ms"]);
+        assert_eq!(
+            faults("https://vc.example.com/api/", own),
+            ["endpoint", "username", "password", "settle_ms", "precheck_wait_ms"]
+        );
     }
 
     #[test]
     fn an_unknown_key_is_a_fault() {
-        assert_eq!(read("https://vc.example.com", "user = \"a\"").unwrap_err(), ["user"]);
+        assert_eq!(faults("https://vc.example.com", "user = \"a\""), ["user"]);
     }
 }

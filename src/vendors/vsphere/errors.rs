@@ -16,8 +16,14 @@ const SESSIONS_TAKEN: &str = "com.vmware.vapi.endpoint.failedToLoginMaxUserSessi
 
 /// What an error answer means. The status is asked only when the type is missing or unknown.
 pub(super) fn error(reply: &Reply) -> VendorError {
-    let body = envelope(reply).unwrap_or_default();
     let status = reply.status.as_u16();
+    if is_page(reply) && (400..500).contains(&status) && !matches!(status, 401 | 403 | 408 | 429) {
+        // vCenter's own answers are JSON: something before it answered, and the request got no further. Taken at
+        // its word, a proxy's 404 would say that the target does not exist.
+        let text = format!("{}; this page is not vCenter's own answer", reply.outage().message);
+        return VendorError::new(VendorFault::Unreachable, Reached::No, text).with_status(status);
+    }
+    let body = envelope(reply).unwrap_or_default();
     let mut word = body.word();
     if status == 404 && body.messages.iter().any(|m| m.id.as_deref() == Some(NO_SUCH_PATH)) {
         word = Some(NO_SUCH_CALL.to_owned());
@@ -45,6 +51,10 @@ pub(super) fn error(reply: &Reply) -> VendorError {
 /// The error envelope, if the body is one. A proxy's page is not looked into.
 pub(super) fn envelope(reply: &Reply) -> Option<ErrorBody> {
     if reply.is_json() { serde_json::from_slice(&reply.body).ok() } else { None }
+}
+
+fn is_page(reply: &Reply) -> bool {
+    reply.header("content-type").is_some_and(|t| t.to_ascii_lowercase().contains("html"))
 }
 
 /// Kind, reach and, where it differs from the kind's usual one, retry of each `error_type`.

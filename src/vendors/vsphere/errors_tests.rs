@@ -67,6 +67,13 @@ fn a_missing_type_leaves_it_to_the_class_and_then_to_the_status() {
 }
 
 #[test]
+fn a_proxys_page_says_nothing_about_the_target() {
+    let page = error(&reply(404, "text/html", "<h1>no such host</h1>"));
+    assert_eq!((page.kind, page.reached), (Kind::Unreachable, Reached::No));
+    assert!(matches!(not_started(page), Submitted::Failed(_)));
+}
+
+#[test]
 fn an_unknown_path_is_an_older_vcenter_and_no_missing_target() {
     let body = r#"{"error_type":"NOT_FOUND","messages":[{"id":"com.vmware.vapi.rest.httpNotFound"}]}"#;
     let found = error(&json(404, body));
