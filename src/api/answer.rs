@@ -24,9 +24,7 @@ pub struct One {
 pub fn one(outcome: Outcome) -> One {
     match outcome {
         Outcome::Started(started) => One { job: Some(job(&started.job)), reused: started.reused, plan: None },
-        Outcome::Planned(operation, checked) => {
-            One { plan: Some(plan(&operation, &checked)), ..One::default() }
-        }
+        Outcome::Planned(planned) => One { plan: Some(plan(&planned)), ..One::default() },
     }
 }
 
@@ -39,13 +37,13 @@ fn result(target: &Target, outcome: Result<Outcome, Error>) -> pb::StartResult {
     use pb::start_result::Outcome as Wire;
     let (outcome, reused) = match outcome {
         Ok(Outcome::Started(started)) => (Wire::Job(job(&started.job)), started.reused),
-        Ok(Outcome::Planned(operation, checked)) => (Wire::Plan(plan(&operation, &checked)), false),
+        Ok(Outcome::Planned(planned)) => (Wire::Plan(plan(&planned)), false),
         Err(error) => (Wire::Error(status::inside(error)), false),
     };
     pb::StartResult { target: target.to_string(), outcome: Some(outcome), reused }
 }
 
-fn plan(asked: &Operation, checked: &Checked) -> pb::Plan {
+fn plan((asked, checked): &(Operation, Checked)) -> pb::Plan {
     pb::Plan {
         target: checked.target.to_string(),
         operation: Some(operation(asked)),
@@ -75,9 +73,9 @@ mod tests {
         };
         let operation = job.spec.operation.clone();
         let results = many(vec![
-            (target.clone(), Ok(Outcome::Started(Started { job: job.clone(), reused: true }))),
+            (target.clone(), Ok(Outcome::Started(Box::new(Started { job: job.clone(), reused: true })))),
             (target.clone(), Err(Error::TargetBusy { target: target.clone(), holder: job.id })),
-            (target, Ok(Outcome::Planned(operation, checked))),
+            (target, Ok(Outcome::Planned(Box::new((operation, checked))))),
         ]);
         assert!(results.iter().all(|r| r.target == "providers/hw/instances/i-1"));
         use pb::start_result::Outcome as Wire;

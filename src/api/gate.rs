@@ -28,9 +28,9 @@ pub struct Gate {
 #[derive(Debug)]
 pub enum Outcome {
     /// It was accepted.
-    Started(Started),
+    Started(Box<Started>),
     /// It was only looked at.
-    Planned(Operation, Checked),
+    Planned(Box<(Operation, Checked)>),
 }
 
 impl Gate {
@@ -83,7 +83,7 @@ impl Gate {
             let operations: Vec<_> = entries.iter().map(|e| e.operation.clone()).collect();
             let checked = self.engine.check(entries).await.map_err(|e| renamed(e, path))?;
             let planned = |(operation, checked): (_, Result<_, _>)| {
-                checked.map(|checked| Outcome::Planned(operation, checked))
+                checked.map(|checked| Outcome::Planned(Box::new((operation, checked))))
             };
             operations.into_iter().zip(checked).map(planned).collect()
         } else {
@@ -91,7 +91,7 @@ impl Gate {
             let engine = Arc::clone(&self.engine);
             let started = self.finish("start", async move { engine.start(request).await }).await;
             let started = started.map_err(|e| renamed(e, path))?;
-            started.into_iter().map(|s| s.map(Outcome::Started)).collect()
+            started.into_iter().map(|s| s.map(|s| Outcome::Started(Box::new(s)))).collect()
         };
         if outcomes.len() != targets.len() {
             return Err(Error::Internal("an entry was left out".to_owned()));

@@ -1,6 +1,6 @@
 //! The generated types of the contract, `drydock.v1`.
 
-#![expect(clippy::all, reason = "generated")]
+#![expect(clippy::all, clippy::allow_attributes_without_reason, reason = "generated")]
 
 tonic::include_proto!("drydock.v1");
 

@@ -208,6 +208,7 @@ fn add_details(details: &mut ErrorDetails, error: &Error) {
 mod tests {
     use std::collections::{BTreeMap, BTreeSet};
 
+    use tonic_types::RpcStatusExt;
     use uuid::Uuid;
 
     use super::*;
@@ -336,6 +337,9 @@ mod tests {
         let inner = inside(error);
         assert_eq!(inner.code, i32::from(outer.code()));
         assert_eq!(inner.message, outer.message());
-        assert_eq!(inner.encode_to_vec(), outer.details());
+        let (inner, outer) = (inner.get_error_details(), outer.get_error_details());
+        let (told, meant) = (inner.error_info().unwrap(), outer.error_info().unwrap());
+        assert_eq!((&told.reason, &told.metadata), (&meant.reason, &meant.metadata));
+        assert!(inner.precondition_failure().is_some() && inner.resource_info().is_some());
     }
 }

@@ -81,7 +81,6 @@ pub(crate) fn variable(path: &[String], key: &str) -> String {
 struct Environment(Vec<(String, Result<String, ()>)>);
 
 impl Environment {
-    #[expect(clippy::disallowed_methods, reason = "the one place that reads the environment")]
     fn read() -> Self {
         let ours = std::env::vars_os().filter_map(|(name, value)| {
             let name = name.into_string().ok()?;

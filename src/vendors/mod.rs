@@ -14,7 +14,7 @@ pub mod zstack;
 use settings::VendorEntry;
 
 /// Every vendor that this build knows.
-pub const VENDORS: &[VendorEntry] = &[zstack::ENTRY, avisi::ENTRY, huawei::ENTRY];
+pub const VENDORS: &[VendorEntry] = &[zstack::ENTRY, vsphere::ENTRY, avisi::ENTRY, huawei::ENTRY];
 
 /// The entry for a vendor's name as it stands in the configuration.
 pub fn entry(name: &str) -> Option<&'static VendorEntry> {

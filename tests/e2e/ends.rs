@@ -8,8 +8,12 @@ use pb::{FailureReason, JobState};
 
 use crate::gateway::{Gateway, quick};
 
+fn status(job: &pb::Job) -> &pb::JobStatus {
+    job.status.as_ref().expect("every job has a status")
+}
+
 fn failure(job: &pb::Job) -> Option<FailureReason> {
-    job.status.as_ref().unwrap().failure.as_ref().map(pb::Failure::reason)
+    status(job).failure.as_ref().map(pb::Failure::reason)
 }
 
 fn state(job: &pb::Job) -> JobState {

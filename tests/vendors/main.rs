@@ -3,4 +3,6 @@
 
 mod avisi;
 mod huawei;
+mod table;
+mod vsphere;
 mod zstack;

@@ -56,9 +56,9 @@ fn rows(out: &mut String, vendor: &dyn Vendor, note: &str) {
 }
 
 #[tokio::test]
+#[expect(clippy::disallowed_methods, reason = "the switch that writes the document anew")]
 async fn the_document_is_what_the_code_says() {
-    let settings =
-        Settings { address: ([127, 0, 0, 1], 0).into(), targets: 1, pace: Pace::new(1.0) };
+    let settings = Settings { address: ([127, 0, 0, 1], 0).into(), targets: 1, pace: Pace::new(1.0) };
     let mut out = String::from(
         "# What each vendor can do\n\n\
          Made from the adapters' own `capabilities` by `UPDATE_GOLDEN=1 cargo test --test vendors table`; a test \
