@@ -250,9 +250,15 @@ impl<'a> Draft<'a> {
         }
         // Each check speaks anew: what an earlier one found may be mended by now.
         self.status.findings.clone_from(&report.findings);
-        self.status.findings.truncate(MAX_FINDINGS);
         let operation = &self.job.spec.operation;
-        match judge(&mut self.status.findings, operation.accepted_risks(), operation.ignores_warnings()) {
+        let verdict =
+            judge(&mut self.status.findings, operation.accepted_risks(), operation.ignores_warnings());
+        // All of them are judged; of too many, those that can stop a job are kept first.
+        if self.status.findings.len() > MAX_FINDINGS {
+            self.status.findings.sort_by_key(|f| std::cmp::Reverse((f.severity, !f.accepted)));
+            self.status.findings.truncate(MAX_FINDINGS);
+        }
+        match verdict {
             Verdict::Clear if self.control.resend_before.is_some_and(|until| self.now >= until) => {
                 self.give_up(
                     "an earlier start was sent without an answer, and by now the vendor cannot say any more whether it \
