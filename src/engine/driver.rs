@@ -163,10 +163,13 @@ impl Work {
 
     /// Takes in jobs that callers made or changed.
     async fn refresh(&mut self) {
-        for id in self.driver.runtime.take_nudged() {
+        let mut nudged = self.driver.runtime.take_nudged().into_iter();
+        while let Some(id) = nudged.next() {
             match self.driver.store.job(id).await {
                 Ok(Some(job)) if job.status.state.is_ended() => self.ended(job).await,
                 Ok(Some(job)) => match self.live.get_mut(&id) {
+                    // Told of what is known already: it keeps its time.
+                    Some(live) if live.job.version == job.version => {}
                     // A round is out: its write finds the newer version, or it is read again after the round.
                     Some(live) if live.busy => live.dirty = true,
                     Some(_) | None => self.keep(job, Instant::now()),
@@ -174,7 +177,8 @@ impl Work {
                 Ok(None) => {}
                 Err(error) => {
                     tracing::warn!(job.id = %id, error = %error, "a changed job cannot be read yet");
-                    self.driver.runtime.nudge(id);
+                    // Nobody else tells of those behind it.
+                    std::iter::once(id).chain(nudged).for_each(|id| self.driver.runtime.nudge(id));
                     tokio::time::sleep(Duration::from_millis(200)).await;
                     return;
                 }
