@@ -259,10 +259,14 @@ async fn vsphere_upgrade_multiple() {
     let ends = [
         (Outcome::Succeed, JobState::Succeeded, None, 1),
         (Outcome::Fail, JobState::Failed, Some(FailureReason::VendorFailed), 1),
-        (Outcome::Reject, JobState::Rejected, Some(FailureReason::VendorRejected), 0),
-        (Outcome::Forbid, JobState::Rejected, Some(FailureReason::PermissionDenied), 0),
-        (Outcome::Divert, JobState::Superseded, None, 1),
+        (Outcome::Refuse, JobState::Rejected, Some(FailureReason::PrecheckFailed), 0),
+        (Outcome::PrecheckWarning, JobState::Succeeded, None, 1),
+        (Outcome::GiveUp, JobState::Failed, Some(FailureReason::VendorFailed), 1),
+        (Outcome::Overtake, JobState::Superseded, None, 1),
+        // One without the privilege does not keep the others from starting.
+        (Outcome::Succeed, JobState::Rejected, Some(FailureReason::PermissionDenied), 0),
     ];
+    vendor.forbid(&vsphere::cluster_id(ends.len() - 1), true);
     for (n, (outcome, ..)) in ends.iter().enumerate() {
         vendor.script(&vsphere::cluster_id(n), *outcome);
     }
@@ -293,8 +297,9 @@ async fn vsphere_supervisor_upgrade_jobs() {
     let ends = [
         (Outcome::Succeed, JobState::Succeeded, 1),
         (Outcome::Fail, JobState::Failed, 1),
-        (Outcome::Reject, JobState::Rejected, 0),
-        (Outcome::Hang, JobState::Cancelled, 1),
+        (Outcome::FailInResult, JobState::Failed, 1),
+        (Outcome::Refuse, JobState::Rejected, 0),
+        (Outcome::Block, JobState::Cancelled, 1),
     ];
     for (n, (outcome, ..)) in ends.iter().enumerate() {
         vendor.script(&vsphere::supervisor_id(n), *outcome);
@@ -310,7 +315,7 @@ async fn vsphere_supervisor_upgrade_jobs() {
         let job = gateway.upgrades().upgrade_cluster(request).await.unwrap().into_inner().job.unwrap();
         if end == JobState::Cancelled {
             let can = |s: &pb::JobStatus| {
-                s.state() == JobState::Running && s.cancelability.as_ref().is_some_and(|c| c.possible)
+                s.state() == JobState::Suspended && s.cancelability.as_ref().is_some_and(|c| c.possible)
             };
             gateway.until(&job.name, "a task that can be cancelled", can).await;
             let request = pb::CancelJobRequest { name: job.name.clone() };
