@@ -251,6 +251,7 @@ fn refused(error: VendorError, body: Option<&ErrorBody>) -> Submitted {
 
 fn refusal_of(error: &VendorError, body: &ErrorBody) -> (Failure, Vec<Finding>) {
     let mut failure = fault::failure(fault::reason(body.error_type.as_deref()), body, &error.message);
+    failure.message.clone_from(&error.message);
     failure.metadata = error.metadata();
     (failure, findings::of_error(body))
 }

@@ -1,0 +1,489 @@
+//! What there is, and how it stands at any moment: computed from elapsed time when somebody looks.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::sessions::Sessions;
+use super::{FIRST_VERSION, LATER_VERSION, NEXT_VERSION, cluster_id, supervisor_id, task_id};
+use crate::kit::clock::{Clock, since};
+use crate::simulators::effects::{EffectKind, Effects};
+use crate::simulators::pace::Pace;
+
+/// How long an upgrade takes.
+const UPGRADE: Duration = Duration::from_secs(40 * 60);
+/// How long its prechecks take, and prechecks on their own.
+pub(super) const PRECHECKS: Duration = Duration::from_secs(2 * 60);
+/// How long a cancel takes.
+const CANCELLING: Duration = Duration::from_secs(60);
+
+/// How an upgrade turns out.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Outcome {
+    /// The target gets the version.
+    #[default]
+    Succeed,
+    /// Half-way, the target turns to ERROR and the task to FAILED.
+    Fail,
+    /// The same, with a task that has no `error` and holds its reason in `result`.
+    FailInResult,
+    /// The start is refused: REJECTED with an exception, or 400.
+    Refuse,
+    /// Prechecks find an ERROR beforehand, and stop the upgrade.
+    PrecheckError,
+    /// Prechecks find a WARNING beforehand, and stop the upgrade unless warnings are ignored.
+    PrecheckWarning,
+    /// Prechecks find an ERROR only once the upgrade was accepted, and stop it.
+    LatePrecheckError,
+    /// The task is BLOCKED from a third of the way on, until it is cancelled.
+    Block,
+    /// Half-way, the target is READY again without the version.
+    GiveUp,
+    /// Half-way, another upgrade, to the later version, takes the place of this one.
+    Overtake,
+    /// The task is soon gone; the upgrade goes on.
+    LoseTask,
+    /// The task cannot be cancelled.
+    Uncancelable,
+}
+
+/// The two kinds of target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// A cluster with a Supervisor.
+    Cluster,
+    /// A Supervisor.
+    Supervisor,
+}
+
+/// A target's place.
+pub(super) type Place = (Kind, usize);
+
+/// How an upgrade ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum End {
+    Succeeded,
+    Failed,
+    PrecheckFailed,
+    Cancelled,
+    GaveUp,
+    Overtaken,
+}
+
+impl End {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Succeeded => "SUCCEEDED",
+            Self::Failed => "FAILED",
+            Self::PrecheckFailed => "PRECHECK_FAILED",
+            Self::Cancelled => "CANCELED",
+            Self::GaveUp => "GAVE_UP",
+            Self::Overtaken => "OVERTAKEN",
+        }
+    }
+}
+
+/// How an upgrade stands.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Stage {
+    Prechecks,
+    /// So far, 0.0 to 1.0.
+    Working(f64),
+    Blocked,
+    Ended(End),
+}
+
+/// An upgrade that began.
+#[derive(Clone)]
+pub(super) struct Upgrade {
+    pub(super) number: usize,
+    pub(super) place: Place,
+    pub(super) to: String,
+    pub(super) ignores_warnings: bool,
+    pub(super) began: Timestamp,
+    pub(super) outcome: Outcome,
+    cancelled: Option<Timestamp>,
+    pub(super) ended: Option<(End, Timestamp)>,
+}
+
+/// A target that something happened to.
+#[derive(Clone)]
+pub(super) struct Target {
+    pub(super) version: String,
+    pub(super) in_error: bool,
+    pub(super) upgraded: Option<Timestamp>,
+    /// The latest upgrade.
+    pub(super) upgrade: Option<usize>,
+    pub(super) prechecks: BTreeMap<String, Timestamp>,
+}
+
+impl Default for Target {
+    fn default() -> Self {
+        Self {
+            version: FIRST_VERSION.to_owned(),
+            in_error: false,
+            upgraded: None,
+            upgrade: None,
+            prechecks: BTreeMap::new(),
+        }
+    }
+}
+
+/// A target as it shows itself now.
+pub(super) struct View {
+    pub(super) target: Target,
+    pub(super) upgrade: Option<Upgrade>,
+    pub(super) stage: Option<Stage>,
+    /// The upgrade began so lately that the target does not show it yet.
+    pub(super) hidden: bool,
+}
+
+impl View {
+    /// The upgrade that is under way and shows.
+    pub(super) fn running(&self) -> Option<&Upgrade> {
+        match self.stage {
+            Some(Stage::Ended(_)) | None => None,
+            Some(Stage::Prechecks | Stage::Working(_) | Stage::Blocked) => {
+                self.upgrade.as_ref().filter(|_| !self.hidden)
+            }
+        }
+    }
+
+    /// The versions that the target can be brought to.
+    pub(super) fn available(&self) -> Vec<&'static str> {
+        [NEXT_VERSION, LATER_VERSION].into_iter().filter(|v| *v > self.target.version.as_str()).collect()
+    }
+}
+
+/// What can be switched.
+#[derive(Default)]
+pub(super) struct Switches {
+    pub(super) no_upgrades: AtomicBool,
+    pub(super) no_prechecks: AtomicBool,
+    pub(super) broken_batches: AtomicBool,
+}
+
+/// Everything.
+pub(super) struct World {
+    pub(super) effects: Effects,
+    pub(super) pace: Pace,
+    pub(super) sessions: Sessions,
+    pub(super) switches: Switches,
+    pub(super) requests: AtomicU64,
+    size: usize,
+    clock: Clock,
+    inner: Mutex<Inner>,
+}
+
+/// What differs from how everything began.
+#[derive(Default)]
+struct Inner {
+    touched: BTreeMap<Place, Target>,
+    upgrades: Vec<Upgrade>,
+    outcomes: BTreeMap<Place, Outcome>,
+    forbidden: BTreeSet<Place>,
+    removed: BTreeSet<Place>,
+    lag: Duration,
+}
+
+impl World {
+    pub(super) fn new(size: usize, pace: Pace) -> Self {
+        Self {
+            effects: Effects::default(),
+            pace,
+            sessions: Sessions::default(),
+            switches: Switches::default(),
+            requests: AtomicU64::new(0),
+            size,
+            clock: Clock::system(),
+            inner: Mutex::default(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    /// The place of a target of one kind.
+    pub(super) fn find(&self, kind: Kind, id: &str) -> Option<Place> {
+        let n = match kind {
+            Kind::Cluster => id.strip_prefix("domain-c")?.parse::<usize>().ok()?.checked_sub(9)?,
+            Kind::Supervisor => usize::from_str_radix(id.rsplit_once('-')?.1, 16).ok()?,
+        };
+        let fits = n < self.size && id_of((kind, n)) == id && !self.lock().removed.contains(&(kind, n));
+        fits.then_some((kind, n))
+    }
+
+    /// The place of a target of either kind.
+    fn place(&self, id: &str) -> Option<Place> {
+        self.find(Kind::Cluster, id).or_else(|| self.find(Kind::Supervisor, id))
+    }
+
+    /// All places of one kind.
+    pub(super) fn places(&self, kind: Kind) -> Vec<Place> {
+        let inner = self.lock();
+        (0..self.size).map(|n| (kind, n)).filter(|place| !inner.removed.contains(place)).collect()
+    }
+
+    pub(super) fn script(&self, id: &str, outcome: Outcome) {
+        if let Some(place) = self.place(id) {
+            self.lock().outcomes.insert(place, outcome);
+        }
+    }
+
+    pub(super) fn forbid(&self, id: &str, forbidden: bool) {
+        if let Some(place) = self.place(id) {
+            let mut inner = self.lock();
+            if forbidden {
+                inner.forbidden.insert(place);
+            } else {
+                inner.forbidden.remove(&place);
+            }
+        }
+    }
+
+    pub(super) fn is_forbidden(&self, place: Place) -> bool {
+        self.lock().forbidden.contains(&place)
+    }
+
+    pub(super) fn remove(&self, id: &str) {
+        if let Some(place) = self.place(id) {
+            self.lock().removed.insert(place);
+        }
+    }
+
+    pub(super) fn set_lag(&self, real: Duration) {
+        self.lock().lag = self.pace.scaled(real);
+    }
+
+    pub(super) fn version(&self, id: &str) -> Option<String> {
+        self.place(id).map(|place| self.look(place).target.version)
+    }
+
+    pub(super) fn outcome(&self, place: Place) -> Outcome {
+        self.lock().outcomes.get(&place).copied().unwrap_or_default()
+    }
+
+    /// A target as it shows itself now. One that nothing happened to costs nothing.
+    pub(super) fn look(&self, place: Place) -> View {
+        let now = self.now();
+        let mut inner = self.lock();
+        let number = inner.touched.get(&place).and_then(|t| t.upgrade);
+        let stage = number.and_then(|n| self.settle(&mut inner, n, now));
+        let upgrade = number.and_then(|n| inner.upgrades.get(n).cloned());
+        let hidden = upgrade.as_ref().is_some_and(|u| since(u.began, now) < inner.lag);
+        let target = inner.touched.get(&place).cloned().unwrap_or_default();
+        View { target, upgrade, stage, hidden }
+    }
+
+    /// Begins an upgrade; its number.
+    pub(super) fn begin(&self, place: Place, to: &str, ignores_warnings: bool) -> usize {
+        let outcome = self.outcome(place);
+        self.effects.record(EffectKind::Start, id_of(place), to);
+        self.begin_as(place, to, ignores_warnings, outcome)
+    }
+
+    /// An upgrade that somebody else starts: no effect of ours.
+    pub(super) fn start_elsewhere(&self, id: &str, to: &str) {
+        if let Some(place) = self.place(id) {
+            self.begin_as(place, to, true, Outcome::Succeed);
+        }
+    }
+
+    fn begin_as(&self, place: Place, to: &str, ignores_warnings: bool, outcome: Outcome) -> usize {
+        let began = self.now();
+        let mut inner = self.lock();
+        let number = inner.upgrades.len();
+        let target = inner.touched.entry(place).or_default();
+        target.upgrade = Some(number);
+        target.in_error = false;
+        inner.upgrades.push(Upgrade {
+            number,
+            place,
+            to: to.to_owned(),
+            ignores_warnings,
+            began,
+            outcome,
+            cancelled: None,
+            ended: None,
+        });
+        number
+    }
+
+    /// Asks a running upgrade to end. Whether it ran.
+    pub(super) fn cancel(&self, number: usize) -> bool {
+        let now = self.now();
+        let mut inner = self.lock();
+        let stage = self.settle(&mut inner, number, now);
+        let Some(upgrade) = inner.upgrades.get_mut(number) else { return false };
+        if matches!(stage, Some(Stage::Ended(_)) | None) || upgrade.cancelled.is_some() {
+            return false;
+        }
+        upgrade.cancelled = Some(now);
+        self.effects.record(EffectKind::Cancel, id_of(upgrade.place), upgrade.to.clone());
+        true
+    }
+
+    /// An upgrade of a Supervisor by its task, as it stands now. Lost tasks are not found.
+    pub(super) fn task(&self, id: &str) -> Option<(Upgrade, Stage)> {
+        let (uuid, _) = id.split_once(':')?;
+        let number = usize::from_str_radix(uuid.rsplit_once('-')?.1, 16).ok()?;
+        let found = self.numbered(number)?;
+        (task_id(number) == id).then_some(found)
+    }
+
+    /// All upgrades of Supervisors whose tasks are known.
+    pub(super) fn tasks(&self) -> Vec<(Upgrade, Stage)> {
+        let count = self.lock().upgrades.len();
+        (0..count).filter_map(|number| self.numbered(number)).collect()
+    }
+
+    fn numbered(&self, number: usize) -> Option<(Upgrade, Stage)> {
+        let now = self.now();
+        let mut inner = self.lock();
+        let stage = self.settle(&mut inner, number, now)?;
+        let upgrade = inner.upgrades.get(number)?.clone();
+        let lost = match upgrade.outcome {
+            Outcome::LoseTask | Outcome::Overtake => since(upgrade.began, now) > self.pace.scaled(PRECHECKS),
+            Outcome::Succeed
+            | Outcome::Fail
+            | Outcome::FailInResult
+            | Outcome::Refuse
+            | Outcome::PrecheckError
+            | Outcome::PrecheckWarning
+            | Outcome::LatePrecheckError
+            | Outcome::Block
+            | Outcome::GiveUp
+            | Outcome::Uncancelable => false,
+        };
+        (upgrade.place.0 == Kind::Supervisor && !lost).then_some((upgrade, stage))
+    }
+
+    /// Begins prechecks of a Supervisor.
+    pub(super) fn begin_prechecks(&self, place: Place, version: &str) {
+        let now = self.now();
+        self.lock().touched.entry(place).or_default().prechecks.insert(version.to_owned(), now);
+    }
+
+    /// Brings everything that was started up to now.
+    pub(super) fn settle_all(&self) {
+        let now = self.now();
+        let mut inner = self.lock();
+        // An upgrade that overtakes another begins while this runs.
+        let mut number = 0;
+        while number < inner.upgrades.len() {
+            self.settle(&mut inner, number, now);
+            number += 1;
+        }
+    }
+
+    /// How an upgrade stands; what its end changes happens here, once.
+    fn settle(&self, inner: &mut Inner, number: usize, now: Timestamp) -> Option<Stage> {
+        let upgrade = inner.upgrades.get(number)?;
+        if let Some((end, _)) = upgrade.ended {
+            return Some(Stage::Ended(end));
+        }
+        let stage = self.stage(upgrade, now);
+        let Stage::Ended(end) = stage else { return Some(stage) };
+        let (place, to) = (upgrade.place, upgrade.to.clone());
+        self.effects.record(EffectKind::End, id_of(place), end.word());
+        if let Some(upgrade) = inner.upgrades.get_mut(number) {
+            upgrade.ended = Some((end, now));
+        }
+        let next = inner.upgrades.len();
+        let target = inner.touched.entry(place).or_default();
+        match end {
+            End::Succeeded => {
+                target.version = to;
+                target.upgraded = Some(now);
+            }
+            End::Failed | End::PrecheckFailed => target.in_error = true,
+            End::Cancelled | End::GaveUp => {}
+            End::Overtaken => {
+                target.upgrade = Some(next);
+                inner.upgrades.push(Upgrade {
+                    number: next,
+                    place,
+                    to: LATER_VERSION.to_owned(),
+                    ignores_warnings: true,
+                    began: now,
+                    outcome: Outcome::Succeed,
+                    cancelled: None,
+                    ended: None,
+                });
+            }
+        }
+        Some(stage)
+    }
+
+    fn stage(&self, upgrade: &Upgrade, now: Timestamp) -> Stage {
+        if let Some(at) = upgrade.cancelled
+            && since(at, now) >= self.pace.scaled(CANCELLING)
+        {
+            return Stage::Ended(End::Cancelled);
+        }
+        let passed = since(upgrade.began, now);
+        let done = self.pace.fraction(passed, UPGRADE);
+        let checking = passed < self.pace.scaled(PRECHECKS);
+        let stopped = match upgrade.outcome {
+            Outcome::PrecheckError | Outcome::LatePrecheckError => true,
+            Outcome::PrecheckWarning => !upgrade.ignores_warnings,
+            Outcome::Succeed
+            | Outcome::Fail
+            | Outcome::FailInResult
+            | Outcome::Refuse
+            | Outcome::Block
+            | Outcome::GiveUp
+            | Outcome::Overtake
+            | Outcome::LoseTask
+            | Outcome::Uncancelable => false,
+        };
+        if checking {
+            return Stage::Prechecks;
+        }
+        if stopped {
+            return Stage::Ended(End::PrecheckFailed);
+        }
+        match upgrade.outcome {
+            Outcome::Fail | Outcome::FailInResult if done >= 0.5 => Stage::Ended(End::Failed),
+            Outcome::GiveUp if done >= 0.5 => Stage::Ended(End::GaveUp),
+            Outcome::Overtake if done >= 0.5 => Stage::Ended(End::Overtaken),
+            Outcome::Block if done >= 0.3 => Stage::Blocked,
+            Outcome::Succeed
+            | Outcome::Fail
+            | Outcome::FailInResult
+            | Outcome::Refuse
+            | Outcome::PrecheckError
+            | Outcome::PrecheckWarning
+            | Outcome::LatePrecheckError
+            | Outcome::Block
+            | Outcome::GiveUp
+            | Outcome::Overtake
+            | Outcome::LoseTask
+            | Outcome::Uncancelable => {
+                if done >= 1.0 {
+                    Stage::Ended(End::Succeeded)
+                } else {
+                    Stage::Working(done)
+                }
+            }
+        }
+    }
+}
+
+/// A target's id.
+pub(super) fn id_of((kind, n): Place) -> String {
+    match kind {
+        Kind::Cluster => cluster_id(n),
+        Kind::Supervisor => supervisor_id(n),
+    }
+}
