@@ -463,7 +463,9 @@ async fn a_supervisor_is_followed_by_its_task() {
     let seen = begin(&vendor, &mut job).await;
     assert_eq!(seen.ids["task"], task_id(0));
     assert!(seen.cancelable.unwrap().possible);
-    let seen = until(&vendor, &mut job, |s| s.progress.is_some()).await;
+    let seen =
+        until(&vendor, &mut job, |s| s.progress.is_some() && s.vendor_state.as_deref() == Some("RUNNING"))
+            .await;
     let progress = seen.progress.unwrap();
     assert!(progress.percent > 0.0 && progress.percent < 100.0, "{progress:?}");
     assert_eq!((seen.phase, seen.vendor_state.as_deref()), (Phase::Running, Some("RUNNING")));

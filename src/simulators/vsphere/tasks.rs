@@ -161,11 +161,8 @@ fn info(upgrade: &Upgrade, stage: Stage, exclude_result: bool) -> Value {
         Stage::Ended(End::Succeeded) | Stage::Prechecks | Stage::Working(_) | Stage::Blocked => None,
     };
     match failure {
-        Some(failure) if upgrade.outcome == Outcome::FailInResult => {
-            if !exclude_result {
-                task["result"] = failure;
-            }
-        }
+        Some(_) if upgrade.outcome == Outcome::FailInResult && exclude_result => {}
+        Some(failure) if upgrade.outcome == Outcome::FailInResult => task["result"] = failure,
         Some(mut failure) => {
             failure["@class"] = Value::from("com.vmware.vapi.std.errors.error");
             task["error"] = failure;

@@ -102,7 +102,7 @@ fn capabilities(lost_answer_grace: Duration, lost_answer_limit: Duration) -> Cap
         lost_answer: "The Supervisor's state, versions and upgrade tasks are compared with those before the start; \
                       only a Supervisor that is READY and unchanged, without a new task, allows a second one.",
         success_proof: "The upgrade's task is SUCCEEDED and the Supervisor's current version is the one asked for.",
-        ..cluster.clone()
+        ..cluster
     };
     Capabilities {
         targets: vec![cluster, supervisor],
