@@ -72,7 +72,7 @@ fn a_fault_from_the_environment_names_its_variable() {
     );
     assert_eq!(
         fault(good("", &[("DRYDOCK__ENGINE__QUEUE_LIMIT", "many")])),
-        "engine.queue_limit: invalid type: string \"many\", expected u32 (set by DRYDOCK__ENGINE__QUEUE_LIMIT)"
+        "engine.queue_limit: must be a whole number, 0 or more, is string \"many\" (set by DRYDOCK__ENGINE__QUEUE_LIMIT)"
     );
     assert_eq!(
         fault(good("", &[("DRYDOCK__ENGIN__QUEUE_LIMIT", "1")])),
