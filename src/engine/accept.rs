@@ -40,8 +40,9 @@ impl Engine {
         let runtimes = self.validate(&request.entries, request.request.as_ref(), now).await?;
         let mut answers: Vec<Option<Result<Started, Error>>> = Vec::with_capacity(request.entries.len());
         let mut jobs = Vec::new();
+        let mut wakes = Vec::new();
         for (index, (entry, runtime)) in request.entries.into_iter().zip(&runtimes).enumerate() {
-            match runtime {
+            let runtime = match runtime {
                 Ok(runtime) if runtime.live_count() >= self.settings.live_jobs_limit as u64 => {
                     answers.push(Some(Err(Error::Overloaded(format!(
                         "{} has {} live jobs, its limit; wait for some to end",
@@ -49,12 +50,12 @@ impl Engine {
                     )))));
                     continue;
                 }
-                Ok(_) => {}
+                Ok(runtime) => runtime,
                 Err(error) => {
                     answers.push(Some(Err(error.clone())));
                     continue;
                 }
-            }
+            };
             let key = request
                 .request
                 .as_ref()
@@ -73,6 +74,7 @@ impl Engine {
                 .keep(id, entry.password)
                 .map_err(|e| Error::Internal(format!("the password could not be kept: {e}")))?;
             jobs.push(self.new_job(id, spec, kept, request.on_busy, now));
+            wakes.push(Arc::clone(runtime));
             answers.push(None);
         }
         let ids: Vec<_> = jobs.iter().map(|j| j.id).collect();
@@ -81,6 +83,8 @@ impl Engine {
             Ok(accepted) => accepted,
             Err(error) => {
                 ids.iter().for_each(|id| self.vault.forget(*id));
+                // They may be durable all the same: a store that cannot confirm a commit may have made it.
+                ids.iter().zip(&wakes).for_each(|(id, runtime)| runtime.nudge(*id));
                 return Err(fault::store(error));
             }
         };
@@ -116,9 +120,12 @@ impl Engine {
                         job.operation = accepted.job.spec.operation.kind().as_str(),
                         "job accepted"
                     );
-                    if let Ok(runtime) = self.runtime(&accepted.job.spec.target.provider) {
-                        runtime.nudge(accepted.job.id);
-                    }
+                }
+                // A reused one too: the answer to the call that made it may have been lost before its driver knew.
+                if !accepted.job.status.state.is_ended()
+                    && let Ok(runtime) = self.runtime(&accepted.job.spec.target.provider)
+                {
+                    runtime.nudge(accepted.job.id);
                 }
                 Ok(Started { job: accepted.job, reused: accepted.reused })
             }

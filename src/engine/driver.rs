@@ -75,6 +75,9 @@ struct Live {
     dirty: bool,
     /// Rounds in a row that met trouble.
     trouble: u32,
+    /// A cancel or a new start time could not be told. Before it is tried again, the job is looked at: it may be
+    /// over, and then nobody need be told.
+    untold: bool,
     wake: Instant,
     written: Timestamp,
 }
@@ -114,7 +117,9 @@ impl Work {
         let runtime = Arc::clone(&self.driver.runtime);
         loop {
             self.dispatch().await;
-            let next = self.due.peek().map(|Reverse((at, _))| *at);
+            // With no place for another round, only the end of one can help: what is due must wait.
+            let full = self.rounds.len() >= ROUNDS;
+            let next = self.due.peek().filter(|_| !full).map(|Reverse((at, _))| *at);
             tokio::select! {
                 biased;
                 () = token.cancelled() => break,
@@ -163,10 +168,13 @@ impl Work {
 
     /// Takes in jobs that callers made or changed.
     async fn refresh(&mut self) {
-        for id in self.driver.runtime.take_nudged() {
+        let mut nudged = self.driver.runtime.take_nudged().into_iter();
+        while let Some(id) = nudged.next() {
             match self.driver.store.job(id).await {
                 Ok(Some(job)) if job.status.state.is_ended() => self.ended(job).await,
                 Ok(Some(job)) => match self.live.get_mut(&id) {
+                    // Told of what is known already: it keeps its time.
+                    Some(live) if live.job.version == job.version => {}
                     // A round is out: its write finds the newer version, or it is read again after the round.
                     Some(live) if live.busy => live.dirty = true,
                     Some(_) | None => self.keep(job, Instant::now()),
@@ -174,7 +182,8 @@ impl Work {
                 Ok(None) => {}
                 Err(error) => {
                     tracing::warn!(job.id = %id, error = %error, "a changed job cannot be read yet");
-                    self.driver.runtime.nudge(id);
+                    // Nobody else tells of those behind it.
+                    std::iter::once(id).chain(nudged).for_each(|id| self.driver.runtime.nudge(id));
                     tokio::time::sleep(Duration::from_millis(200)).await;
                     return;
                 }
@@ -187,9 +196,8 @@ impl Work {
         self.count(job.status.state, 1);
         let written = job.status.observe_time.unwrap_or(job.spec.create_time);
         let trouble = self.live.get(&id).map_or(0, |l| l.trouble);
-        if let Some(old) =
-            self.live.insert(id, Live { job, busy: false, dirty: false, trouble, wake, written })
-        {
+        let live = Live { job, busy: false, dirty: false, trouble, untold: false, wake, written };
+        if let Some(old) = self.live.insert(id, live) {
             self.count(old.job.status.state, -1);
         }
         self.due.push(Reverse((wake, id)));
@@ -255,6 +263,7 @@ impl Work {
                 Plan::Check => &mut check,
                 Plan::Find => &mut find,
                 Plan::Observe => &mut observe,
+                Plan::Cancel | Plan::Reschedule if live.untold => &mut observe,
                 Plan::Cancel => &mut cancel,
                 Plan::Reschedule => &mut reschedule,
             };
@@ -469,7 +478,7 @@ impl Work {
                 if std::mem::take(&mut live.dirty) {
                     self.driver.runtime.nudge(id);
                 }
-                self.settle(id, &step);
+                self.settle(id, &heard, &step);
             } else {
                 writes.push((id, heard, step));
             }
@@ -529,7 +538,7 @@ impl Work {
                         }
                         submit.push(id);
                     } else {
-                        self.settle(id, &step);
+                        self.settle(id, &heard, &step);
                     }
                 }
                 Err(StoreError::Stale(_)) => match self.driver.store.job(id).await {
@@ -587,7 +596,7 @@ impl Work {
     }
 
     /// Plans when a job is looked at next.
-    fn settle(&mut self, id: JobId, step: &Step) {
+    fn settle(&mut self, id: JobId, heard: &Heard, step: &Step) {
         let Some(live) = self.live.get_mut(&id) else { return };
         let now = self.driver.clock.now();
         let provider = &self.driver.runtime.provider;
@@ -602,9 +611,26 @@ impl Work {
             // The end of the holder wakes it; this is only the safety net.
             Plan::Acquire => provider.cadence.max.max(Duration::from_secs(1)),
             Plan::Check if waits_for_target => polled,
+            Plan::Cancel | Plan::Reschedule if live.untold => polled,
             Plan::Check | Plan::Cancel | Plan::Reschedule => Duration::ZERO,
             Plan::Find if live.job.status.state == JobState::Indeterminate => provider.cadence.max,
             Plan::Find | Plan::Observe => polled,
+        };
+        live.untold = match heard {
+            Heard::CancelAnswered(answer) => answer.is_err(),
+            Heard::Rescheduled(_, answer) => answer.is_err(),
+            // The look that was owed.
+            Heard::Observed(Ok(_)) => false,
+            Heard::Observed(Err(_))
+            | Heard::Acquired
+            | Heard::StillBusy(_)
+            | Heard::Held(_)
+            | Heard::CheckBegan
+            | Heard::Checked(_)
+            | Heard::Submitted(_)
+            | Heard::Looked(_)
+            | Heard::PasswordGone
+            | Heard::Paused(..) => live.untold,
         };
         if let Some(trouble) = step.trouble {
             live.trouble = live.trouble.saturating_add(1);
@@ -670,7 +696,7 @@ fn still_fits(heard: &Heard, job: Option<&Job>) -> bool {
         | Heard::Looked(_)
         | Heard::Observed(_)
         | Heard::CancelAnswered(_)
-        | Heard::Rescheduled(_) => true,
+        | Heard::Rescheduled(..) => true,
         Heard::Checked(_) => job.status.state == JobState::Checking,
         Heard::Acquired | Heard::StillBusy(_) => !job.control.holds_target,
         Heard::Held(_) | Heard::CheckBegan | Heard::PasswordGone | Heard::Paused(..) => false,
@@ -684,13 +710,13 @@ fn vendor_error(heard: &Heard) -> Option<&VendorError> {
         | Heard::Looked(Err(error))
         | Heard::Observed(Err(error))
         | Heard::CancelAnswered(Err(error))
-        | Heard::Rescheduled(Err(error)) => Some(error),
+        | Heard::Rescheduled(_, Err(error)) => Some(error),
         Heard::Checked(Ok(_))
         | Heard::Submitted(Submitted::Started(_) | Submitted::Refused(..))
         | Heard::Looked(Ok(_))
         | Heard::Observed(Ok(_))
         | Heard::CancelAnswered(Ok(_))
-        | Heard::Rescheduled(Ok(_))
+        | Heard::Rescheduled(_, Ok(_))
         | Heard::Acquired
         | Heard::StillBusy(_)
         | Heard::Held(_)

@@ -120,7 +120,11 @@ async fn call(runtime: &Runtime, ask: Ask, jobs: Vec<JobId>) -> Vec<(JobId, Hear
             each(batch, |planned| async move { Heard::CancelAnswered(vendor.cancel(&planned).await) }).await
         }
         Ask::Reschedule(batch) => {
-            each(batch, |planned| async move { Heard::Rescheduled(vendor.reschedule(&planned).await) }).await
+            each(batch, |planned| async move {
+                let answer = vendor.reschedule(&planned).await;
+                Heard::Rescheduled(Box::new(planned.operation), answer)
+            })
+            .await
         }
     }
 }

@@ -17,6 +17,7 @@ use crate::domain::finding::{Finding, Severity, Verdict, judge};
 use crate::domain::job::{
     Cancelable, Job, JobControl, JobStatus, PasswordState, Provenance, WaitReason, Waiting,
 };
+use crate::domain::operation::Operation;
 use crate::domain::state::{IllegalTransition, JobState, Signal};
 use crate::kit::clock;
 use crate::vendors::contract::{CancelAnswer, CheckReport, Found, Observation, Phase, Submitted};
@@ -46,8 +47,9 @@ pub enum Heard {
     Observed(Result<Observation, VendorError>),
     /// What the vendor said to the cancel.
     CancelAnswered(Result<CancelAnswer, VendorError>),
-    /// What the vendor said to the new start time.
-    Rescheduled(Result<Observation, VendorError>),
+    /// What the vendor said to a new start time: the operation as it was told, which a caller may have changed
+    /// again meanwhile.
+    Rescheduled(Box<Operation>, Result<Observation, VendorError>),
     /// The password is gone, and nothing was sent.
     PasswordGone,
     /// The provider's breaker is open until this moment.
@@ -130,13 +132,13 @@ pub fn apply(
                 trouble = Some(draft.unheard(error));
             }
         }
-        Heard::Rescheduled(Ok(observation)) => {
-            draft.control.reschedule_due = false;
+        Heard::Rescheduled(told, Ok(observation)) => {
+            draft.control.reschedule_due = **told != job.operation_now();
             draft.observed(observation, false);
         }
-        Heard::Rescheduled(Err(error)) => {
+        Heard::Rescheduled(told, Err(error)) => {
             if error.retry == crate::vendors::error::Retry::Never && error.kind != VendorFault::Unauthenticated {
-                draft.control.reschedule_due = false;
+                draft.control.reschedule_due = **told != job.operation_now();
                 let text = format!("the vendor refused the new start time: {}", error.message);
                 draft.add_findings(vec![Finding::new("drydock.reschedule_refused", Severity::Info, text)]);
                 draft.status.vendor.last_error = Some(error.message.clone());
@@ -250,9 +252,15 @@ impl<'a> Draft<'a> {
         }
         // Each check speaks anew: what an earlier one found may be mended by now.
         self.status.findings.clone_from(&report.findings);
-        self.status.findings.truncate(MAX_FINDINGS);
         let operation = &self.job.spec.operation;
-        match judge(&mut self.status.findings, operation.accepted_risks(), operation.ignores_warnings()) {
+        let verdict =
+            judge(&mut self.status.findings, operation.accepted_risks(), operation.ignores_warnings());
+        // All of them are judged; of too many, those that can stop a job are kept first.
+        if self.status.findings.len() > MAX_FINDINGS {
+            self.status.findings.sort_by_key(|f| std::cmp::Reverse((f.severity, !f.accepted)));
+            self.status.findings.truncate(MAX_FINDINGS);
+        }
+        match verdict {
             Verdict::Clear if self.control.resend_before.is_some_and(|until| self.now >= until) => {
                 self.give_up(
                     "an earlier start was sent without an answer, and by now the vendor cannot say any more whether it \

@@ -424,3 +424,20 @@ fn an_outage_is_a_condition_and_no_state() {
     let step = apply(&job, &Heard::Observed(Ok(running())), &capabilities, later);
     assert!(step.status.waiting_for.is_empty());
 }
+
+#[test]
+fn an_error_behind_many_findings_still_stops_the_start() {
+    let capabilities = capabilities(CancelSupport::Asked);
+    let mut job = upgrade();
+    job.status.state = JobState::Checking;
+    let mut findings: Vec<_> =
+        (0..300).map(|n| Finding::new(format!("v.info{n}"), Severity::Info, "fine")).collect();
+    findings.push(Finding::new("v.disk", Severity::Error, "the disk is full"));
+    let heard = Heard::Checked(Ok(CheckReport { findings, handle: None, foreign: None }));
+    let step = apply(&job, &heard, &capabilities, Timestamp::UNIX_EPOCH);
+    assert!(!step.submit, "a start although a precheck found an error");
+    assert_eq!(step.status.state, JobState::Rejected);
+    assert!(step.status.failure.unwrap().message.contains("v.disk"));
+    assert!(step.status.findings.len() <= 200);
+    assert!(step.status.findings.iter().any(|f| f.id == "v.disk"), "what stopped it is kept");
+}

@@ -117,7 +117,7 @@ struct Subscription {
 /// The one job of a watch that ends with its job.
 struct Single {
     job: JobId,
-    /// It was seen alive, so that its end will come as an event.
+    /// It was seen alive, or its end lies ahead of this stream: either way its end will come as an event.
     known_live: bool,
     /// Its last event was delivered.
     ended: bool,
@@ -255,11 +255,16 @@ impl Subscription {
         if single.ended || single.known_live {
             return Ok(single.ended);
         }
-        let newest = *self.store.newest_position().borrow();
         let job = self.store.job(single.job).await.map_err(fault::store)?;
-        let over = job.is_none_or(|j| j.status.state.is_ended());
-        single.known_live = !over;
-        Ok(over && newest <= self.position)
+        let Some(job) = job else { return Ok(true) };
+        if job.status.state.is_ended() {
+            // It may have ended after this stream last read. Only its last event tells whether that was delivered.
+            let before_last = job.sequence.saturating_sub(1);
+            let last = self.store.job_events(job.id, before_last, 1).await.map_err(fault::store)?;
+            single.ended = last.iter().all(|event| event.position <= self.position);
+        }
+        single.known_live = true;
+        Ok(single.ended)
     }
 
     fn note_end(&mut self, events: &[Arc<Event>]) {

@@ -22,6 +22,7 @@ use drydock::store::settings::StoreSettings;
 use drydock::store::sqlite::SqliteStore;
 use futures_util::StreamExt;
 
+use crate::flaky::Flaky;
 use crate::scripted::Scripted;
 
 /// Long enough that a busy machine does not fail a test, short enough that a hang is seen.
@@ -44,11 +45,32 @@ impl House {
         Self::build(vendor, tempfile::tempdir().unwrap(), true).await
     }
 
+    /// A house on a store that fails when told.
+    pub async fn flaky(vendor: Scripted) -> (Self, Arc<Flaky>) {
+        let dir = tempfile::tempdir().unwrap();
+        let flaky = Arc::new(Flaky::new(Self::open(&dir).await));
+        let store: Arc<dyn Store> = Arc::clone(&flaky) as _;
+        (Self::furnish(vendor, dir, false, store).await, flaky)
+    }
+
     async fn build(vendor: Scripted, dir: tempfile::TempDir, sealed: bool) -> Self {
+        let store = Self::open(&dir).await;
+        Self::furnish(vendor, dir, sealed, store).await
+    }
+
+    async fn open(dir: &tempfile::TempDir) -> Arc<dyn Store> {
         let path: PathBuf = dir.path().join("drydock.db");
         let settings =
             StoreSettings { url: format!("sqlite://{}", path.display()), ..StoreSettings::default() };
-        let store: Arc<dyn Store> = SqliteStore::open(&settings).await.unwrap();
+        SqliteStore::open(&settings).await.unwrap()
+    }
+
+    async fn furnish(
+        vendor: Scripted,
+        dir: tempfile::TempDir,
+        sealed: bool,
+        store: Arc<dyn Store>,
+    ) -> Self {
         let provider = Provider {
             id: ProviderId::parse("a").unwrap(),
             endpoint: "http://scripted".into(),

@@ -308,3 +308,54 @@ async fn many_observations_share_few_calls() {
     let seen = looks(&house) - before;
     assert!(calls * 4 < seen, "{calls} calls for {seen} observations");
 }
+
+#[tokio::test]
+async fn the_latest_of_two_new_start_times_reaches_the_vendor() {
+    let house = House::new(Scripted::scheduling()).await;
+    let job =
+        house.start(vec![scheduled("c1", Duration::from_secs(3600))]).await.unwrap().remove(0).unwrap().job;
+    house.until(job.id, "the vendor's word", |j| j.status.vendor.state.is_some()).await;
+    house.vendor.state.lock().unwrap().slow_reschedule = Duration::from_millis(200);
+    let at = |hours: u64| {
+        let now = drydock::kit::clock::Clock::system().now();
+        Some(drydock::kit::clock::after(now, Duration::from_secs(hours * 3600)))
+    };
+    let (first, second) = (at(2), at(3));
+    house.engine.reschedule(job.id, first, None).await.unwrap();
+    house.until(job.id, "the first call", |_| house.vendor.state.lock().unwrap().reschedules_begun == 1).await;
+    house.engine.reschedule(job.id, second, None).await.unwrap();
+    house
+        .until(job.id, "the second time at the vendor", |_| {
+            house.vendor.state.lock().unwrap().rescheduled.last() == Some(&second)
+        })
+        .await;
+}
+
+#[tokio::test]
+async fn a_cancel_that_keeps_failing_does_not_hide_the_end() {
+    let house = House::new(Scripted::new()).await;
+    house.vendor.state.lock().unwrap().endless = true;
+    let job = house.upgrade("c1").await;
+    house.in_state(job.id, JobState::Running).await;
+    house.vendor.state.lock().unwrap().cancel_breaks = true;
+    house.engine.cancel(job.id).await.unwrap();
+    house.vendor.state.lock().unwrap().endless = false;
+    assert_eq!(house.ended(job.id).await.status.state, JobState::Succeeded);
+}
+
+#[tokio::test]
+async fn a_driver_whose_rounds_are_all_out_waits_without_spinning() {
+    let house = House::new(Scripted::new()).await;
+    house.vendor.state.lock().unwrap().hang_checks = true;
+    for n in 0..10 {
+        let job = house.upgrade(&format!("c{n}")).await;
+        if n < 8 {
+            house.in_state(job.id, JobState::Checking).await;
+        }
+    }
+    let metrics = tokio::runtime::Handle::current().metrics();
+    let before = metrics.worker_total_busy_duration(0);
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let busy = metrics.worker_total_busy_duration(0) - before;
+    assert!(busy < Duration::from_millis(200), "busy for {busy:?} of 500 ms");
+}

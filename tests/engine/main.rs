@@ -1,6 +1,7 @@
 //! The engine's behaviour over a real store, with a vendor that does what the test tells it.
 
 #[cfg(test)]
+mod flaky;
 mod house;
 #[cfg(test)]
 mod jobs;

@@ -10,7 +10,7 @@ use drydock::domain::error::{FieldViolation, VendorFault};
 use drydock::domain::failure::{Failure, FailureReason};
 use drydock::domain::finding::Finding;
 use drydock::domain::job::{Cancelable, Handle, Progress, Provenance};
-use drydock::domain::operation::OperationKind;
+use drydock::domain::operation::{Operation, OperationKind};
 use drydock::domain::page::{Page, PageRequest};
 use drydock::domain::target::{AvailableVersion, Image, Target, TargetInfo, TargetKind};
 use drydock::kit::secret::ExposeSecret;
@@ -43,6 +43,16 @@ pub struct State {
     pub fails: Vec<String>,
     /// Running until told.
     pub endless: bool,
+    /// The vendor keeps schedules, and its operations stay scheduled.
+    pub scheduled: bool,
+    /// How long a reschedule takes, how many began, and the start times that took effect.
+    pub slow_reschedule: Duration,
+    pub reschedules_begun: u32,
+    pub rescheduled: Vec<Option<jiff::Timestamp>>,
+    /// Every cancel meets a fault that may pass.
+    pub cancel_breaks: bool,
+    /// Checks never come back.
+    pub hang_checks: bool,
     /// The sizes of the batches that `submit` got.
     pub batches: Vec<usize>,
 }
@@ -91,6 +101,16 @@ impl Scripted {
         }
     }
 
+    /// One that keeps schedules itself.
+    pub fn scheduling() -> Self {
+        let mut vendor = Self::new();
+        for capability in &mut vendor.capabilities.targets {
+            capability.schedules_natively = true;
+        }
+        vendor.state().scheduled = true;
+        vendor
+    }
+
     pub fn on_submit(&self, target: &str, what: OnSubmit) {
         self.state.lock().unwrap().on_submit.entry(target.into()).or_default().push_back(what);
     }
@@ -117,6 +137,8 @@ impl Scripted {
         let looks = *looks;
         let phase = if state.cancelled.iter().any(|t| t == target) {
             Phase::Cancelled
+        } else if state.scheduled {
+            Phase::Scheduled
         } else if state.endless || looks < 3 {
             Phase::Running
         } else if state.fails.iter().any(|t| t == target) {
@@ -175,6 +197,9 @@ impl Vendor for Scripted {
     }
 
     async fn check(&self, batch: &[Planned]) -> Vec<Result<CheckReport, VendorError>> {
+        if self.state().hang_checks {
+            std::future::pending::<()>().await;
+        }
         let one = |planned: &Planned| {
             self.gate()?;
             let findings = self.state.lock().unwrap().findings.get(&*planned.target.id).cloned();
@@ -240,12 +265,24 @@ impl Vendor for Scripted {
 
     async fn cancel(&self, planned: &Planned) -> Result<CancelAnswer, VendorError> {
         self.gate()?;
+        if self.state().cancel_breaks {
+            return Err(VendorError::garbled("HTTP 500 on every cancel"));
+        }
         self.state.lock().unwrap().cancelled.push(planned.target.id.to_string());
         Ok(CancelAnswer::Accepted)
     }
 
     async fn reschedule(&self, planned: &Planned) -> Result<Observation, VendorError> {
         self.gate()?;
+        let wait = {
+            let mut state = self.state();
+            state.reschedules_begun += 1;
+            state.slow_reschedule
+        };
+        tokio::time::sleep(wait).await;
+        if let Operation::ScheduledUpgrade(asked) = &planned.operation {
+            self.state().rescheduled.push(asked.start_time);
+        }
         Ok(self.seen(&planned.target.id))
     }
 

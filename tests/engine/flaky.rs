@@ -1,0 +1,179 @@
+//! A store that fails or stalls when a test says so, over a real one; and what an engine makes of it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use drydock::domain::error::Error;
+use drydock::domain::event::Event;
+use drydock::domain::id::{JobId, ProviderId, RequestId};
+use drydock::domain::job::Job;
+use drydock::domain::page::{Page, PageRequest};
+use drydock::domain::state::JobState;
+use drydock::engine::JobFilter;
+use drydock::engine::calls::{WatchBody, WatchFilter, WatchRequest};
+use drydock::store::contract::{Accepted, Change, NewRequest};
+use drydock::store::{Store, StoreError};
+use tokio::sync::{Notify, watch};
+use uuid::Uuid;
+
+use crate::house::{House, next, upgrade, with_key};
+use crate::scripted::Scripted;
+
+pub struct Flaky {
+    pub inner: Arc<dyn Store>,
+    /// So many reads of a job fail.
+    pub failing_reads: AtomicU32,
+    /// The next acceptance is committed, and answered as if it were not.
+    pub lose_acceptance: AtomicBool,
+    /// The next read of a job says so in `held` and waits for `release`.
+    pub hold_read: AtomicBool,
+    pub held: Notify,
+    pub release: Notify,
+}
+
+impl Flaky {
+    pub fn new(inner: Arc<dyn Store>) -> Self {
+        Self {
+            inner,
+            failing_reads: AtomicU32::new(0),
+            lose_acceptance: AtomicBool::new(false),
+            hold_read: AtomicBool::new(false),
+            held: Notify::new(),
+            release: Notify::new(),
+        }
+    }
+}
+
+fn away() -> StoreError {
+    StoreError::Unavailable("the test says so".into())
+}
+
+#[async_trait]
+impl Store for Flaky {
+    fn id(&self) -> Uuid {
+        self.inner.id()
+    }
+
+    async fn create(&self, request: NewRequest) -> Result<Vec<Result<Accepted, StoreError>>, StoreError> {
+        let answer = self.inner.create(request).await;
+        if self.lose_acceptance.swap(false, Ordering::SeqCst) { Err(away()) } else { answer }
+    }
+
+    async fn knows_request(&self, id: RequestId) -> Result<bool, StoreError> {
+        self.inner.knows_request(id).await
+    }
+
+    async fn job(&self, id: JobId) -> Result<Option<Job>, StoreError> {
+        let less = |left: u32| left.checked_sub(1);
+        if self.failing_reads.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok() {
+            return Err(away());
+        }
+        if self.hold_read.swap(false, Ordering::SeqCst) {
+            self.held.notify_one();
+            self.release.notified().await;
+        }
+        self.inner.job(id).await
+    }
+
+    async fn jobs(&self, filter: &JobFilter, page: &PageRequest) -> Result<Page<Job>, StoreError> {
+        self.inner.jobs(filter, page).await
+    }
+
+    async fn live_jobs(
+        &self,
+        provider: &ProviderId,
+        after: Option<JobId>,
+        limit: u32,
+    ) -> Result<Vec<Job>, StoreError> {
+        self.inner.live_jobs(provider, after, limit).await
+    }
+
+    async fn write(&self, changes: Vec<Change>) -> Result<Vec<Result<Job, StoreError>>, StoreError> {
+        self.inner.write(changes).await
+    }
+
+    async fn sealed_password(&self, id: JobId) -> Result<Option<Vec<u8>>, StoreError> {
+        self.inner.sealed_password(id).await
+    }
+
+    async fn job_events(&self, id: JobId, after: u64, limit: u32) -> Result<Vec<Event>, StoreError> {
+        self.inner.job_events(id, after, limit).await
+    }
+
+    async fn events(&self, after: u64, limit: u32) -> Result<Vec<Event>, StoreError> {
+        self.inner.events(after, limit).await
+    }
+
+    fn newest_position(&self) -> watch::Receiver<u64> {
+        self.inner.newest_position()
+    }
+
+    async fn count_live(&self) -> Result<Vec<(ProviderId, JobState, u64)>, StoreError> {
+        self.inner.count_live().await
+    }
+
+    async fn ping(&self) -> Result<(), StoreError> {
+        self.inner.ping().await
+    }
+
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+}
+
+#[tokio::test]
+async fn a_read_that_fails_once_strands_no_other_job() {
+    let (house, flaky) = House::flaky(Scripted::new()).await;
+    flaky.failing_reads.store(1, Ordering::SeqCst);
+    let jobs = house.start(vec![upgrade("c1"), upgrade("c2"), upgrade("c3")]).await.unwrap();
+    // Let the driver be the one whose read fails.
+    while flaky.failing_reads.load(Ordering::SeqCst) > 0 {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    for job in jobs {
+        assert_eq!(house.ended(job.unwrap().job.id).await.status.state, JobState::Succeeded);
+    }
+}
+
+#[tokio::test]
+async fn a_job_whose_acceptance_was_not_confirmed_is_driven_all_the_same() {
+    let (house, flaky) = House::flaky(Scripted::new()).await;
+    flaky.lose_acceptance.store(true, Ordering::SeqCst);
+    let lost = house.engine.start(with_key(5, 1, vec![upgrade("c1")])).await.unwrap_err();
+    assert!(matches!(lost, Error::StoreUnavailable { .. }), "{lost:?}");
+    let again = house.engine.start(with_key(5, 1, vec![upgrade("c1")])).await.unwrap().remove(0).unwrap();
+    assert!(again.reused);
+    assert_eq!(house.ended(again.job.id).await.status.state, JobState::Succeeded);
+}
+
+#[tokio::test]
+async fn a_job_that_ends_while_its_watch_looks_still_tells_its_end() {
+    let (house, flaky) = House::flaky(Scripted::new()).await;
+    house.vendor.state.lock().unwrap().endless = true;
+    let job = house.upgrade("c1").await;
+    house.in_state(job.id, JobState::Running).await;
+    let filter = WatchFilter { jobs: vec![job.id], ..WatchFilter::default() };
+    let mut watch = house.watch(WatchRequest { filter, until_end: true, ..WatchRequest::default() }).await;
+    flaky.hold_read.store(true, Ordering::SeqCst);
+    let follow = async {
+        let mut last = None;
+        while let Some(item) = next(&mut watch).await {
+            if let WatchBody::Events(events) = item.unwrap().body {
+                last = events.last().map(|e| e.status.state);
+            }
+        }
+        last
+    };
+    let meanwhile = async {
+        flaky.held.notified().await;
+        house.vendor.state.lock().unwrap().endless = false;
+        while !flaky.inner.job(job.id).await.unwrap().unwrap().status.state.is_ended() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        flaky.release.notify_one();
+    };
+    let (last, ()) = tokio::join!(follow, meanwhile);
+    assert_eq!(last, Some(JobState::Succeeded));
+}
