@@ -18,6 +18,7 @@ impl Fleet {
             Settings { address: SocketAddr::from(([127, 0, 0, 1], 0)), targets, pace: Pace::new(speed) };
         let all: Vec<Box<dyn Simulator>> = vec![
             Box::new(simulators::zstack::SimZstack::start(settings).await?),
+            Box::new(simulators::vsphere::start(settings).await?),
             Box::new(simulators::avisi::start(settings).await?),
             Box::new(simulators::huawei::start(settings).await?),
         ];

@@ -107,7 +107,7 @@ pub fn read<T: DeserializeOwned>(mut table: Table) -> (Option<T>, Vec<Misread>) 
                 let known = text.split('`').skip(3).step_by(2).map(ToOwned::to_owned).collect();
                 Rule::Unknown { known }
             } else {
-                Rule::Unfit(text)
+                Rule::Unfit(plain(&text))
             };
             let removed = take(&mut table, &path);
             faults.push(Misread { path, rule });
@@ -117,6 +117,25 @@ pub fn read<T: DeserializeOwned>(mut table: Table) -> (Option<T>, Vec<Misread>) 
         }
     }
     (None, faults)
+}
+
+/// Serde's words for a person who does not know Rust's types.
+fn plain(text: &str) -> String {
+    let words = text.strip_prefix("invalid type: ").or_else(|| text.strip_prefix("invalid value: "));
+    let Some((is, expected)) = words.and_then(|words| words.split_once(", expected ")) else {
+        return text.to_owned();
+    };
+    let expected = match expected {
+        "u8" | "u16" | "u32" | "u64" | "usize" => "a whole number, 0 or more",
+        "i8" | "i16" | "i32" | "i64" | "isize" => "a whole number",
+        "f32" | "f64" => "a number",
+        "a boolean" => "true or false",
+        "a string" | "a borrowed string" => "text",
+        "a map" => "a table",
+        "a sequence" => "a list",
+        other => other,
+    };
+    format!("must be {expected}, is {is}")
 }
 
 fn part(segment: &serde_path_to_error::Segment) -> String {
@@ -232,7 +251,7 @@ mod tests {
         assert_eq!(message("nmae"), "there is no such key; did you mean `name`?");
         assert_eq!(message("inner.dep_ms"), "there is no such key; did you mean `deep_ms`?");
         assert_eq!(message("inner.zzz"), "there is no such key; there are `deep_ms`, `on`, `list`");
-        assert_eq!(message("count"), "invalid type: string \"many\", expected u32");
+        assert_eq!(message("count"), "must be a whole number, 0 or more, is string \"many\"");
         assert_eq!(message("name"), "must be given");
     }
 

@@ -1,5 +1,5 @@
 //! The program as a user meets it: arguments in, words and exit codes out.
-#![expect(clippy::unwrap_used, clippy::panic, reason = "a test that cannot go on should stop")]
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
 
 mod check_config;
 mod demo;

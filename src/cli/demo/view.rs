@@ -25,8 +25,8 @@ pub(super) struct View {
 struct Row {
     label: String,
     bar: Option<ProgressBar>,
-    /// What was said last, so that a plain line is never repeated.
-    said: String,
+    /// What was said last: a plain line is never repeated, and a percentage only when it moved by ten points.
+    said: (String, u64),
 }
 
 struct Bars {
@@ -41,7 +41,7 @@ impl View {
         let rows = jobs.iter().map(|started| {
             let label = label(started);
             let bar = bars.as_ref().map(|bars| bars.row(&label));
-            (started.job.name.clone(), Row { label, bar, said: String::new() })
+            (started.job.name.clone(), Row { label, bar, said: (String::new(), 0) })
         });
         Self { began: Instant::now(), rows: rows.collect(), bars }
     }
@@ -49,13 +49,13 @@ impl View {
     /// Shows how a job stands.
     pub(super) fn show(&mut self, job: &str, status: &pb::JobStatus) {
         let Some(row) = self.rows.get_mut(job) else { return };
-        let words = words(status);
+        let (words, percentage) = (words(status), status.progress.as_ref().map_or(0, percent));
         match (&row.bar, &self.bars) {
             (Some(bar), Some(bars)) => {
                 match &status.progress {
-                    Some(progress) => {
+                    Some(_) => {
                         bar.set_style(bars.bar.clone());
-                        bar.set_position(percent(progress));
+                        bar.set_position(percentage);
                     }
                     None => bar.set_style(bars.spinner.clone()),
                 }
@@ -69,10 +69,11 @@ impl View {
                 }
             }
             _ => {
-                if words != row.said {
+                if words != row.said.0 || percentage.abs_diff(row.said.1) >= 10 {
                     let passed = self.began.elapsed().as_secs_f64();
-                    output::say(format_args!("{passed:6.1} s  {:LABEL$}  {words}", row.label));
-                    row.said = words;
+                    let label = &row.label;
+                    output::say(format_args!("{passed:6.1} s  {label:LABEL$} {:>5}  {words}", shown(status)));
+                    row.said = (words, percentage);
                 }
             }
         }
@@ -113,13 +114,16 @@ fn label(started: &Started) -> String {
     format!("{provider:11} {:18} {target}", started.title)
 }
 
+/// The percentage as a plain line shows it. An ended job keeps the last one that its vendor told, which may be below
+/// 100, so it is not repeated then.
+fn shown(status: &pb::JobStatus) -> String {
+    let progress = status.progress.as_ref().filter(|_| !is_end(status.state()));
+    progress.map_or_else(String::new, |progress| format!("{} %", percent(progress)))
+}
+
 fn words(status: &pb::JobStatus) -> String {
     let state = status.state();
     let mut text = state.as_str_name().trim_start_matches("JOB_STATE_").to_owned();
-    // An ended job keeps the last percentage that its vendor told, which may be below 100.
-    if let Some(progress) = status.progress.as_ref().filter(|_| !is_end(state)) {
-        text.push_str(&format!(" {:.0} %", progress.percent));
-    }
     if status.provenance() == pb::Provenance::Inferred {
         text.push_str(", inferred");
     }
