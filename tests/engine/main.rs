@@ -2,6 +2,7 @@
 
 #[cfg(test)]
 mod flaky;
+#[cfg(test)]
 mod house;
 #[cfg(test)]
 mod jobs;
