@@ -43,6 +43,8 @@ const ROUNDS: usize = 8;
 const STORE_BATCH: u32 = 500;
 /// How often a stale write is tried again on the newer job.
 const STALE_TRIES: u32 = 8;
+/// How old a check may be when its start is sent; it grows old only while the store takes no writes.
+const CHECK_HOLDS: Duration = Duration::from_secs(30);
 /// An unchanged job's observation time is written at most this often.
 const TOUCH: Duration = Duration::from_secs(30);
 
@@ -337,12 +339,23 @@ impl Work {
         self.ask_each(ready, START_BATCH, Ask::Check);
     }
 
-    /// Sends starts whose intent is durable.
+    /// Sends starts whose intent is durable. Writing it may have taken long: what the check found may not hold any
+    /// more, nor the proof that an earlier start did not arrive. Such a start is taken back and checked anew.
     async fn submit(&mut self, ids: Vec<JobId>) {
         let mut ready = Vec::new();
         let mut gone = Vec::new();
+        let now = self.driver.clock.now();
         for id in ids {
             let Some(live) = self.live.get(&id) else { continue };
+            let checked = live.job.status.submit_time.unwrap_or(now);
+            if clock::since(checked, now) > CHECK_HOLDS
+                || live.job.control.resend_before.is_some_and(|until| now >= until)
+            {
+                let text = "nothing was sent: the store took so long to note the start that it is checked anew";
+                let error = VendorError::new(VendorFault::TimedOut, Reached::No, text);
+                gone.push((id, Heard::Submitted(Submitted::Failed(error))));
+                continue;
+            }
             let planned = planned(&live.job);
             let password = self.driver.vault.fetch(&*self.driver.store, id, live.job.control.password).await;
             match password {
