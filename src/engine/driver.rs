@@ -355,7 +355,8 @@ impl Work {
             if clock::since(checked, now) > CHECK_HOLDS
                 || live.job.control.resend_before.is_some_and(|until| now >= until)
             {
-                let text = "nothing was sent: the store took so long to note the start that it is checked anew";
+                let text =
+                    "nothing was sent: the store took so long to note the start that it is checked anew";
                 let error = VendorError::new(VendorFault::TimedOut, Reached::No, text);
                 gone.push((id, Heard::Submitted(Submitted::Failed(error))));
                 continue;

@@ -65,12 +65,7 @@ impl House {
         SqliteStore::open(&settings).await.unwrap()
     }
 
-    async fn furnish(
-        vendor: Scripted,
-        dir: tempfile::TempDir,
-        sealed: bool,
-        store: Arc<dyn Store>,
-    ) -> Self {
+    async fn furnish(vendor: Scripted, dir: tempfile::TempDir, sealed: bool, store: Arc<dyn Store>) -> Self {
         let provider = Provider {
             id: ProviderId::parse("a").unwrap(),
             endpoint: "http://scripted".into(),

@@ -322,7 +322,9 @@ async fn the_latest_of_two_new_start_times_reaches_the_vendor() {
     };
     let (first, second) = (at(2), at(3));
     house.engine.reschedule(job.id, first, None).await.unwrap();
-    house.until(job.id, "the first call", |_| house.vendor.state.lock().unwrap().reschedules_begun == 1).await;
+    house
+        .until(job.id, "the first call", |_| house.vendor.state.lock().unwrap().reschedules_begun == 1)
+        .await;
     house.engine.reschedule(job.id, second, None).await.unwrap();
     house
         .until(job.id, "the second time at the vendor", |_| {

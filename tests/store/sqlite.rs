@@ -310,8 +310,10 @@ async fn damaged_live_jobs_do_not_keep_the_others_from_going_on() {
     let file = Sqlite::new();
     let store = file.open().await;
     let made = create(&store, (1..=5).map(|n| new_job(n, &format!("vc/{n}"))).collect()).await;
-    file.tamper("UPDATE jobs SET status = '{' WHERE target LIKE '%/1' OR target LIKE '%/2' OR target LIKE '%/4'")
-        .await;
+    file.tamper(
+        "UPDATE jobs SET status = '{' WHERE target LIKE '%/1' OR target LIKE '%/2' OR target LIKE '%/4'",
+    )
+    .await;
     let provider = &made[0].spec.target.provider;
     let mut read = Vec::new();
     let mut after = None;
