@@ -43,6 +43,8 @@ const ROUNDS: usize = 8;
 const STORE_BATCH: u32 = 500;
 /// How often a stale write is tried again on the newer job.
 const STALE_TRIES: u32 = 8;
+/// How old a check may be when its start is sent; it grows old only while the store takes no writes.
+const CHECK_HOLDS: Duration = Duration::from_secs(30);
 /// An unchanged job's observation time is written at most this often.
 const TOUCH: Duration = Duration::from_secs(30);
 
@@ -55,6 +57,8 @@ pub(super) struct Driver {
     pub metrics: Metrics,
     pub token: CancellationToken,
     pub ping_interval: Duration,
+    /// How long a round may take, and as long again for every 64 jobs.
+    pub round_limit: Duration,
 }
 
 /// A driver at work.
@@ -90,6 +94,8 @@ struct UnderWay {
 
 enum Done {
     Answers(Answers),
+    /// The adapter did not come back.
+    Overdue,
     Pinged(Result<Option<String>, VendorError>),
 }
 
@@ -337,12 +343,24 @@ impl Work {
         self.ask_each(ready, START_BATCH, Ask::Check);
     }
 
-    /// Sends starts whose intent is durable.
+    /// Sends starts whose intent is durable. Writing it may have taken long: what the check found may not hold any
+    /// more, nor the proof that an earlier start did not arrive. Such a start is taken back and checked anew.
     async fn submit(&mut self, ids: Vec<JobId>) {
         let mut ready = Vec::new();
         let mut gone = Vec::new();
+        let now = self.driver.clock.now();
         for id in ids {
             let Some(live) = self.live.get(&id) else { continue };
+            let checked = live.job.status.submit_time.unwrap_or(now);
+            if clock::since(checked, now) > CHECK_HOLDS
+                || live.job.control.resend_before.is_some_and(|until| now >= until)
+            {
+                let text =
+                    "nothing was sent: the store took so long to note the start that it is checked anew";
+                let error = VendorError::new(VendorFault::TimedOut, Reached::No, text);
+                gone.push((id, Heard::Submitted(Submitted::Failed(error))));
+                continue;
+            }
             let planned = planned(&live.job);
             let password = self.driver.vault.fetch(&*self.driver.store, id, live.job.control.password).await;
             match password {
@@ -376,7 +394,12 @@ impl Work {
         }
         self.driver.metrics.round(self.driver.runtime.provider.id.as_str(), ask.name(), ids.len());
         let runtime = Arc::clone(&self.driver.runtime);
-        let handle = self.rounds.spawn(async move { Done::Answers(round::ask(runtime, ask, traces).await) });
+        let shares = u32::try_from(1 + ids.len() / 64).unwrap_or(u32::MAX);
+        let limit = self.driver.round_limit.saturating_mul(shares);
+        let handle = self.rounds.spawn(async move {
+            let answers = tokio::time::timeout(limit, round::ask(runtime, ask, traces)).await;
+            answers.map_or(Done::Overdue, Done::Answers)
+        });
         self.under_way.insert(handle.id(), UnderWay { jobs: ids, submits });
     }
 
@@ -389,7 +412,11 @@ impl Work {
             return;
         }
         let vendor = Arc::clone(&self.driver.runtime.provider.vendor);
-        self.rounds.spawn(async move { Done::Pinged(vendor.ping().await) });
+        let limit = self.driver.round_limit;
+        self.rounds.spawn(async move {
+            let answer = tokio::time::timeout(limit, vendor.ping()).await;
+            Done::Pinged(answer.unwrap_or_else(|_| Err(overdue())))
+        });
     }
 
     /// Takes in a finished round.
@@ -406,23 +433,33 @@ impl Work {
                 self.judge_health(&answers, now);
                 self.hear(answers.heard).await;
             }
+            Ok((id, Done::Overdue)) => {
+                tracing::error!(round.limit = ?self.driver.round_limit, "a round did not come back; it was ended");
+                self.driver.runtime.health.failed(&overdue(), now);
+                self.lost(id, overdue).await;
+            }
             Err(error) => {
-                let Some(lost) = self.under_way.remove(&error.id()) else { return };
-                tracing::error!(error = %error, jobs = lost.jobs.len(), "a round died; this is a bug in Drydock");
+                tracing::error!(error = %error, "a round died; this is a bug in Drydock");
                 let fault = || {
                     VendorError::new(VendorFault::Garbled, Reached::Maybe, "the round died inside Drydock")
                 };
-                let heard = |id| {
-                    let heard = if lost.submits {
-                        Heard::Submitted(Submitted::Failed(fault()))
-                    } else {
-                        Heard::Observed(Err(fault()))
-                    };
-                    (id, heard)
-                };
-                self.hear(lost.jobs.into_iter().map(heard).collect()).await;
+                self.lost(error.id(), fault).await;
             }
         }
+    }
+
+    /// A round ended without answers: of its starts nobody knows whether they arrived.
+    async fn lost(&mut self, id: Id, fault: fn() -> VendorError) {
+        let Some(lost) = self.under_way.remove(&id) else { return };
+        let heard = |id| {
+            let heard = if lost.submits {
+                Heard::Submitted(Submitted::Failed(fault()))
+            } else {
+                Heard::Observed(Err(fault()))
+            };
+            (id, heard)
+        };
+        self.hear(lost.jobs.into_iter().map(heard).collect()).await;
     }
 
     /// One answer in a round proves that the provider is there; a round of outages counts once.
@@ -685,6 +722,10 @@ impl Work {
             self.wake_at(id, Instant::now());
         }
     }
+}
+
+fn overdue() -> VendorError {
+    VendorError::new(VendorFault::TimedOut, Reached::Maybe, "the call did not come back and was given up")
 }
 
 /// Whether what was heard still means something for a job that was changed meanwhile. Answers of the vendor

@@ -93,6 +93,7 @@ impl Engine {
                 metrics: metrics.clone(),
                 token: tasks.token().clone(),
                 ping_interval: Duration::from_millis(settings.ping_interval_ms),
+                round_limit: Duration::from_millis(settings.round_limit_ms),
             };
             tasks.spawn("driver", driver.run());
             runtimes.insert(runtime.provider.id.clone(), runtime);

@@ -20,6 +20,9 @@ pub struct EngineSettings {
     pub live_jobs_limit: usize,
     /// How long an idle provider is left before it is asked whether it is there, in milliseconds. 1000 to 3600000.
     pub ping_interval_ms: u64,
+    /// How long one round of calls to a vendor may take, in milliseconds, and as long again for every 64 jobs that it
+    /// asks about. Each call has its own shorter deadline (`limits`); this one ends what hangs. 1000 to 86400000.
+    pub round_limit_ms: u64,
     /// The first pause after a provider stopped answering, in milliseconds; doubles up to `pause_max_ms`. 10 to
     /// 600000.
     pub pause_first_ms: u64,
@@ -38,6 +41,7 @@ impl Default for EngineSettings {
             queue_limit: 16,
             live_jobs_limit: 200_000,
             ping_interval_ms: 60_000,
+            round_limit_ms: 900_000,
             pause_first_ms: 2_000,
             pause_max_ms: 120_000,
             shutdown_deadline_ms: 10_000,
@@ -60,6 +64,7 @@ impl EngineSettings {
         range("queue_limit", u64::from(self.queue_limit), 0, 1_000);
         range("live_jobs_limit", self.live_jobs_limit as u64, 1, 1_000_000);
         range("ping_interval_ms", self.ping_interval_ms, 1_000, 3_600_000);
+        range("round_limit_ms", self.round_limit_ms, 1_000, 86_400_000);
         range("pause_first_ms", self.pause_first_ms, 10, 600_000);
         range("pause_max_ms", self.pause_max_ms, self.pause_first_ms.min(3_600_000), 3_600_000);
         range("shutdown_deadline_ms", self.shutdown_deadline_ms, 100, 600_000);

@@ -368,6 +368,8 @@ impl<'a> Draft<'a> {
         match found {
             Found::Arrived(observation) => {
                 self.control.lost_time = None;
+                // Of an INDETERMINATE job: it is known now.
+                self.status.failure = None;
                 self.stop_waiting();
                 self.observed(observation, true);
             }
@@ -443,13 +445,14 @@ impl<'a> Draft<'a> {
             | VendorFault::Rejected
             | VendorFault::Garbled => WaitReason::VendorUnreachable,
         };
-        self.wait(reason, error.message.clone(), self.paused);
-        Trouble {
-            retry_after: match error.retry {
-                crate::vendors::error::Retry::After(wait) => Some(wait),
-                crate::vendors::error::Retry::Never | crate::vendors::error::Retry::Backoff => None,
-            },
-        }
+        let retry_after = match error.retry {
+            crate::vendors::error::Retry::After(wait) => Some(wait),
+            crate::vendors::error::Retry::Never | crate::vendors::error::Retry::Backoff => None,
+        };
+        // The later of the two ends the wait; the same rule plans the next look.
+        let until = retry_after.map(|wait| clock::after(self.now, wait)).max(self.paused);
+        self.wait(reason, error.message.clone(), until);
+        Trouble { retry_after }
     }
 
     fn observed(&mut self, observation: &Observation, accepted: bool) {

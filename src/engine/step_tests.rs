@@ -441,3 +441,27 @@ fn an_error_behind_many_findings_still_stops_the_start() {
     assert!(step.status.findings.len() <= 200);
     assert!(step.status.findings.iter().any(|f| f.id == "v.disk"), "what stopped it is kept");
 }
+
+#[test]
+fn a_vendor_that_says_when_to_come_again_is_quoted() {
+    let capabilities = capabilities(CancelSupport::Asked);
+    let mut job = upgrade();
+    job.status.state = JobState::Checking;
+    let wait = Duration::from_secs(3600);
+    let error = VendorError::new(VendorFault::RateLimited, Reached::No, "too many requests")
+        .with_retry(crate::vendors::error::Retry::After(wait));
+    let step = apply(&job, &Heard::Checked(Err(error)), &capabilities, Timestamp::UNIX_EPOCH);
+    assert_eq!(step.status.waiting_for[0].until, Some(clock::after(Timestamp::UNIX_EPOCH, wait)));
+}
+
+#[test]
+fn a_job_that_is_found_after_all_is_no_failure_any_more() {
+    let capabilities = capabilities(CancelSupport::Asked);
+    let mut job = upgrade();
+    job.status.state = JobState::Indeterminate;
+    job.status.submit_time = Some(Timestamp::UNIX_EPOCH);
+    job.status.failure = Some(Failure::new(FailureReason::SubmissionUnknown, "nobody knows"));
+    let found = Heard::Looked(Ok(Found::Arrived(Box::new(running()))));
+    let step = apply(&job, &found, &capabilities, Timestamp::UNIX_EPOCH);
+    assert_eq!((step.status.state, step.status.failure), (JobState::Running, None));
+}

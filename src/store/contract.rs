@@ -43,6 +43,7 @@ pub trait Store: Send + Sync + 'static {
     async fn jobs(&self, filter: &JobFilter, page: &PageRequest) -> Result<Page<Job>, StoreError>;
 
     /// Reads a provider's jobs that have not ended, in id order after `after`: at most `limit`. For start-up.
+    /// A job whose row is damaged is left out, loudly; empty means that there are no more.
     async fn live_jobs(
         &self,
         provider: &ProviderId,

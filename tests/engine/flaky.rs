@@ -1,7 +1,7 @@
 //! A store that fails or stalls when a test says so, over a real one; and what an engine makes of it.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -19,7 +19,7 @@ use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
 use crate::house::{House, next, upgrade, with_key};
-use crate::scripted::Scripted;
+use crate::scripted::{OnSubmit, Scripted};
 
 pub struct Flaky {
     pub inner: Arc<dyn Store>,
@@ -27,6 +27,8 @@ pub struct Flaky {
     pub failing_reads: AtomicU32,
     /// The next acceptance is committed, and answered as if it were not.
     pub lose_acceptance: AtomicBool,
+    /// How long the write of a second start's intent takes, in milliseconds.
+    pub stall_resend: AtomicU64,
     /// The next read of a job says so in `held` and waits for `release`.
     pub hold_read: AtomicBool,
     pub held: Notify,
@@ -39,6 +41,7 @@ impl Flaky {
             inner,
             failing_reads: AtomicU32::new(0),
             lose_acceptance: AtomicBool::new(false),
+            stall_resend: AtomicU64::new(0),
             hold_read: AtomicBool::new(false),
             held: Notify::new(),
             release: Notify::new(),
@@ -91,6 +94,9 @@ impl Store for Flaky {
     }
 
     async fn write(&self, changes: Vec<Change>) -> Result<Vec<Result<Job, StoreError>>, StoreError> {
+        if changes.iter().any(|c| c.status.state == JobState::Submitting && c.control.attempts == 2) {
+            tokio::time::sleep(Duration::from_millis(self.stall_resend.load(Ordering::SeqCst))).await;
+        }
         self.inner.write(changes).await
     }
 
@@ -176,4 +182,15 @@ async fn a_job_that_ends_while_its_watch_looks_still_tells_its_end() {
     };
     let (last, ()) = tokio::join!(follow, meanwhile);
     assert_eq!(last, Some(JobState::Succeeded));
+}
+
+#[tokio::test]
+async fn a_proof_that_grew_old_while_the_disk_was_slow_sends_nothing() {
+    let (house, flaky) = House::flaky(Scripted::new()).await;
+    house.vendor.on_submit("c1", OnSubmit::LoseBefore);
+    house.vendor.state.lock().unwrap().proof = Some(Duration::from_millis(300));
+    flaky.stall_resend.store(600, Ordering::SeqCst);
+    let job = house.upgrade("c1").await;
+    house.in_state(job.id, JobState::Indeterminate).await;
+    assert_eq!(house.vendor.state.lock().unwrap().batches, [1], "sent after its proof had ended");
 }

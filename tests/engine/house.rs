@@ -78,6 +78,7 @@ impl House {
             pause_max_ms: 60,
             heartbeat_ms: 100,
             queue_limit: 2,
+            round_limit_ms: 2_000,
             ..EngineSettings::default()
         };
         let sealer = sealed.then(|| {

@@ -361,3 +361,16 @@ async fn a_driver_whose_rounds_are_all_out_waits_without_spinning() {
     let busy = metrics.worker_total_busy_duration(0) - before;
     assert!(busy < Duration::from_millis(200), "busy for {busy:?} of 500 ms");
 }
+
+#[tokio::test]
+async fn a_call_that_never_comes_back_is_given_up() {
+    let house = House::new(Scripted::new()).await;
+    house.vendor.state.lock().unwrap().hang_checks = true;
+    let job = house.upgrade("c1").await;
+    house.in_state(job.id, JobState::Checking).await;
+    tokio::time::sleep(Duration::from_millis(50)).await;
+    house.vendor.state.lock().unwrap().hang_checks = false;
+    let waiting = house.until(job.id, "a reason", |j| !j.status.waiting_for.is_empty()).await;
+    assert_eq!(waiting.status.waiting_for[0].reason, WaitReason::VendorUnreachable);
+    assert_eq!(house.ended(job.id).await.status.state, JobState::Succeeded);
+}

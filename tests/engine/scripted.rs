@@ -51,6 +51,9 @@ pub struct State {
     pub rescheduled: Vec<Option<jiff::Timestamp>>,
     /// Every cancel meets a fault that may pass.
     pub cancel_breaks: bool,
+    /// For how long "it did not arrive" is proof; none: for good. Told from the first look on.
+    pub proof: Option<Duration>,
+    pub proof_ends: Option<jiff::Timestamp>,
     /// Checks never come back.
     pub hang_checks: bool,
     /// The sizes of the batches that `submit` got.
@@ -252,8 +255,18 @@ impl Vendor for Scripted {
         if self.state.lock().unwrap().blind {
             return Ok(Found::CannotTell("the script is blind".into()));
         }
+        let until = {
+            let mut state = self.state();
+            let now = drydock::kit::clock::Clock::system().now();
+            let ends = state.proof.map(|proof| drydock::kit::clock::after(now, proof));
+            state.proof_ends = state.proof_ends.or(ends);
+            state.proof_ends
+        };
         Ok(match self.starts(&planned.target.id) {
-            0 => Found::NotArrived { until: None },
+            0 if until.is_some_and(|until| until <= drydock::kit::clock::Clock::system().now()) => {
+                Found::CannotTell("too late to tell".into())
+            }
+            0 => Found::NotArrived { until },
             _ => Found::Arrived(Box::new(self.seen(&planned.target.id))),
         })
     }

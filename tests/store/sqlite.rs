@@ -305,6 +305,27 @@ async fn a_damaged_row_harms_only_its_own_job() {
     assert!(answers[0].is_ok() && answers[2].is_ok(), "{answers:?}");
 }
 
+#[tokio::test]
+async fn damaged_live_jobs_do_not_keep_the_others_from_going_on() {
+    let file = Sqlite::new();
+    let store = file.open().await;
+    let made = create(&store, (1..=5).map(|n| new_job(n, &format!("vc/{n}"))).collect()).await;
+    file.tamper(
+        "UPDATE jobs SET status = '{' WHERE target LIKE '%/1' OR target LIKE '%/2' OR target LIKE '%/4'",
+    )
+    .await;
+    let provider = &made[0].spec.target.provider;
+    let mut read = Vec::new();
+    let mut after = None;
+    loop {
+        let page = store.live_jobs(provider, after, 2).await.unwrap();
+        let Some(last) = page.last() else { break };
+        after = Some(last.id);
+        read.extend(page.iter().map(|job| job.id));
+    }
+    assert_eq!(read, [id(3), id(5)]);
+}
+
 #[test]
 fn a_folder_that_cannot_be_written_is_told() {
     // Root may write anywhere, so a file stands where the folder should be.

@@ -91,16 +91,33 @@ impl SqliteStore {
         after: Option<JobId>,
         limit: u32,
     ) -> Result<Vec<Job>, StoreError> {
-        // Every id is above no bytes at all.
-        let after = after.map_or_else(Vec::new, bytes);
-        let mut reader = self.readers.get().await?;
-        let rows = reader
-            .run(async |connection| {
-                let query = sqlx::query(LIVE_JOBS).bind(provider.as_str()).bind(after).bind(limit);
-                query.fetch_all(connection).await
-            })
-            .await?;
-        jobs(rows.iter())
+        let mut after = after;
+        loop {
+            // Every id is above no bytes at all.
+            let from = after.map_or_else(Vec::new, bytes);
+            let mut reader = self.readers.get().await?;
+            let rows = reader
+                .run(async |connection| {
+                    let query = sqlx::query(LIVE_JOBS).bind(provider.as_str()).bind(from).bind(limit);
+                    query.fetch_all(connection).await
+                })
+                .await?;
+            drop(reader);
+            let mut jobs = Vec::with_capacity(rows.len());
+            for row in &rows {
+                let row = job_row(row)?;
+                after = Some(row.id);
+                match row.into_job() {
+                    Ok(job) => jobs.push(job),
+                    // It harms nobody but itself: the provider's other jobs go on.
+                    Err(error) => tracing::error!(%error, "a damaged job is left where it is"),
+                }
+            }
+            // An empty answer means that there are no more, so a page of damage alone is passed over.
+            if !jobs.is_empty() || rows.is_empty() {
+                return Ok(jobs);
+            }
+        }
     }
 
     pub(super) async fn count_live_jobs(&self) -> Result<Vec<(ProviderId, JobState, u64)>, StoreError> {
