@@ -3,7 +3,7 @@
 
 use drydock::api::pb;
 use drydock::simulators::zstack::{self, SimZstack};
-use drydock::simulators::{EffectKind, Simulator, avisi, huawei};
+use drydock::simulators::{EffectKind, Simulator, avisi, huawei, vsphere};
 use pb::{FailureReason, JobState};
 
 use crate::gateway::{Gateway, quick};
@@ -250,4 +250,84 @@ async fn huawei_reinstall() {
     let puts: u64 =
         calls.iter().filter(|(route, _)| route.contains("reinstall")).map(|(_, count)| count).sum();
     assert_eq!(puts, 2, "69 instances in chunks of 50: {calls:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn vsphere_upgrade_multiple() {
+    use vsphere::Outcome;
+    let vendor = vsphere::start(quick(8)).await.unwrap();
+    let ends = [
+        (Outcome::Succeed, JobState::Succeeded, None, 1),
+        (Outcome::Fail, JobState::Failed, Some(FailureReason::VendorFailed), 1),
+        (Outcome::Refuse, JobState::Rejected, Some(FailureReason::PrecheckFailed), 0),
+        (Outcome::PrecheckWarning, JobState::Succeeded, None, 1),
+        (Outcome::GiveUp, JobState::Failed, Some(FailureReason::VendorFailed), 1),
+        (Outcome::Overtake, JobState::Superseded, None, 1),
+        // One without the privilege does not keep the others from starting.
+        (Outcome::Succeed, JobState::Rejected, Some(FailureReason::PermissionDenied), 0),
+    ];
+    vendor.forbid(&vsphere::cluster_id(ends.len() - 1), true);
+    for (n, (outcome, ..)) in ends.iter().enumerate() {
+        vendor.script(&vsphere::cluster_id(n), *outcome);
+    }
+    let mut gateway = Gateway::configure(&[("vc", &vendor)]);
+    gateway.up().await;
+    let requests = (0..ends.len())
+        .map(|n| pb::UpgradeClusterRequest {
+            target: format!("providers/vc/clusters/{}", vsphere::cluster_id(n)),
+            version: vsphere::NEXT_VERSION.into(),
+            ignore_precheck_warnings: Some(true),
+            ..Default::default()
+        })
+        .collect();
+    let batch = pb::BatchUpgradeClustersRequest { requests, ..Default::default() };
+    let results = gateway.upgrades().batch_upgrade_clusters(batch).await.unwrap().into_inner().results;
+    for (n, (result, (outcome, end, reason, starts))) in results.into_iter().zip(ends).enumerate() {
+        let Some(pb::start_result::Outcome::Job(job)) = result.outcome else { panic!("no job: {result:?}") };
+        let job = gateway.ended(&job.name).await;
+        assert_eq!((state(&job), failure(&job)), (end, reason), "{outcome:?}: {:#?}", job.status);
+        assert_eq!(vendor.effects().starts(&vsphere::cluster_id(n)), starts, "{outcome:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn vsphere_supervisor_upgrade_jobs() {
+    use vsphere::Outcome;
+    let vendor = vsphere::start(quick(8)).await.unwrap();
+    let ends = [
+        (Outcome::Succeed, JobState::Succeeded, 1),
+        (Outcome::Fail, JobState::Failed, 1),
+        (Outcome::FailInResult, JobState::Failed, 1),
+        (Outcome::Refuse, JobState::Rejected, 0),
+        (Outcome::Block, JobState::Cancelled, 1),
+    ];
+    for (n, (outcome, ..)) in ends.iter().enumerate() {
+        vendor.script(&vsphere::supervisor_id(n), *outcome);
+    }
+    let mut gateway = Gateway::configure(&[("vc", &vendor)]);
+    gateway.up().await;
+    for (n, (outcome, end, starts)) in ends.into_iter().enumerate() {
+        let request = pb::UpgradeClusterRequest {
+            target: format!("providers/vc/supervisors/{}", vsphere::supervisor_id(n)),
+            version: vsphere::NEXT_VERSION.into(),
+            ..Default::default()
+        };
+        let job = gateway.upgrades().upgrade_cluster(request).await.unwrap().into_inner().job.unwrap();
+        if end == JobState::Cancelled {
+            let can = |s: &pb::JobStatus| {
+                s.state() == JobState::Suspended && s.cancelability.as_ref().is_some_and(|c| c.possible)
+            };
+            gateway.until(&job.name, "a task that can be cancelled", can).await;
+            let request = pb::CancelJobRequest { name: job.name.clone() };
+            let answer = gateway.jobs().cancel_job(request).await.unwrap().into_inner();
+            assert_eq!(answer.outcome(), pb::CancelOutcome::Requested);
+        }
+        let job = gateway.ended(&job.name).await;
+        assert_eq!(state(&job), end, "{outcome:?}: {:#?}", job.status);
+        let target = vsphere::supervisor_id(n);
+        assert_eq!(vendor.effects().starts(&target), starts, "{outcome:?}");
+        if starts == 1 {
+            assert!(status(&job).vendor.as_ref().unwrap().ids.contains_key("task"), "{:#?}", job.status);
+        }
+    }
 }

@@ -1,46 +1,53 @@
-//! vSphere: clusters and Supervisors to every end, through lost answers and bad days.
+//! vSphere: clusters in batches and Supervisors by task, to every end, through lost answers and bad days.
 
+use std::collections::BTreeMap;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
+use drydock::domain::capability::CancelSupport;
 use drydock::domain::error::VendorFault;
-use drydock::domain::failure::FailureReason;
+use drydock::domain::failure::{Failure, FailureReason};
 use drydock::domain::finding::{Finding, Severity};
 use drydock::domain::id::{JobId, ProviderId};
+use drydock::domain::job::Provenance;
 use drydock::domain::operation::{Operation, Upgrade};
 use drydock::domain::page::PageRequest;
 use drydock::domain::target::{Target, TargetKind};
 use drydock::kit::clock::Clock;
 use drydock::simulators::vsphere::{
-    FIRST_VERSION, NEXT_VERSION, Outcome, PASSWORD, SimVsphere, cluster_id, start, supervisor_id, task_id,
+    FIRST_VERSION, LATER_VERSION, NEXT_VERSION, Outcome, PASSWORD, SimVsphere, cluster_id, start,
+    supervisor_id, task_id,
 };
 use drydock::simulators::{EffectKind, Fault, Pace, Route, Settings, Simulator};
 use drydock::vendors::contract::{
-    CancelAnswer, CheckReport, Found, Observation, Phase, Planned, Submission, Submitted, Vendor,
+    CancelAnswer, Found, Observation, Phase, Planned, Submission, Submitted, Vendor,
 };
 use drydock::vendors::error::{Reached, Retry, VendorError};
 use drydock::vendors::http::HttpClient;
 use drydock::vendors::settings::{COMMON_KEYS, CommonSettings};
 use drydock::vendors::vsphere::ENTRY;
 use futures_util::future::join_all;
+use serde_json::Value;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use uuid::Uuid;
 
 /// Fast: an upgrade of 40 minutes takes a quarter of a second.
 const FAST: f64 = 10_000.0;
 /// Slow: whatever starts is still on its way when the test ends.
-const SLOW: f64 = 20.0;
+const SLOW: f64 = 10.0;
 
 async fn sim(targets: usize, speed: f64) -> SimVsphere {
     let address = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
     start(Settings { address, targets, pace: Pace::new(speed) }).await.unwrap()
 }
 
-fn connect(sim: &SimVsphere) -> Arc<dyn Vendor> {
-    connect_table(sim.provider())
+fn connect(to: &impl Provided) -> Arc<dyn Vendor> {
+    connect_by(to.table())
 }
 
-fn connect_table(mut table: toml::Table) -> Arc<dyn Vendor> {
+fn connect_by(mut table: toml::Table) -> Arc<dyn Vendor> {
     table.remove("vendor");
     let mut common = toml::Table::new();
     for key in COMMON_KEYS {
@@ -49,7 +56,7 @@ fn connect_table(mut table: toml::Table) -> Arc<dyn Vendor> {
         }
     }
     let limits = "requests_per_second = 10000.0\nburst = 10000\nrequest_timeout_ms = 5000";
-    common.insert("limits".to_owned(), toml::Value::Table(limits.parse().unwrap()));
+    common.entry("limits").or_insert_with(|| toml::Value::Table(limits.parse().unwrap()));
     let common: CommonSettings = toml::Value::Table(common).try_into().unwrap();
     let provider = ProviderId::parse("vc").unwrap();
     let http = HttpClient::build(ENTRY.name, provider.clone(), &common.limits, &common.tls).unwrap();
@@ -60,15 +67,11 @@ fn connect_table(mut table: toml::Table) -> Arc<dyn Vendor> {
     )
 }
 
-fn upgrade() -> Upgrade {
-    Upgrade { version: Some(NEXT_VERSION.to_owned()), ..Upgrade::default() }
-}
-
-fn planned(target: &str, upgrade: Upgrade) -> Planned {
+fn planned(collection: &str, id: &str, operation: Operation) -> Planned {
     Planned {
-        job: JobId::new(Uuid::from_u128(1)),
-        target: Target::parse_name(&format!("providers/vc/{target}")).unwrap(),
-        operation: Operation::Upgrade(upgrade),
+        job: JobId::new(Uuid::new_v4()),
+        target: Target::parse_name(&format!("providers/vc/{collection}/{id}")).unwrap(),
+        operation,
         key: Uuid::from_u128(7),
         attempts: 0,
         submit_time: None,
@@ -76,27 +79,40 @@ fn planned(target: &str, upgrade: Upgrade) -> Planned {
     }
 }
 
+fn next() -> Upgrade {
+    Upgrade { version: Some(NEXT_VERSION.to_owned()), ..Upgrade::default() }
+}
+
 fn cluster(n: usize) -> Planned {
-    planned(&format!("clusters/{}", cluster_id(n)), upgrade())
+    planned("clusters", &cluster_id(n), Operation::Upgrade(next()))
 }
 
 fn supervisor(n: usize) -> Planned {
-    planned(&format!("supervisors/{}", supervisor_id(n)), upgrade())
+    planned("supervisors", &supervisor_id(n), Operation::Upgrade(next()))
 }
 
-async fn check(vendor: &Arc<dyn Vendor>, job: &mut Planned) -> CheckReport {
-    let report = vendor.check(std::slice::from_ref(job)).await.remove(0).unwrap();
-    job.handle.clone_from(&report.handle);
-    report
+/// Checks jobs as the engine does, keeping the baselines. Their findings.
+async fn check(vendor: &Arc<dyn Vendor>, jobs: &mut [Planned]) -> Vec<Vec<Finding>> {
+    let reports = vendor.check(jobs).await;
+    assert_eq!(reports.len(), jobs.len());
+    jobs.iter_mut()
+        .zip(reports)
+        .map(|(job, report)| {
+            let report = report.unwrap();
+            assert_eq!(report.foreign, None);
+            job.handle = report.handle;
+            report.findings
+        })
+        .collect()
 }
 
-/// Sends starts in one batch, as the engine does.
 async fn submit(vendor: &Arc<dyn Vendor>, jobs: &mut [Planned]) -> Vec<Submitted> {
     for job in jobs.iter_mut() {
         job.attempts += 1;
         job.submit_time = Some(Clock::system().now());
     }
-    let batch: Vec<_> = jobs.iter().map(|job| Submission { planned: job.clone(), password: None }).collect();
+    let batch: Vec<Submission> =
+        jobs.iter().map(|job| Submission { planned: job.clone(), password: None }).collect();
     let outcomes = vendor.submit(&batch).await;
     assert_eq!(outcomes.len(), jobs.len());
     for (job, outcome) in jobs.iter_mut().zip(&outcomes) {
@@ -117,20 +133,32 @@ async fn submit_one(vendor: &Arc<dyn Vendor>, job: &mut Planned) -> Submitted {
     submit(vendor, std::slice::from_mut(job)).await.remove(0)
 }
 
-fn error_of(outcome: Submitted) -> VendorError {
+fn started(outcome: Submitted) -> Observation {
     match outcome {
-        Submitted::Failed(error) => error,
-        other => panic!("not failed: {other:?}"),
+        Submitted::Started(seen) => *seen,
+        other => panic!("not started: {other:?}"),
     }
 }
 
-/// Checks and starts a job that nothing goes wrong with.
-async fn begin(vendor: &Arc<dyn Vendor>, mut job: Planned) -> Planned {
-    assert_eq!(check(vendor, &mut job).await.foreign, None);
-    match submit_one(vendor, &mut job).await {
-        Submitted::Started(_) => job,
-        other => panic!("not started: {other:?}"),
+fn refused(outcome: Submitted) -> (Failure, Vec<Finding>) {
+    match outcome {
+        Submitted::Refused(failure, findings) => (failure, findings),
+        other => panic!("not refused: {other:?}"),
     }
+}
+
+fn lost(outcome: Submitted) -> VendorError {
+    match outcome {
+        Submitted::Failed(error) => error,
+        other => panic!("not lost: {other:?}"),
+    }
+}
+
+/// Checks and starts a job that nothing stands against.
+async fn begin(vendor: &Arc<dyn Vendor>, job: &mut Planned) -> Observation {
+    let findings = check(vendor, std::slice::from_mut(job)).await.remove(0);
+    assert!(findings.iter().all(|f| f.severity == Severity::Info), "{findings:?}");
+    started(submit_one(vendor, job).await)
 }
 
 async fn look(vendor: &Arc<dyn Vendor>, job: &mut Planned) -> Observation {
@@ -139,499 +167,869 @@ async fn look(vendor: &Arc<dyn Vendor>, job: &mut Planned) -> Observation {
     seen
 }
 
-const fn name(phase: &Phase) -> &'static str {
+fn is_over(phase: &Phase) -> bool {
     match phase {
-        Phase::Scheduled => "Scheduled",
-        Phase::Running => "Running",
-        Phase::Suspended => "Suspended",
-        Phase::Cancelling => "Cancelling",
-        Phase::Succeeded => "Succeeded",
-        Phase::Failed(_) => "Failed",
-        Phase::Cancelled => "Cancelled",
-        Phase::Rejected(_) => "Rejected",
-        Phase::Superseded => "Superseded",
-        Phase::Missed => "Missed",
-        Phase::Unclear => "Unclear",
+        Phase::Succeeded
+        | Phase::Failed(_)
+        | Phase::Cancelled
+        | Phase::Rejected(_)
+        | Phase::Superseded
+        | Phase::Missed => true,
+        Phase::Scheduled | Phase::Running | Phase::Suspended | Phase::Cancelling | Phase::Unclear => false,
     }
 }
 
-/// Looks until a phase of this name comes; every end but that one is a failure.
-async fn until(vendor: &Arc<dyn Vendor>, job: &mut Planned, want: &str) -> Observation {
-    for _ in 0..2000 {
+/// Looks until a phase is reached, as a driver would, at most some seconds long.
+async fn until(
+    vendor: &Arc<dyn Vendor>,
+    job: &mut Planned,
+    done: impl Fn(&Observation) -> bool,
+) -> Observation {
+    for _ in 0..1000 {
         let seen = look(vendor, job).await;
-        match name(&seen.phase) {
-            found if found == want => return seen,
-            "Scheduled" | "Running" | "Suspended" | "Cancelling" | "Unclear" => {}
-            other => panic!("{other} instead of {want}: {seen:?}"),
+        if done(&seen) {
+            return seen;
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    panic!("never {want}");
+    panic!("it did not come so far");
 }
 
-fn finding<'a>(all: &'a [Finding], id: &str) -> &'a Finding {
-    all.iter().find(|f| f.id == id).unwrap_or_else(|| panic!("no {id} in {all:?}"))
+async fn to_the_end(vendor: &Arc<dyn Vendor>, job: &mut Planned) -> Observation {
+    until(vendor, job, |seen| is_over(&seen.phase)).await
 }
 
-// ---- to every end ------------------------------------------------------------------------------------------
+fn failure(seen: &Observation) -> &Failure {
+    match &seen.phase {
+        Phase::Failed(failure) | Phase::Rejected(failure) => failure,
+        other => panic!("no failure: {other:?}"),
+    }
+}
+
+fn final_word(sim: &SimVsphere, target: &str) -> String {
+    let ends: Vec<_> =
+        sim.effects().all().into_iter().filter(|e| e.kind == EffectKind::End && e.target == target).collect();
+    assert_eq!(ends.len(), 1, "one end: {ends:?}");
+    ends[0].detail.clone()
+}
+
+fn ids(findings: &[Finding]) -> Vec<&str> {
+    findings.iter().map(|f| f.id.as_str()).collect()
+}
+
+// Clusters
 
 #[tokio::test]
-async fn clusters_go_to_every_end() {
-    let sim = sim(4, FAST).await;
+async fn a_batch_of_clusters_starts_by_one_call_and_reaches_its_version() {
+    let sim = sim(20, FAST).await;
     let vendor = connect(&sim);
-    for (n, outcome, end) in [
-        (0, Outcome::Succeed, "Succeeded"),
-        (1, Outcome::Fail, "Failed"),
-        (2, Outcome::Revert, "Failed"),
-        (3, Outcome::Divert, "Superseded"),
-    ] {
-        sim.script(&cluster_id(n), outcome);
-        let mut job = begin(&vendor, cluster(n)).await;
-        let last = until(&vendor, &mut job, end).await;
+    let mut jobs: Vec<Planned> = (0..10).map(cluster).collect();
+    check(&vendor, &mut jobs).await;
+    let before = sim.requests();
+    for outcome in submit(&vendor, &mut jobs).await {
+        let seen = started(outcome);
+        assert_eq!((seen.phase, seen.provenance), (Phase::Running, Provenance::Reported));
+        assert_eq!(seen.vendor_state.as_deref(), Some("STARTED"));
+        assert_eq!(seen.answer.as_deref(), Some(r#"{"res":"STARTED"}"#));
+    }
+    assert_eq!(sim.requests() - before, 1);
+    for (n, job) in jobs.iter_mut().enumerate() {
+        let seen = to_the_end(&vendor, job).await;
+        assert_eq!((&seen.phase, seen.provenance), (&Phase::Succeeded, Provenance::Reported));
+        assert_eq!(seen.vendor_state.as_deref(), Some("READY"));
+        assert_eq!(seen.ids["cluster"], cluster_id(n));
+        let answer: Value = serde_json::from_str(seen.answer.as_deref().unwrap()).unwrap();
+        assert_eq!(answer["current_version"], NEXT_VERSION);
+        assert!(answer["last_upgraded_date"].is_string());
+        assert_eq!(sim.version(&cluster_id(n)).as_deref(), Some(NEXT_VERSION));
         assert_eq!(sim.effects().starts(&cluster_id(n)), 1);
-        assert_eq!(sim.effects().count(EffectKind::End, &cluster_id(n)), 1);
-        assert!(!last.cancelable.unwrap().possible);
-        if let Phase::Failed(failure) = &last.phase {
-            assert_eq!(failure.reason, FailureReason::VendorFailed);
-            let words =
-                if n == 1 { "Node 2 did not become ready" } else { "READY without reaching the version" };
-            assert!(failure.message.contains(words), "{}", failure.message);
-        }
+        assert_eq!(final_word(&sim, &cluster_id(n)), "SUCCEEDED");
     }
 }
 
 #[tokio::test]
-async fn supervisors_go_to_every_end() {
-    let sim = sim(6, FAST).await;
+async fn a_clusters_progress_counts_nodes() {
+    let sim = sim(1, 2_000.0).await;
     let vendor = connect(&sim);
-    for (n, outcome, end) in [
-        (0, Outcome::Succeed, "Succeeded"),
-        (1, Outcome::Fail, "Failed"),
-        (2, Outcome::Revert, "Failed"),
-        (3, Outcome::Divert, "Superseded"),
-        (4, Outcome::Block, "Rejected"),
-        (5, Outcome::Hang, "Suspended"),
-    ] {
-        sim.script(&supervisor_id(n), outcome);
-        let mut job = begin(&vendor, supervisor(n)).await;
-        let last = until(&vendor, &mut job, end).await;
-        assert_eq!(last.ids["task"], task_id(n));
-        assert_eq!(sim.effects().starts(&supervisor_id(n)), 1);
-        match &last.phase {
-            Phase::Rejected(failure) => {
-                assert_eq!(failure.reason, FailureReason::PrecheckFailed);
-                assert_eq!(
-                    finding(&last.findings, "vsphere.precheck.StorageReady").severity,
-                    Severity::Error
-                );
-            }
-            Phase::Failed(failure) if n == 1 => {
-                assert!(failure.message.contains("Node 2"), "{}", failure.message);
-                assert_eq!(failure.vendor_code.as_deref(), Some("ERROR"));
-            }
-            _ => {}
-        }
-    }
+    let mut job = cluster(0);
+    begin(&vendor, &mut job).await;
+    let seen = until(&vendor, &mut job, |s| {
+        s.progress.as_ref().is_some_and(|p| p.completed.unwrap_or(0) > 0) || is_over(&s.phase)
+    })
+    .await;
+    let progress = seen.progress.unwrap();
+    assert_eq!(progress.total, Some(3));
+    assert!((progress.percent - 33.33).abs() < 1.0 || (progress.percent - 66.67).abs() < 1.0, "{progress:?}");
+    assert_eq!(progress.message.as_deref(), Some(format!("Upgrading to {NEXT_VERSION}").as_str()));
+    assert_eq!((seen.phase, seen.vendor_state.as_deref()), (Phase::Running, Some("PENDING")));
+    let answer: Value = serde_json::from_str(seen.answer.as_deref().unwrap()).unwrap();
+    assert_eq!(answer["upgrade_status"]["desired_version"], NEXT_VERSION);
+    assert_eq!(answer["cluster_name"], "edge-0");
+    assert_eq!(ids(&seen.findings), ["vsphere.vcenter.wcp.upgrade.running"]);
 }
 
 #[tokio::test]
-async fn a_supervisors_upgrade_is_cancelled_by_its_task() {
-    let sim = sim(2, SLOW).await;
-    let vendor = connect(&sim);
-    let mut job = begin(&vendor, supervisor(0)).await;
-    assert!(look(&vendor, &mut job).await.cancelable.unwrap().possible);
-    assert_eq!(vendor.cancel(&job).await.unwrap(), CancelAnswer::Accepted);
-    let last = until(&vendor, &mut job, "Cancelled").await;
-    assert_eq!(last.vendor_state.as_deref(), Some("FAILED"));
-    assert_eq!(vendor.cancel(&job).await.unwrap(), CancelAnswer::AlreadyOver);
-    sim.forget_tasks();
-    assert_eq!(vendor.cancel(&job).await.unwrap(), CancelAnswer::AlreadyOver);
-
-    let job = begin(&vendor, cluster(1)).await;
-    assert!(matches!(vendor.cancel(&job).await.unwrap(), CancelAnswer::Refused(_)));
-    assert_eq!(sim.effects().count(EffectKind::Cancel, &cluster_id(1)), 0);
-}
-
-#[tokio::test]
-async fn a_task_that_has_gone_leaves_the_list_to_tell() {
+async fn a_failed_cluster_tells_why() {
     let sim = sim(1, FAST).await;
+    sim.script(&cluster_id(0), Outcome::Fail);
     let vendor = connect(&sim);
-    let mut job = begin(&vendor, supervisor(0)).await;
-    sim.forget_tasks();
-    let last = until(&vendor, &mut job, "Succeeded").await;
-    assert_eq!(last.vendor_state.as_deref(), Some("READY"));
+    let mut job = cluster(0);
+    begin(&vendor, &mut job).await;
+    let seen = to_the_end(&vendor, &mut job).await;
+    assert_eq!(failure(&seen).reason, FailureReason::VendorFailed);
+    assert_eq!(failure(&seen).message, "Control plane node cp-2 could not be replaced.");
+    assert_eq!((seen.provenance, seen.vendor_state.as_deref()), (Provenance::Reported, Some("ERROR")));
+    assert_eq!(final_word(&sim, &cluster_id(0)), "FAILED");
+    // A second upgrade of a cluster in ERROR: the old error is not taken for the new one's.
+    sim.script(&cluster_id(0), Outcome::Succeed);
+    let mut again = cluster(0);
+    let findings = check(&vendor, std::slice::from_mut(&mut again)).await.remove(0);
+    assert_eq!(ids(&findings), ["vsphere.target_in_error"]);
+    assert_eq!(findings[0].severity, Severity::Warning);
+    started(submit_one(&vendor, &mut again).await);
+    assert_eq!(to_the_end(&vendor, &mut again).await.phase, Phase::Succeeded);
 }
 
 #[tokio::test]
-async fn an_answer_from_before_the_start_is_not_the_end() {
-    let sim = sim(1, FAST).await;
-    // A minute and a half of life, within the two minutes that the adapter allows (at least 50 ms).
-    sim.lag_reads(Duration::from_secs(90));
+async fn a_rejected_cluster_keeps_all_messages_and_spoils_no_other() {
+    let sim = sim(3, FAST).await;
+    sim.script(&cluster_id(1), Outcome::Refuse);
     let vendor = connect(&sim);
-    let mut job = begin(&vendor, cluster(0)).await;
-    until(&vendor, &mut job, "Succeeded").await;
-}
-
-// ---- starting ----------------------------------------------------------------------------------------------
-
-#[tokio::test]
-async fn one_request_starts_many_clusters_and_each_has_its_own_outcome() {
-    let sim = sim(250, SLOW).await;
-    let vendor = connect(&sim);
-    sim.script(&cluster_id(7), Outcome::Reject);
-    let mut jobs: Vec<_> = (0..250).map(cluster).collect();
-    vendor.ping().await.unwrap();
-    let before = sim.requests();
-    let outcomes = submit(&vendor, &mut jobs).await;
-    assert_eq!(sim.requests() - before, 3, "100 + 100 + 50");
-    for (n, outcome) in outcomes.into_iter().enumerate() {
-        match outcome {
-            Submitted::Started(_) => assert_ne!(n, 7),
-            Submitted::Refused(failure, findings) => {
-                assert_eq!((n, failure.reason), (7, FailureReason::PrecheckFailed));
-                assert!(failure.message.contains("Pre-check failed on domain-c16"), "{}", failure.message);
-                assert_eq!(failure.vendor_code.as_deref(), Some("UNSUPPORTED"));
-                assert_eq!(findings[0].id, "vsphere.message.sim.precheck.failed");
-            }
-            Submitted::Failed(error) => panic!("{n}: {error}"),
-        }
-    }
-    let before = sim.requests();
-    let seen = vendor.observe(&jobs).await;
-    assert!(sim.requests() - before <= 21, "one list and twenty details, not {}", sim.requests() - before);
-    assert!(seen.iter().enumerate().all(|(n, s)| n == 7 || s.as_ref().unwrap().phase == Phase::Running));
-}
-
-#[tokio::test]
-async fn one_forbidden_cluster_does_not_keep_the_others_from_starting() {
-    let sim = sim(3, SLOW).await;
-    sim.script(&cluster_id(1), Outcome::Forbid);
-    let vendor = connect(&sim);
-    let mut jobs: Vec<_> = (0..3).map(cluster).collect();
-    let outcomes = submit(&vendor, &mut jobs).await;
-    assert!(matches!(outcomes[0], Submitted::Started(_)), "{outcomes:?}");
-    assert!(
-        matches!(&outcomes[1], Submitted::Refused(f, _) if f.reason == FailureReason::PermissionDenied),
-        "{outcomes:?}"
+    let mut jobs = [cluster(0), cluster(1), cluster(2)];
+    check(&vendor, &mut jobs).await;
+    let mut outcomes = submit(&vendor, &mut jobs).await;
+    let (failure, findings) = refused(outcomes.remove(1));
+    outcomes.into_iter().for_each(|o| drop(started(o)));
+    assert_eq!(failure.reason, FailureReason::PrecheckFailed);
+    assert_eq!(failure.vendor_code.as_deref(), Some("UNSUPPORTED"));
+    assert_eq!(failure.message, "The pre-check of the cluster failed.: A certificate of cp-1 has expired.");
+    assert_eq!(
+        ids(&findings),
+        ["vsphere.vcenter.wcp.upgrade.precheck.failed", "vsphere.vcenter.wcp.precheck.certificates"]
     );
-    assert!(matches!(outcomes[2], Submitted::Started(_)), "{outcomes:?}");
-    for (n, starts) in [(0, 1), (1, 0), (2, 1)] {
-        assert_eq!(sim.effects().starts(&cluster_id(n)), starts);
+    assert_eq!(sim.effects().starts(&cluster_id(1)), 0);
+}
+
+#[tokio::test]
+async fn a_clusters_warnings_are_ignored_only_when_told() {
+    let sim = sim(2, FAST).await;
+    let vendor = connect(&sim);
+    let mut jobs = [cluster(0), cluster(1)];
+    for n in 0..2 {
+        sim.script(&cluster_id(n), Outcome::PrecheckWarning);
     }
+    jobs[1].operation = Operation::Upgrade(Upgrade { ignore_precheck_warnings: Some(true), ..next() });
+    check(&vendor, &mut jobs).await;
+    let mut outcomes = submit(&vendor, &mut jobs).await;
+    started(outcomes.remove(1));
+    refused(outcomes.remove(0));
+    assert_eq!(to_the_end(&vendor, &mut jobs[1]).await.phase, Phase::Succeeded);
 }
 
 #[tokio::test]
-async fn a_cluster_named_twice_in_a_batch_is_started_once() {
-    let sim = sim(1, SLOW).await;
-    let vendor = connect(&sim);
-    let mut jobs = vec![cluster(0), cluster(0)];
-    let outcomes = submit(&vendor, &mut jobs).await;
-    assert!(matches!(outcomes[0], Submitted::Started(_)));
-    assert!(matches!(&outcomes[1], Submitted::Failed(e) if e.reached == Reached::No));
-    assert_eq!(sim.effects().starts(&cluster_id(0)), 1);
-}
-
-#[tokio::test]
-async fn both_kinds_start_in_one_batch_and_are_followed_by_few_requests() {
-    let sim = sim(150, SLOW).await;
-    let vendor = connect(&sim);
-    let mut jobs: Vec<_> = (0..150).flat_map(|n| [cluster(n), supervisor(n)]).collect();
-    let outcomes = submit(&vendor, &mut jobs).await;
-    assert!(outcomes.iter().all(|o| matches!(o, Submitted::Started(_))));
-    let before = sim.requests();
-    let seen = vendor.observe(&jobs).await;
-    // Two lists, one list of tasks, twenty details.
-    assert!(sim.requests() - before <= 23, "{}", sim.requests() - before);
-    assert!(seen.iter().all(|s| matches!(s.as_ref().unwrap().phase, Phase::Running | Phase::Scheduled)));
-}
-
-#[tokio::test]
-async fn a_refused_supervisor_says_why() {
-    let sim = sim(2, SLOW).await;
-    sim.script(&supervisor_id(0), Outcome::Reject);
-    sim.script(&supervisor_id(1), Outcome::Forbid);
-    let vendor = connect(&sim);
-    let mut jobs = vec![supervisor(0), supervisor(1), supervisor(9)];
-    let outcomes = submit(&vendor, &mut jobs).await;
-    let reason = |o: &Submitted| match o {
-        Submitted::Refused(failure, _) => failure.reason,
-        other => panic!("{other:?}"),
-    };
-    assert_eq!(reason(&outcomes[0]), FailureReason::VendorRejected);
-    assert_eq!(reason(&outcomes[1]), FailureReason::PermissionDenied);
-    assert_eq!(reason(&outcomes[2]), FailureReason::TargetNotFound);
-}
-
-// ---- checks ------------------------------------------------------------------------------------------------
-
-#[tokio::test]
-async fn accepted_warnings_are_ignored_by_the_vendor_too_and_others_are_not() {
-    let sim = sim(3, SLOW).await;
-    let vendor = connect(&sim);
-    sim.script(&supervisor_id(0), Outcome::Warn);
-    let mut job = supervisor(0);
-    let report = check(&vendor, &mut job).await;
-    let warning = finding(&report.findings, "vsphere.precheck.GuestClustersCompatible").clone();
-    assert_eq!(warning.severity, Severity::Warning);
-    let accepted = Upgrade { accepted_risks: vec![warning.id], ..upgrade() };
-    job.operation = Operation::Upgrade(accepted.clone());
-    submit_one(&vendor, &mut job).await;
-    assert_eq!(sim.ignored_warnings(&supervisor_id(0)), Some(true));
-
-    // Accepted risks alone, without a warning, ignore nothing.
-    let mut job = planned(&format!("supervisors/{}", supervisor_id(1)), accepted);
-    let report = check(&vendor, &mut job).await;
-    assert!(report.findings.iter().all(|f| f.severity == Severity::Info), "{:?}", report.findings);
-    submit_one(&vendor, &mut job).await;
-    assert_eq!(sim.ignored_warnings(&supervisor_id(1)), Some(false));
-
-    // The caller's own word is passed on.
-    let ignoring = Upgrade { ignore_precheck_warnings: Some(true), ..upgrade() };
-    let mut job = planned(&format!("clusters/{}", cluster_id(2)), ignoring);
-    submit_one(&vendor, &mut job).await;
-    assert_eq!(sim.ignored_warnings(&cluster_id(2)), Some(true));
-}
-
-#[tokio::test]
-async fn checks_find_what_stands_against_a_start() {
-    let sim = sim(3, SLOW).await;
-    let vendor = connect(&sim);
-    sim.script(&supervisor_id(0), Outcome::Block);
-    let report = check(&vendor, &mut supervisor(0)).await;
-    assert_eq!(finding(&report.findings, "vsphere.precheck.StorageReady").severity, Severity::Error);
-
-    let elsewhere = Upgrade { version: Some("v9".into()), ..upgrade() };
-    let mut job = planned(&format!("clusters/{}", cluster_id(0)), elsewhere);
-    let report = check(&vendor, &mut job).await;
-    assert_eq!(finding(&report.findings, "vsphere.version_unavailable").severity, Severity::Error);
-    let present = Upgrade { version: Some(FIRST_VERSION.into()), ..upgrade() };
-    let mut job = planned(&format!("clusters/{}", cluster_id(0)), present);
-    let report = check(&vendor, &mut job).await;
-    assert_eq!(finding(&report.findings, "vsphere.already_at_version").severity, Severity::Error);
-
-    sim.start_behind(&cluster_id(1));
-    let report = check(&vendor, &mut cluster(1)).await;
-    assert!(report.foreign.unwrap().contains(NEXT_VERSION));
-
-    // One that does not exist spoils nothing for the others.
-    let batch = [cluster(2), cluster(99), supervisor(1)];
-    let reports = vendor.check(&batch).await;
-    assert!(reports[0].is_ok() && reports[2].is_ok());
-    assert_eq!(reports[1].as_ref().unwrap_err().kind, VendorFault::NotFound);
-    assert_eq!(sim.effects().starts(&cluster_id(2)) + sim.effects().starts(&supervisor_id(1)), 0);
-}
-
-#[tokio::test]
-async fn an_older_vcenter_says_to_name_the_cluster() {
-    let sim = sim(1, SLOW).await;
-    sim.set_supervisors(false);
-    let vendor = connect(&sim);
-    let error = vendor.check(&[supervisor(0)]).await.remove(0).unwrap_err();
-    assert!(error.message.contains("older than 9.1"), "{error}");
-    assert_eq!((error.kind, error.reached), (VendorFault::Rejected, Reached::No));
-    begin(&vendor, cluster(0)).await;
-    // The inventory is older than the upgrade service.
-    let page = vendor.targets(TargetKind::Supervisor, &PageRequest::default()).await.unwrap();
-    assert_eq!(page.items[0].current_version, None);
-}
-
-// ---- lost answers ------------------------------------------------------------------------------------------
-
-#[tokio::test]
-async fn a_lost_answer_is_traced_and_nothing_starts_twice() {
-    let sim = sim(3, SLOW).await;
-    let vendor = connect(&sim);
-    for (n, fault, arrives) in
-        [(0, Fault::ResetAfter, true), (1, Fault::ResetBefore, false), (2, Fault::HtmlAfter(502), true)]
-    {
-        for mut job in [cluster(n), supervisor(n)] {
-            let id = job.target.id.to_string();
-            check(&vendor, &mut job).await;
-            sim.faults().arm(Some(Route::Submit), fault, 1);
-            let error = error_of(submit_one(&vendor, &mut job).await);
-            assert_eq!(error.reached, Reached::Maybe, "{error}");
-            match vendor.find(&job).await.unwrap() {
-                Found::Arrived(seen) => {
-                    assert!(arrives, "{id}");
-                    assert_eq!(seen.phase, Phase::Running);
-                    keep(&mut job, &seen);
-                    assert_eq!(look(&vendor, &mut job).await.phase, Phase::Running);
-                }
-                Found::NotArrived { .. } => {
-                    assert!(!arrives, "{id}");
-                    assert!(matches!(submit_one(&vendor, &mut job).await, Submitted::Started(_)));
-                }
-                Found::CannotTell(why) => panic!("{why}"),
-            }
-            assert_eq!(sim.effects().starts(&id), 1);
-        }
-    }
-}
-
-#[tokio::test]
-async fn a_supervisor_whose_task_is_unknown_is_followed_but_not_cancelled() {
+async fn prechecks_that_stop_an_accepted_upgrade_reject_it() {
     let sim = sim(1, FAST).await;
     let vendor = connect(&sim);
-    let mut job = supervisor(0);
-    check(&vendor, &mut job).await;
-    sim.faults().arm(Some(Route::Submit), Fault::Truncated, 1);
-    assert_eq!(error_of(submit_one(&vendor, &mut job).await).reached, Reached::Maybe);
-    let Found::Arrived(seen) = vendor.find(&job).await.unwrap() else { panic!("not found") };
-    keep(&mut job, &seen);
-    assert!(matches!(vendor.cancel(&job).await.unwrap(), CancelAnswer::Refused(_)));
-    until(&vendor, &mut job, "Succeeded").await;
-}
-
-// ---- bad days ----------------------------------------------------------------------------------------------
-
-#[tokio::test]
-async fn an_expired_session_is_renewed_once_for_everybody() {
-    let sim = sim(1, SLOW).await;
-    let vendor = connect(&sim);
-    let logins = || sim.effects().count(EffectKind::Login, "");
-    let all = join_all((0..20).map(|_| vendor.ping())).await;
-    assert!(all.iter().all(Result::is_ok));
-    assert_eq!(logins(), 1);
-    sim.faults().arm(None, Fault::ExpiredSession, 1);
-    let all = join_all((0..20).map(|_| vendor.ping())).await;
-    assert!(all.iter().all(Result::is_ok));
-    assert_eq!(logins(), 2);
-    // A start in an expired session starts once.
-    sim.faults().arm(Some(Route::Submit), Fault::ExpiredSession, 1);
-    begin(&vendor, cluster(0)).await;
-    assert_eq!((logins(), sim.effects().starts(&cluster_id(0))), (3, 1));
-    assert_eq!(sim.sessions(), 1);
-    vendor.close().await;
-    assert_eq!(sim.sessions(), 0);
-}
-
-#[tokio::test]
-async fn a_refused_login_is_told_once_and_leaks_nothing() {
-    let sim = sim(1, SLOW).await;
-    let mut table = sim.provider();
-    table.insert("password".to_owned(), "canary-pass-17".into());
-    let vendor = connect_table(table);
-    let before = sim.requests();
-    for _ in 0..5 {
-        let error = vendor.ping().await.unwrap_err();
-        assert_eq!((error.kind, error.reached), (VendorFault::Unauthenticated, Reached::No));
-        let shown = format!("{error} {error:?}");
-        assert!(!shown.contains("canary-pass-17"), "{shown}");
-        assert!(error.message.contains("check `username`"), "{error}");
+    for (id, mut job) in [(cluster_id(0), cluster(0)), (supervisor_id(0), supervisor(0))] {
+        sim.script(&id, Outcome::LatePrecheckError);
+        begin(&vendor, &mut job).await;
+        let seen = to_the_end(&vendor, &mut job).await;
+        assert!(matches!(seen.phase, Phase::Rejected(_)), "{seen:?}");
+        assert_eq!(failure(&seen).reason, FailureReason::PrecheckFailed);
+        assert!(failure(&seen).message.contains("A certificate of cp-1 has expired."), "{seen:?}");
+        assert!(ids(&seen.findings).contains(&"vsphere.Certificates.Expired"));
+        assert_eq!(final_word(&sim, &id), "PRECHECK_FAILED");
     }
-    assert_eq!(sim.requests() - before, 1, "a wrong password tried again and again locks the account");
-    let error = error_of(submit_one(&vendor, &mut cluster(0)).await);
-    assert_eq!(error.reached, Reached::No);
 }
 
 #[tokio::test]
-async fn no_secret_is_shown() {
-    let sim = sim(1, SLOW).await;
+async fn an_upgrade_that_silently_ends_or_is_overtaken_is_no_success() {
+    let sim = sim(2, FAST).await;
     let vendor = connect(&sim);
-    let mut job = begin(&vendor, cluster(0)).await;
-    let seen = look(&vendor, &mut job).await;
-    sim.faults().arm(None, Fault::HtmlBefore(500), 1);
-    let error = vendor.ping().await.unwrap_err();
-    let shown = format!("{seen:?} {job:?} {error} {error:?}");
-    assert!(!shown.contains(PASSWORD) && !shown.contains("sim-session"), "{shown}");
+    sim.script(&cluster_id(0), Outcome::GiveUp);
+    let mut job = cluster(0);
+    begin(&vendor, &mut job).await;
+    let seen = to_the_end(&vendor, &mut job).await;
+    assert_eq!((failure(&seen).reason, seen.provenance), (FailureReason::VendorFailed, Provenance::Inferred));
+    assert!(failure(&seen).message.contains(FIRST_VERSION));
+
+    sim.script(&cluster_id(1), Outcome::Overtake);
+    let mut job = cluster(1);
+    begin(&vendor, &mut job).await;
+    let seen = to_the_end(&vendor, &mut job).await;
+    assert_eq!((&seen.phase, seen.provenance), (&Phase::Superseded, Provenance::Inferred));
+    assert!(ids(&seen.findings).contains(&"vsphere.overtaken"));
 }
 
 #[tokio::test]
-async fn taken_sessions_are_explained() {
-    let sim = sim(1, SLOW).await;
-    sim.exhaust_sessions(true);
+async fn a_stale_ready_after_the_start_ends_nothing() {
+    let sim = sim(1, 2_000.0).await;
+    // Half a second of READY, which is believed only after ten.
+    sim.lag(Duration::from_secs(1000));
+    let mut table = sim.provider();
+    table.insert("settle_ms".to_owned(), 10_000.into());
+    let vendor = connect_by(table);
+    let mut job = cluster(0);
+    begin(&vendor, &mut job).await;
+    let first = look(&vendor, &mut job).await;
+    assert_eq!((first.phase, first.vendor_state.as_deref()), (Phase::Unclear, Some("READY")));
+    assert_eq!(to_the_end(&vendor, &mut job).await.phase, Phase::Succeeded);
+}
+
+#[tokio::test]
+async fn a_cluster_that_is_gone_fails_only_after_a_while() {
+    let sim = sim(1, FAST).await;
     let vendor = connect(&sim);
-    let error = vendor.ping().await.unwrap_err();
-    assert!(error.message.contains("sessions are taken"), "{error}");
-    assert_eq!((error.kind, error.reached), (VendorFault::Unreachable, Reached::No));
-    sim.exhaust_sessions(false);
-    vendor.ping().await.unwrap();
+    let mut job = cluster(0);
+    begin(&vendor, &mut job).await;
+    sim.remove(&cluster_id(0));
+    assert_eq!(look(&vendor, &mut job).await.phase, Phase::Unclear);
+    let seen = to_the_end(&vendor, &mut job).await;
+    assert_eq!(
+        (failure(&seen).reason, seen.provenance),
+        (FailureReason::TargetNotFound, Provenance::Inferred)
+    );
 }
 
 #[tokio::test]
-async fn bad_answers_to_a_look_change_nothing() {
-    let sim = sim(1, SLOW).await;
-    let vendor = connect(&sim);
-    let mut job = begin(&vendor, cluster(0)).await;
-    let one = async |fault| {
-        sim.faults().arm(Some(Route::Observe), fault, 1);
-        vendor.observe(std::slice::from_ref(&job)).await.remove(0)
-    };
-    let error = one(Fault::TooManyRequests(3)).await.unwrap_err();
-    assert_eq!((error.kind, error.reached), (VendorFault::RateLimited, Reached::No));
-    assert_eq!(error.retry, Retry::After(Duration::from_secs(3)));
-    assert_eq!(one(Fault::HtmlBefore(503)).await.unwrap_err().kind, VendorFault::Unreachable);
-    assert_eq!(one(Fault::Truncated).await.unwrap_err().kind, VendorFault::Garbled);
-    let seen = one(Fault::UnknownEnum).await.unwrap();
-    assert_eq!((seen.phase, seen.vendor_state.as_deref()), (Phase::Unclear, Some("BRAND_NEW_STATE")));
-    assert_eq!(one(Fault::WrongTypes).await.unwrap().phase, Phase::Unclear);
-    assert_eq!(one(Fault::MissingOptional).await.unwrap().phase, Phase::Running);
-    assert_eq!(look(&vendor, &mut job).await.phase, Phase::Running);
-}
-
-#[tokio::test]
-async fn a_start_answered_with_an_unknown_word_is_looked_for() {
+async fn a_cluster_cannot_be_cancelled() {
     let sim = sim(1, SLOW).await;
     let vendor = connect(&sim);
     let mut job = cluster(0);
-    check(&vendor, &mut job).await;
-    sim.faults().arm(Some(Route::Submit), Fault::UnknownEnum, 1);
-    let error = error_of(submit_one(&vendor, &mut job).await);
-    assert_eq!(error.reached, Reached::Maybe);
-    assert!(matches!(vendor.find(&job).await.unwrap(), Found::Arrived(_)));
+    begin(&vendor, &mut job).await;
+    assert!(matches!(vendor.cancel(&job).await, Ok(CancelAnswer::Refused(_))));
+    let capability = vendor.capabilities().of(TargetKind::Cluster).unwrap();
+    assert!(matches!(capability.cancel, CancelSupport::Never(_)));
 }
 
-// ---- what there is -----------------------------------------------------------------------------------------
-
 #[tokio::test]
-async fn targets_come_in_pages_and_versions_with_notes() {
-    let sim = sim(25, SLOW).await;
+async fn one_forbidden_cluster_does_not_keep_the_others() {
+    let sim = sim(150, FAST).await;
     let vendor = connect(&sim);
-    for kind in [TargetKind::Cluster, TargetKind::Supervisor] {
-        let mut all = Vec::new();
-        let mut page = PageRequest { size: 10, token: None };
-        loop {
-            let answer = vendor.targets(kind, &page).await.unwrap();
-            all.extend(answer.items);
-            match answer.next {
-                Some(next) => page.token = Some(next),
-                None => break,
-            }
+    sim.forbid(&cluster_id(42), true);
+    let mut jobs: Vec<Planned> = (0..150).map(cluster).collect();
+    check(&vendor, &mut jobs).await;
+    let before = sim.requests();
+    let outcomes = submit(&vendor, &mut jobs).await;
+    // One call for the first hundred, one each for those, one for the other fifty.
+    assert_eq!(sim.requests() - before, 102);
+    for (n, outcome) in outcomes.into_iter().enumerate() {
+        if n == 42 {
+            let (failure, _) = refused(outcome);
+            assert_eq!(failure.reason, FailureReason::PermissionDenied);
+            assert_eq!(failure.metadata["http_status"], "403");
+            assert_eq!(sim.effects().starts(&cluster_id(n)), 0);
+        } else {
+            started(outcome);
+            assert_eq!(sim.effects().starts(&cluster_id(n)), 1, "{n}");
         }
-        assert_eq!(all.len(), 25);
-        assert!(all.windows(2).all(|w| w[0].target.id < w[1].target.id));
-        assert_eq!(all[0].current_version.as_deref(), Some(FIRST_VERSION));
-        assert_eq!(all[0].available_versions, [NEXT_VERSION]);
-        assert!(all[0].display_name.is_some());
-        let versions = vendor.versions(&all[0].target).await.unwrap();
-        assert_eq!(versions.len(), 1);
-        assert_eq!(versions[0].release_date.as_deref(), Some("2026-01-15"));
     }
 }
 
 #[tokio::test]
-async fn progress_tells_nodes_of_clusters_and_the_tasks_share() {
+async fn a_batch_refused_half_way_is_looked_up_and_then_sent_one_by_one() {
+    let sim = sim(3, SLOW).await;
+    let vendor = connect(&sim);
+    sim.break_batches(true);
+    let mut jobs = [cluster(0), cluster(1), cluster(2)];
+    check(&vendor, &mut jobs).await;
+    for outcome in submit(&vendor, &mut jobs).await {
+        assert_eq!(lost(outcome).reached, Reached::Maybe);
+    }
+    // The stand-in takes the clusters in the order of their ids as text.
+    let mut left = Vec::new();
+    for job in jobs {
+        match vendor.find(&job).await.unwrap() {
+            Found::Arrived(seen) => assert_eq!(seen.phase, Phase::Running),
+            Found::NotArrived { .. } => left.push(job),
+            Found::CannotTell(why) => panic!("{why}"),
+        }
+    }
+    assert_eq!(left.len(), 2);
+    check(&vendor, &mut left).await;
+    submit(&vendor, &mut left).await.into_iter().for_each(|o| drop(started(o)));
+    for n in 0..3 {
+        assert_eq!(sim.effects().starts(&cluster_id(n)), 1);
+    }
+}
+
+// Supervisors
+
+#[tokio::test]
+async fn a_supervisor_is_followed_by_its_task() {
     let sim = sim(1, 2_000.0).await;
     let vendor = connect(&sim);
-    let mut jobs = vec![begin(&vendor, cluster(0)).await, begin(&vendor, supervisor(0)).await];
-    let mut shares = [Vec::new(), Vec::new()];
-    for _ in 0..2000 {
-        let seen = vendor.observe(&jobs).await;
-        let mut over = true;
-        for ((job, seen), shares) in jobs.iter_mut().zip(seen).zip(&mut shares) {
-            let seen = seen.unwrap();
-            keep(job, &seen);
-            over &= seen.phase == Phase::Succeeded;
-            shares.extend(seen.progress.map(|p| (p.percent, p.total)));
-        }
-        if over {
-            break;
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
+    let mut job = supervisor(0);
+    let seen = begin(&vendor, &mut job).await;
+    assert_eq!(seen.ids["task"], task_id(0));
+    assert!(seen.cancelable.unwrap().possible);
+    let seen =
+        until(&vendor, &mut job, |s| s.progress.is_some() && s.vendor_state.as_deref() == Some("RUNNING"))
+            .await;
+    let progress = seen.progress.unwrap();
+    assert!(progress.percent > 0.0 && progress.percent < 100.0, "{progress:?}");
+    assert_eq!((seen.phase, seen.vendor_state.as_deref()), (Phase::Running, Some("RUNNING")));
+    let seen = to_the_end(&vendor, &mut job).await;
+    assert_eq!((&seen.phase, seen.provenance), (&Phase::Succeeded, Provenance::Reported));
+    assert_eq!(seen.vendor_state.as_deref(), Some("SUCCEEDED"));
+    let answer: Value = serde_json::from_str(seen.answer.as_deref().unwrap()).unwrap();
+    assert_eq!(answer["current_version"], NEXT_VERSION);
+    assert_eq!(answer["task"]["status"], "SUCCEEDED");
+    assert_eq!(answer["task"]["service"], task_id(0).split_once(':').unwrap().1);
+    assert!(answer["task"].get("notifications").is_none(), "only documented members are kept");
+    assert_eq!(sim.effects().starts(&supervisor_id(0)), 1);
+}
+
+#[tokio::test]
+async fn a_failed_task_tells_why_wherever_it_says_it() {
+    let sim = sim(2, FAST).await;
+    let vendor = connect(&sim);
+    for (n, outcome) in [(0, Outcome::Fail), (1, Outcome::FailInResult)] {
+        sim.script(&supervisor_id(n), outcome);
+        let mut job = supervisor(n);
+        begin(&vendor, &mut job).await;
+        let seen = to_the_end(&vendor, &mut job).await;
+        let failure = failure(&seen);
+        assert!(matches!(seen.phase, Phase::Failed(_)));
+        assert_eq!(failure.reason, FailureReason::VendorFailed);
+        assert!(failure.message.starts_with("The upgrade failed.: Control plane node cp-2"), "{failure:?}");
+        assert_eq!(failure.vendor_code.as_deref(), Some("ERROR"));
+        assert_eq!(final_word(&sim, &supervisor_id(n)), "FAILED");
     }
-    for (shares, total) in shares.iter().zip([3, 100]) {
-        assert!(shares.iter().all(|(percent, of)| (0.0..=100.0).contains(percent) && *of == Some(total)));
-        assert!(shares.windows(2).all(|w| w[0].0 <= w[1].0), "{shares:?}");
-        assert!(shares.last().unwrap().0 > 60.0, "{shares:?}");
+}
+
+#[tokio::test]
+async fn a_refused_supervisor_keeps_all_messages() {
+    let sim = sim(1, FAST).await;
+    sim.script(&supervisor_id(0), Outcome::Refuse);
+    let vendor = connect(&sim);
+    let mut job = supervisor(0);
+    check(&vendor, std::slice::from_mut(&mut job)).await;
+    let (failure, findings) = refused(submit_one(&vendor, &mut job).await);
+    assert_eq!(failure.vendor_code.as_deref(), Some("UNSUPPORTED"));
+    assert!(failure.message.ends_with("Its capabilities do not permit upgrades."));
+    assert_eq!(findings.len(), 2);
+    assert_eq!(sim.effects().starts(&supervisor_id(0)), 0);
+}
+
+#[tokio::test]
+async fn a_blocked_task_is_suspended_and_can_be_cancelled() {
+    let sim = sim(1, FAST).await;
+    sim.script(&supervisor_id(0), Outcome::Block);
+    let vendor = connect(&sim);
+    let mut job = supervisor(0);
+    begin(&vendor, &mut job).await;
+    let seen = until(&vendor, &mut job, |s| s.phase == Phase::Suspended).await;
+    assert_eq!(seen.vendor_state.as_deref(), Some("BLOCKED"));
+    assert!(seen.waiting.is_some(), "a held job says for what it waits");
+    assert_eq!(vendor.cancel(&job).await.unwrap(), CancelAnswer::Accepted);
+    let seen = to_the_end(&vendor, &mut job).await;
+    assert_eq!((&seen.phase, seen.vendor_state.as_deref()), (&Phase::Cancelled, Some("FAILED")));
+    assert_eq!(final_word(&sim, &supervisor_id(0)), "CANCELED");
+    assert_eq!(vendor.cancel(&job).await.unwrap(), CancelAnswer::AlreadyOver);
+}
+
+#[tokio::test]
+async fn a_cancel_that_vcenter_does_not_take_is_refused() {
+    let sim = sim(2, SLOW).await;
+    sim.script(&supervisor_id(0), Outcome::Uncancelable);
+    let mut vendor_table = sim.provider();
+    vendor_table.insert("precheck_wait_ms".to_owned(), 0.into());
+    let vendor = connect_by(vendor_table);
+    let mut job = supervisor(0);
+    begin(&vendor, &mut job).await;
+    assert!(!look(&vendor, &mut job).await.cancelable.unwrap().possible);
+    assert!(matches!(vendor.cancel(&job).await, Ok(CancelAnswer::Refused(_))));
+    // A second cancel while the first is at work.
+    let mut job = supervisor(1);
+    begin(&vendor, &mut job).await;
+    assert_eq!(vendor.cancel(&job).await.unwrap(), CancelAnswer::Accepted);
+    assert!(matches!(vendor.cancel(&job).await, Ok(CancelAnswer::Refused(_))));
+}
+
+#[tokio::test]
+async fn a_task_that_is_gone_is_replaced_by_the_supervisors_own_word() {
+    let sim = sim(2, FAST).await;
+    let vendor = connect(&sim);
+    sim.script(&supervisor_id(0), Outcome::LoseTask);
+    let mut job = supervisor(0);
+    begin(&vendor, &mut job).await;
+    let seen = to_the_end(&vendor, &mut job).await;
+    assert_eq!((&seen.phase, seen.provenance), (&Phase::Succeeded, Provenance::Inferred));
+    assert!(!seen.cancelable.unwrap().possible);
+    sim.script(&supervisor_id(1), Outcome::Overtake);
+    let mut job = supervisor(1);
+    begin(&vendor, &mut job).await;
+    assert_eq!(to_the_end(&vendor, &mut job).await.phase, Phase::Superseded);
+}
+
+#[tokio::test]
+async fn prechecks_are_run_and_their_warnings_accepted_by_name() {
+    let sim = sim(3, FAST).await;
+    let vendor = connect(&sim);
+    sim.script(&supervisor_id(0), Outcome::PrecheckError);
+    sim.script(&supervisor_id(1), Outcome::PrecheckWarning);
+    let mut jobs = [supervisor(0), supervisor(1), supervisor(2)];
+    let findings = check(&vendor, &mut jobs).await;
+    let seen: Vec<Vec<_>> =
+        findings.iter().map(|f| f.iter().map(|f| (f.id.as_str(), f.severity)).collect()).collect();
+    assert_eq!(seen[0], [("vsphere.Certificates.Expired", Severity::Error)]);
+    assert_eq!(seen[1], [("vsphere.TkcCompatibility.Incompatible", Severity::Warning)]);
+    assert_eq!(seen[2], []);
+    assert_eq!(findings[1][0].message, "TkcCompatibility: Workload cluster tkc-1 is too old.");
+    // The warning is accepted by its id, so vCenter is told to ignore it.
+    let risk = "vsphere.TkcCompatibility.Incompatible".to_owned();
+    jobs[1].operation = Operation::Upgrade(Upgrade { accepted_risks: vec![risk], ..next() });
+    started(submit_one(&vendor, &mut jobs[1]).await);
+    assert_eq!(to_the_end(&vendor, &mut jobs[1]).await.phase, Phase::Succeeded);
+}
+
+#[tokio::test]
+async fn an_accepted_risk_that_was_not_found_ignores_nothing() {
+    let sim = sim(1, FAST).await;
+    let vendor = connect(&sim);
+    let mut job = supervisor(0);
+    job.operation =
+        Operation::Upgrade(Upgrade { accepted_risks: vec!["vsphere.Other".to_owned()], ..next() });
+    check(&vendor, std::slice::from_mut(&mut job)).await;
+    // The warning comes up only after the check.
+    sim.script(&supervisor_id(0), Outcome::PrecheckWarning);
+    started(submit_one(&vendor, &mut job).await);
+    let seen = to_the_end(&vendor, &mut job).await;
+    assert!(matches!(seen.phase, Phase::Rejected(_)), "{seen:?}");
+    assert!(failure(&seen).message.contains("tkc-1"));
+}
+
+#[tokio::test]
+async fn a_second_check_reads_its_own_result() {
+    let sim = sim(1, FAST).await;
+    let vendor = connect(&sim);
+    let mut job = [supervisor(0)];
+    assert_eq!(check(&vendor, &mut job).await[0], []);
+    sim.script(&supervisor_id(0), Outcome::PrecheckError);
+    assert_eq!(ids(&check(&vendor, &mut job).await[0]), ["vsphere.Certificates.Expired"]);
+}
+
+#[tokio::test]
+async fn an_older_vcenter_is_told_apart() {
+    let sim = sim(1, FAST).await;
+    let vendor = connect(&sim);
+    sim.without_prechecks(true);
+    let mut jobs = [supervisor(0)];
+    assert_eq!(ids(&check(&vendor, &mut jobs).await[0]), ["vsphere.prechecks_unavailable"]);
+    sim.without_supervisor_upgrades(true);
+    let error = vendor.check(&jobs).await.remove(0).unwrap_err();
+    assert_eq!((error.kind, error.reached), (VendorFault::Rejected, Reached::No));
+    assert!(error.message.contains("`clusters`"), "{}", error.message);
+    let (failure, _) = refused(submit_one(&vendor, &mut jobs[0]).await);
+    assert!(failure.message.contains("later version"), "{failure:?}");
+    let targets = vendor.targets(TargetKind::Supervisor, &PageRequest::default()).await.unwrap();
+    assert_eq!(targets.items[0].display_name.as_deref(), Some("supervisor-0"), "they are still listed");
+    let mut job = cluster(0);
+    begin(&vendor, &mut job).await;
+    assert_eq!(to_the_end(&vendor, &mut job).await.phase, Phase::Succeeded);
+}
+
+// What stands against a start
+
+#[tokio::test]
+async fn versions_and_foreign_upgrades_stand_against_a_start() {
+    let sim = sim(3, SLOW).await;
+    let vendor = connect(&sim);
+    for (collection, id) in [("clusters", cluster_id(0)), ("supervisors", supervisor_id(0))] {
+        let to = |version: &str| {
+            let upgrade = Upgrade { version: Some(version.to_owned()), ..Upgrade::default() };
+            planned(collection, &id, Operation::Upgrade(upgrade))
+        };
+        let found = check(&vendor, &mut [to(FIRST_VERSION), to("v9.9.9")]).await;
+        assert_eq!(ids(&found[0]), ["vsphere.already_at_version"]);
+        assert_eq!(ids(&found[1]), ["vsphere.version_unavailable"]);
+        assert!(found[1][0].message.contains(LATER_VERSION));
+        sim.start_elsewhere(&id, LATER_VERSION);
+        let report = vendor.check(&[to(NEXT_VERSION)]).await.remove(0).unwrap();
+        assert!(report.foreign.unwrap().contains(LATER_VERSION));
+        assert_eq!(sim.effects().starts(&id), 0);
+    }
+    for mut missing in [cluster(99), supervisor(99)] {
+        let error = vendor.check(std::slice::from_mut(&mut missing)).await.remove(0).unwrap_err();
+        assert_eq!((error.kind, error.reached), (VendorFault::NotFound, Reached::No));
+    }
+}
+
+// Lost answers
+
+#[tokio::test]
+async fn a_start_that_arrived_without_an_answer_is_found() {
+    let sim = sim(2, SLOW).await;
+    let vendor = connect(&no_prechecks(&sim));
+    for fault in [Fault::ResetAfter, Fault::HtmlAfter(502)] {
+        let n = usize::from(fault == Fault::ResetAfter);
+        for (id, mut job) in [(cluster_id(n), cluster(n)), (supervisor_id(n), supervisor(n))] {
+            check(&vendor, std::slice::from_mut(&mut job)).await;
+            sim.faults().arm(Some(Route::Submit), fault, 1);
+            assert_eq!(lost(submit_one(&vendor, &mut job).await).reached, Reached::Maybe);
+            let Found::Arrived(seen) = vendor.find(&job).await.unwrap() else { panic!("not found") };
+            assert_eq!((&seen.phase, seen.provenance), (&Phase::Running, Provenance::Inferred));
+            keep(&mut job, &seen);
+            assert_eq!(look(&vendor, &mut job).await.phase, Phase::Running);
+            assert_eq!(sim.effects().starts(&id), 1);
+        }
+    }
+    let job = supervisor(0);
+    assert!(
+        matches!(vendor.find(&job).await.unwrap(), Found::CannotTell(_)),
+        "without a baseline nobody can tell"
+    );
+}
+
+#[tokio::test]
+async fn the_task_of_a_lost_start_can_be_cancelled() {
+    let sim = sim(1, SLOW).await;
+    let vendor = connect(&no_prechecks(&sim));
+    let mut job = supervisor(0);
+    check(&vendor, std::slice::from_mut(&mut job)).await;
+    sim.faults().arm(Some(Route::Submit), Fault::ResetAfter, 1);
+    lost(submit_one(&vendor, &mut job).await);
+    let Found::Arrived(seen) = vendor.find(&job).await.unwrap() else { panic!("not found") };
+    assert_eq!(seen.ids["task"], task_id(0));
+    keep(&mut job, &seen);
+    assert_eq!(vendor.cancel(&job).await.unwrap(), CancelAnswer::Accepted);
+}
+
+#[tokio::test]
+async fn a_start_that_did_not_arrive_is_proven_and_sent_again() {
+    let sim = sim(1, SLOW).await;
+    let vendor = connect(&no_prechecks(&sim));
+    for (id, mut job) in [(cluster_id(0), cluster(0)), (supervisor_id(0), supervisor(0))] {
+        check(&vendor, std::slice::from_mut(&mut job)).await;
+        for fault in [Fault::ResetBefore, Fault::HtmlBefore(503)] {
+            sim.faults().arm(Some(Route::Submit), fault, 1);
+            assert_eq!(lost(submit_one(&vendor, &mut job).await).reached, Reached::Maybe);
+            assert!(matches!(vendor.find(&job).await.unwrap(), Found::NotArrived { .. }));
+        }
+        check(&vendor, std::slice::from_mut(&mut job)).await;
+        started(submit_one(&vendor, &mut job).await);
+        assert_eq!(sim.effects().starts(&id), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_lost_start_that_has_ended_meanwhile_is_found_at_its_end() {
+    let sim = sim(2, FAST).await;
+    let vendor = connect(&sim);
+    sim.script(&cluster_id(1), Outcome::Fail);
+    for (n, good) in [(0, true), (1, false)] {
+        let mut job = cluster(n);
+        check(&vendor, std::slice::from_mut(&mut job)).await;
+        sim.faults().arm(Some(Route::Submit), Fault::ResetAfter, 1);
+        lost(submit_one(&vendor, &mut job).await);
+        while !sim.effects().all().iter().any(|e| e.kind == EffectKind::End && e.target == cluster_id(n)) {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+        let Found::Arrived(seen) = vendor.find(&job).await.unwrap() else { panic!("not found") };
+        assert_eq!(seen.phase == Phase::Succeeded, good, "{seen:?}");
+        assert_eq!(matches!(seen.phase, Phase::Failed(_)), !good);
+    }
+}
+
+#[tokio::test]
+async fn another_administrators_upgrade_is_not_taken_for_ours() {
+    let sim = sim(1, SLOW).await;
+    let vendor = connect(&no_prechecks(&sim));
+    for (id, mut job) in [(cluster_id(0), cluster(0)), (supervisor_id(0), supervisor(0))] {
+        check(&vendor, std::slice::from_mut(&mut job)).await;
+        sim.faults().arm(Some(Route::Submit), Fault::ResetBefore, 1);
+        lost(submit_one(&vendor, &mut job).await);
+        sim.start_elsewhere(&id, LATER_VERSION);
+        let Found::CannotTell(why) = vendor.find(&job).await.unwrap() else { panic!("concluded too much") };
+        assert!(why.contains(LATER_VERSION), "{why}");
+    }
+}
+
+#[tokio::test]
+async fn a_truncated_answer_to_a_start_is_looked_up() {
+    let sim = sim(1, SLOW).await;
+    let vendor = connect(&no_prechecks(&sim));
+    for mut job in [cluster(0), supervisor(0)] {
+        check(&vendor, std::slice::from_mut(&mut job)).await;
+        sim.faults().arm(Some(Route::Submit), Fault::Truncated, 1);
+        let error = lost(submit_one(&vendor, &mut job).await);
+        assert_eq!((error.kind, error.reached), (VendorFault::Garbled, Reached::Maybe));
+        assert!(matches!(vendor.find(&job).await.unwrap(), Found::Arrived(_)));
+    }
+}
+
+#[tokio::test]
+async fn an_unknown_result_word_is_looked_up() {
+    let sim = sim(1, SLOW).await;
+    let vendor = connect(&sim);
+    let mut job = cluster(0);
+    check(&vendor, std::slice::from_mut(&mut job)).await;
+    sim.faults().arm(Some(Route::Submit), Fault::UnknownEnum, 1);
+    let error = lost(submit_one(&vendor, &mut job).await);
+    assert_eq!(error.reached, Reached::Maybe);
+    assert!(error.message.contains("BRAND_NEW_STATE"));
+}
+
+#[tokio::test]
+async fn many_lost_starts_are_looked_up_by_few_lists() {
+    let sim = sim(200, SLOW).await;
+    let vendor = connect(&sim);
+    let mut jobs: Vec<Planned> = (0..100).map(cluster).collect();
+    check(&vendor, &mut jobs).await;
+    sim.faults().arm(Some(Route::Submit), Fault::ResetAfter, 1);
+    for outcome in submit(&vendor, &mut jobs).await {
+        assert_eq!(lost(outcome).reached, Reached::Maybe);
+    }
+    let before = sim.requests();
+    let found = join_all(jobs.iter().map(|job| vendor.find(job))).await;
+    assert!(found.into_iter().all(|f| matches!(f, Ok(Found::Arrived(_)))));
+    assert!(sim.requests() - before <= 2, "{} requests", sim.requests() - before);
+}
+
+/// A table that does not run prechecks, which would take their time in slow motion.
+struct NoPrechecks(toml::Table);
+
+fn no_prechecks(sim: &SimVsphere) -> NoPrechecks {
+    let mut table = sim.provider();
+    table.insert("precheck_wait_ms".to_owned(), 0.into());
+    NoPrechecks(table)
+}
+
+trait Provided {
+    fn table(&self) -> toml::Table;
+}
+
+impl Provided for NoPrechecks {
+    fn table(&self) -> toml::Table {
+        self.0.clone()
+    }
+}
+
+impl Provided for SimVsphere {
+    fn table(&self) -> toml::Table {
+        self.provider()
+    }
+}
+
+// Sessions and bad days
+
+#[tokio::test]
+async fn an_ended_session_is_renewed_once_for_many() {
+    let sim = sim(50, SLOW).await;
+    let vendor = connect(&sim);
+    let logins = || sim.effects().count(EffectKind::Login, "");
+    join_all((0..50).map(|_| vendor.ping())).await.into_iter().for_each(|p| assert_eq!(p.unwrap(), None));
+    assert_eq!(logins(), 1);
+    sim.expire_sessions();
+    join_all((0..50).map(|_| vendor.ping())).await.into_iter().for_each(|p| assert_eq!(p.unwrap(), None));
+    assert_eq!(logins(), 2);
+    // Also in the middle of a start, which then happens once.
+    let mut job = cluster(0);
+    check(&vendor, std::slice::from_mut(&mut job)).await;
+    sim.faults().arm(Some(Route::Submit), Fault::ExpiredSession, 1);
+    started(submit_one(&vendor, &mut job).await);
+    assert_eq!((logins(), sim.effects().starts(&cluster_id(0))), (3, 1));
+    vendor.close().await;
+    assert_eq!(sim.effects().count(EffectKind::Logout, ""), 1);
+    assert!(sim.tokens().is_empty());
+}
+
+#[tokio::test]
+async fn a_failed_login_is_not_repeated_by_those_who_waited() {
+    let sim = sim(1, SLOW).await;
+    let mut table = sim.provider();
+    table.insert("password".to_owned(), "wrong".into());
+    let vendor = connect_by(table);
+    let before = sim.requests();
+    for answer in join_all((0..20).map(|_| vendor.ping())).await {
+        let error = answer.unwrap_err();
+        assert_eq!((error.kind, error.reached), (VendorFault::Unauthenticated, Reached::No));
+        assert!(error.message.contains("`password`"), "{}", error.message);
+    }
+    assert!(sim.requests() - before <= 2, "accounts are locked after some failed logins");
+}
+
+#[tokio::test]
+async fn no_session_left_is_said_clearly_and_sends_nothing() {
+    let sim = sim(1, SLOW).await;
+    let vendor = connect(&sim);
+    let mut job = cluster(0);
+    check(&vendor, std::slice::from_mut(&mut job)).await;
+    sim.expire_sessions();
+    sim.limit_sessions(0);
+    let error = lost(submit_one(&vendor, &mut job).await);
+    assert_eq!((error.kind, error.reached), (VendorFault::Unreachable, Reached::No));
+    assert!(error.message.contains("no session left"), "{}", error.message);
+    assert_eq!(sim.effects().starts(&cluster_id(0)), 0);
+}
+
+#[tokio::test]
+async fn too_many_requests_started_nothing_and_says_when_to_come_back() {
+    let sim = sim(1, SLOW).await;
+    let vendor = connect(&no_prechecks(&sim));
+    for (id, mut job) in [(cluster_id(0), cluster(0)), (supervisor_id(0), supervisor(0))] {
+        check(&vendor, std::slice::from_mut(&mut job)).await;
+        sim.faults().arm(Some(Route::Submit), Fault::TooManyRequests(7), 1);
+        let error = lost(submit_one(&vendor, &mut job).await);
+        assert_eq!((error.kind, error.reached), (VendorFault::RateLimited, Reached::No));
+        assert_eq!(error.retry, Retry::After(Duration::from_secs(7)));
+        assert_eq!(sim.effects().starts(&id), 0);
+    }
+}
+
+#[tokio::test]
+async fn bad_answers_to_a_look_end_no_job() {
+    let sim = sim(1, SLOW).await;
+    let vendor = connect(&no_prechecks(&sim));
+    for mut job in [cluster(0), supervisor(0)] {
+        begin(&vendor, &mut job).await;
+        for fault in
+            [Fault::HtmlBefore(502), Fault::HtmlAfter(503), Fault::Truncated, Fault::TooManyRequests(0)]
+        {
+            // Whichever of a round's calls it strikes: an error or nothing new, and never an end.
+            sim.faults().arm(Some(Route::Observe), fault, 4);
+            match vendor.observe(std::slice::from_ref(&job)).await.remove(0) {
+                Ok(seen) => assert!(!is_over(&seen.phase), "{fault:?}: {seen:?}"),
+                Err(error) => assert!(!error.message.is_empty()),
+            }
+            sim.faults().clear();
+        }
+        for fault in [Fault::UnknownEnum, Fault::WrongTypes, Fault::MissingOptional] {
+            sim.faults().arm(Some(Route::Observe), fault, 4);
+            let seen = look(&vendor, &mut job).await;
+            assert!(!is_over(&seen.phase), "{fault:?}: {seen:?}");
+            match fault {
+                Fault::UnknownEnum => assert_eq!(seen.vendor_state.as_deref(), Some("BRAND_NEW_STATE")),
+                Fault::WrongTypes => assert_eq!(seen.vendor_state.as_deref(), Some("17")),
+                _ => assert_eq!(seen.phase, Phase::Running),
+            }
+            sim.faults().clear();
+        }
+        assert_eq!(look(&vendor, &mut job).await.phase, Phase::Running, "and all is well again");
+    }
+}
+
+// Many at once
+
+#[tokio::test]
+async fn hundreds_of_jobs_are_observed_by_few_requests() {
+    let sim = sim(400, SLOW).await;
+    let vendor = connect(&no_prechecks(&sim));
+    let mut jobs: Vec<Planned> = (0..400).flat_map(|n| [cluster(n), supervisor(n)]).collect();
+    check(&vendor, &mut jobs).await;
+    submit(&vendor, &mut jobs).await.into_iter().for_each(|o| drop(started(o)));
+    let before = sim.requests();
+    let seen = vendor.observe(&jobs).await;
+    // Two lists, two task queries of 200, and eight details for each kind.
+    assert!(sim.requests() - before <= 20, "{} requests", sim.requests() - before);
+    for (job, seen) in jobs.iter().zip(seen) {
+        let seen = seen.unwrap();
+        assert_eq!(seen.phase, Phase::Running);
+        assert_eq!(
+            seen.ids.values().next().map(String::as_str),
+            Some(&*job.target.id),
+            "answers keep the order"
+        );
+    }
+}
+
+#[tokio::test]
+async fn details_come_to_everyone_in_turn() {
+    let sim = sim(24, SLOW).await;
+    let vendor = connect(&sim);
+    let mut jobs: Vec<Planned> = (0..24).map(cluster).collect();
+    check(&vendor, &mut jobs).await;
+    submit(&vendor, &mut jobs).await;
+    let mut detailed = BTreeMap::new();
+    for _ in 0..6 {
+        for (job, seen) in jobs.clone().iter().zip(vendor.observe(&jobs).await) {
+            let seen = seen.unwrap();
+            let at = jobs.iter().position(|j| j.job == job.job).unwrap();
+            keep(&mut jobs[at], &seen);
+            if !seen.findings.is_empty() {
+                *detailed.entry(at).or_insert(0) += 1;
+            }
+        }
+    }
+    assert_eq!(detailed.len(), 24, "{detailed:?}");
+}
+
+// What there is
+
+#[tokio::test]
+async fn targets_and_versions_are_listed() {
+    let sim = sim(5, SLOW).await;
+    let vendor = connect(&sim);
+    for (kind, name) in [(TargetKind::Cluster, "edge-"), (TargetKind::Supervisor, "supervisor-")] {
+        let mut seen = Vec::new();
+        let mut token = None;
+        loop {
+            let page = vendor.targets(kind, &PageRequest { size: 2, token }).await.unwrap();
+            assert!(page.items.len() <= 2);
+            seen.extend(page.items);
+            token = page.next;
+            if token.is_none() {
+                break;
+            }
+        }
+        assert_eq!(seen.len(), 5);
+        assert!(seen.iter().all(|t| t.display_name.as_deref().unwrap().starts_with(name)));
+        assert_eq!(seen[0].current_version.as_deref(), Some(FIRST_VERSION));
+        assert_eq!(seen[0].vendor_state.as_deref(), Some("READY"));
+        assert_eq!(seen[0].available_versions, [NEXT_VERSION, LATER_VERSION]);
+        let versions = vendor.versions(&seen[0].target).await.unwrap();
+        assert_eq!(versions[0].version, NEXT_VERSION);
+        assert!(versions[0].name.is_some() && versions[0].release_date.is_some());
+    }
+    let none = vendor.targets(TargetKind::Instance, &PageRequest::default()).await.unwrap();
+    assert!(none.items.is_empty());
+    assert!(vendor.images(&PageRequest::default()).await.is_err());
+}
+
+#[tokio::test]
+async fn the_side_door_scripts_an_outcome() {
+    let sim = sim(1, FAST).await;
+    let body = format!(r#"{{"target":"{}","outcome":"fail"}}"#, cluster_id(0));
+    let mut door = TcpStream::connect(sim.base().trim_start_matches("http://")).await.unwrap();
+    let request = format!(
+        "POST /_sim/vsphere/outcomes HTTP/1.1\r\nhost: sim\r\nconnection: close\r\ncontent-type: application/json\r\n\
+         content-length: {}\r\n\r\n{body}",
+        body.len()
+    );
+    door.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    door.read_to_string(&mut answer).await.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 204"), "{answer}");
+    let vendor = connect(&sim);
+    let mut job = cluster(0);
+    begin(&vendor, &mut job).await;
+    assert!(matches!(to_the_end(&vendor, &mut job).await.phase, Phase::Failed(_)));
+}
+
+#[tokio::test]
+async fn no_secret_shows_anywhere() {
+    let sim = sim(1, SLOW).await;
+    let vendor = connect(&no_prechecks(&sim));
+    let mut job = supervisor(0);
+    let mut texts = vec![format!("{:?}", begin(&vendor, &mut job).await)];
+    let secrets: Vec<String> = [PASSWORD.to_owned()].into_iter().chain(sim.tokens()).collect();
+    assert_eq!(secrets.len(), 2, "there is a session to look for");
+    for fault in [Fault::HtmlBefore(500), Fault::ResetBefore, Fault::Truncated, Fault::WrongTypes] {
+        sim.faults().arm(None, fault, 8);
+        texts.push(format!("{:?}", vendor.observe(std::slice::from_ref(&job)).await));
+        texts.push(format!("{:?}", vendor.ping().await));
+        texts.push(format!(
+            "{:?}",
+            vendor.submit(&[Submission { planned: job.clone(), password: None }]).await
+        ));
+        sim.faults().clear();
+    }
+    sim.expire_sessions();
+    sim.limit_sessions(0);
+    texts.push(format!("{:?}", vendor.ping().await));
+    texts.push(format!("{job:?}"));
+    for text in texts {
+        assert!(!secrets.iter().any(|secret| text.contains(secret)), "{text}");
     }
 }

@@ -1,12 +1,17 @@
-//! A stand-in for a vCenter with Supervisors: sessions, both upgrade services, pre-checks, versions and tasks.
+//! A stand-in for vCenter 9.1: Supervisors, upgraded by their clusters or by themselves.
 //!
-//! Its traps are vCenter's: `upgradeMultiple` names no task and fails as a whole for one missing privilege,
-//! `READY` means idle or done, a cancelled task ends as FAILED, a task that has gone is missing in the list, the two
-//! services use different words for "running". What the documents leave open is chosen here: a cluster that cannot
-//! start is REJECTED, a second start is refused, a session ends only when told to.
+//! Written from the API specification, not from the adapter. Its traps are vCenter's: `READY` means idle and finished
+//! alike, a batch with one forbidden cluster starts nothing, a cluster's upgrade has no task, tasks that are gone are
+//! left out silently, a cancelled task ends `FAILED`, sessions run out with 503 at the login. What the documents leave
+//! open is chosen here and can be scripted otherwise: a second start on a busy target is refused, an unknown cluster of
+//! a batch is `REJECTED`, tasks are kept for ever.
 
-mod bodies;
+mod clusters;
+mod json;
 mod routes;
+mod sessions;
+mod supervisors;
+mod tasks;
 mod world;
 
 use std::io;
@@ -18,42 +23,46 @@ use super::effects::Effects;
 use super::faults::Faults;
 use super::server::{Running, serve};
 use super::{Settings, Simulator};
-use world::{Kind, World};
+use world::World;
 
-pub use world::Outcome;
+pub use world::{Kind, Outcome};
 
-/// The account's name.
+/// The one account.
 pub const USERNAME: &str = "drydock@vsphere.local";
-/// The account's password.
-pub const PASSWORD: &str = "sim-vc-password-71c0";
-/// The version that every target has at first.
-pub const FIRST_VERSION: &str = "v1.29.7+vmware.1-fips-vsc0.1.9";
-/// The version that every target is offered.
-pub const NEXT_VERSION: &str = "v1.30.5+vmware.4-fips-vsc9.1.0.0";
+/// Its password.
+pub const PASSWORD: &str = "sim-vCenter-Passw0rd-7f3a";
+/// The version that everything has at first.
+pub const FIRST_VERSION: &str = "v1.28.3+vmware.1-fips-vsc0.1.8";
+/// A version that everything can be brought to.
+pub const NEXT_VERSION: &str = "v1.29.7+vmware.1-fips-vsc0.1.9";
+/// A later version that everything can be brought to.
+pub const LATER_VERSION: &str = "v1.30.5+vmware.4-fips-vsc9.1.0.0";
 
 /// The id of cluster `n` (from 0).
 pub fn cluster_id(n: usize) -> String {
     format!("domain-c{}", n + 9)
 }
 
-/// The id of Supervisor `n` (from 0).
+/// The id of Supervisor `n` (from 0). Supervisors and clusters of the stand-in are not related.
 pub fn supervisor_id(n: usize) -> String {
-    format!("8c2f0b1e-3a77-4a51-8d7e-{n:012x}")
+    format!("5afe0000-5c9e-4000-8000-{n:012x}")
 }
 
-/// The id of the `n`th task (from 0) since the start.
+/// The id of the `n`th upgrade's task (from 0; upgrades of clusters count, and have no task).
 pub fn task_id(n: usize) -> String {
-    format!("52c1f0aa-6d5e-4f7b-9b0e-{n:012x}:{}", bodies::SERVICE)
+    format!(
+        "7a5c0000-7a5c-4000-8000-{n:012x}:com.vmware.vcenter.namespace_management.software.supervisors.upgrades.jobs"
+    )
 }
 
-/// A running stand-in for a vCenter.
+/// A running stand-in for vCenter.
 pub struct SimVsphere {
     world: Arc<World>,
     faults: Faults,
     server: Running,
 }
 
-/// Starts a stand-in for a vCenter with `settings.targets` clusters and as many Supervisors.
+/// Starts a stand-in for vCenter with `settings.targets` clusters and as many Supervisors.
 ///
 /// # Errors
 /// The address cannot be listened on.
@@ -65,48 +74,64 @@ pub async fn start(settings: Settings) -> io::Result<SimVsphere> {
 }
 
 impl SimVsphere {
-    /// Decides how the next upgrades of a cluster or Supervisor turn out. Unknown targets are passed over.
+    /// Decides how the next upgrades of a target turn out. Targets that do not exist are passed over.
     pub fn script(&self, target: &str, outcome: Outcome) {
         self.world.script(target, outcome);
     }
 
-    /// Switches `software/supervisors` on or off: off, it is a vCenter before 8.0.3.
-    pub fn set_supervisors(&self, on: bool) {
-        self.world.has_supervisors.store(on, Ordering::Relaxed);
+    /// Lets upgrades of a target be forbidden to the account, or allowed again.
+    pub fn forbid(&self, target: &str, forbidden: bool) {
+        self.world.forbid(target, forbidden);
     }
 
-    /// Lets every login find all sessions taken, or free again.
-    pub fn exhaust_sessions(&self, exhausted: bool) {
-        self.world.has_sessions_left.store(!exhausted, Ordering::Relaxed);
+    /// Starts an upgrade behind everyone's back, as another administrator might.
+    pub fn start_elsewhere(&self, target: &str, version: &str) {
+        self.world.start_elsewhere(target, version);
     }
 
-    /// Lets reads show a target as before for so long (in life's time) after a start.
-    pub fn lag_reads(&self, lag: Duration) {
-        self.world.lock().lag = lag;
+    /// Removes a target from the inventory.
+    pub fn remove(&self, target: &str) {
+        self.world.remove(target);
     }
 
-    /// Forgets all tasks, as vCenter does some time after their end.
-    pub fn forget_tasks(&self) {
-        self.world.lock().tasks.clear();
+    /// Lets vCenter be one from before 9.1: upgrades by Supervisor do not exist.
+    pub fn without_supervisor_upgrades(&self, missing: bool) {
+        self.world.switches.no_upgrades.store(missing, Ordering::Relaxed);
     }
 
-    /// Starts an upgrade of a cluster as somebody else.
-    pub fn start_behind(&self, cluster: &str) {
-        let mut inner = self.world.lock();
-        // A refusal shows in the effects.
-        let _ = self.world.start(&mut inner, Kind::Cluster, cluster, NEXT_VERSION, true);
+    /// Lets vCenter be one from before 8.0.3: prechecks cannot be run beforehand.
+    pub fn without_prechecks(&self, missing: bool) {
+        self.world.switches.no_prechecks.store(missing, Ordering::Relaxed);
     }
 
-    /// Whether the latest upgrade of a target was told to ignore warnings.
-    pub fn ignored_warnings(&self, target: &str) -> Option<bool> {
-        let inner = self.world.lock();
-        let place = inner.places.iter().find(|((_, id), _)| id == target)?.1;
-        place.run.as_ref().map(|run| run.ignores)
+    /// Lets a batch start its first cluster and then answer 400 for the whole: what no document rules out.
+    pub fn break_batches(&self, broken: bool) {
+        self.world.switches.broken_batches.store(broken, Ordering::Relaxed);
     }
 
-    /// How many sessions are open.
-    pub fn sessions(&self) -> usize {
-        self.world.lock().sessions.len()
+    /// Lets `READY` stand for this long (at the vendor's pace) after a start, before the target shows it.
+    pub fn lag(&self, real: Duration) {
+        self.world.set_lag(real);
+    }
+
+    /// Lets only so many sessions exist.
+    pub fn limit_sessions(&self, limit: usize) {
+        self.world.sessions.limit(limit);
+    }
+
+    /// Ends every session.
+    pub fn expire_sessions(&self) {
+        self.world.sessions.expire();
+    }
+
+    /// The tokens of all sessions.
+    pub fn tokens(&self) -> Vec<String> {
+        self.world.sessions.tokens()
+    }
+
+    /// The version that a target has now.
+    pub fn version(&self, target: &str) -> Option<String> {
+        self.world.version(target)
     }
 
     /// How many requests have come in, refused ones included, the side door's not.
@@ -127,7 +152,7 @@ impl Simulator for SimVsphere {
 
     /// Brought up to date first: states are computed when somebody looks.
     fn effects(&self) -> &Effects {
-        drop(self.world.lock());
+        self.world.settle_all();
         &self.world.effects
     }
 
@@ -137,17 +162,17 @@ impl Simulator for SimVsphere {
 
     /// The waits before a conclusion keep the simulator's pace.
     fn provider(&self) -> toml::Table {
-        let millis = |seconds: u64, least: i64, most: i64| {
-            let scaled = self.world.pace.scaled(Duration::from_secs(seconds)).as_millis();
-            toml::Value::Integer(i64::try_from(scaled).unwrap_or(i64::MAX).clamp(least, most))
+        let millis = |real: Duration, least: u64| {
+            let scaled = u64::try_from(self.world.pace.scaled(real).as_millis()).unwrap_or(u64::MAX);
+            toml::Value::Integer(i64::try_from(scaled.clamp(least, 600_000)).unwrap_or(600_000))
         };
         let mut table = toml::Table::new();
         table.insert("vendor".to_owned(), "vsphere".into());
         table.insert("endpoint".to_owned(), self.base().into());
         table.insert("username".to_owned(), USERNAME.into());
         table.insert("password".to_owned(), PASSWORD.into());
-        table.insert("settle_ms".to_owned(), millis(120, 50, 3_600_000));
-        table.insert("precheck_wait_ms".to_owned(), millis(20, 1000, 60_000));
+        table.insert("settle_ms".to_owned(), millis(Duration::from_secs(300), 100));
+        table.insert("precheck_wait_ms".to_owned(), millis(Duration::from_secs(600), 2_000));
         table
     }
 

@@ -1,330 +1,489 @@
-//! What the stand-in vCenter holds, and how it changes with time: states are computed when somebody looks.
+//! What there is, and how it stands at any moment: computed from elapsed time when somebody looks.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use jiff::Timestamp;
 use serde::Deserialize;
-use tokio::time::Instant;
 
-use super::{FIRST_VERSION, NEXT_VERSION};
+use super::sessions::Sessions;
+use super::{FIRST_VERSION, LATER_VERSION, NEXT_VERSION, cluster_id, supervisor_id, task_id};
+use crate::kit::clock::{Clock, since};
 use crate::simulators::effects::{EffectKind, Effects};
 use crate::simulators::pace::Pace;
 
-/// How long an upgrade takes in life.
+/// How long an upgrade takes.
 const UPGRADE: Duration = Duration::from_secs(40 * 60);
-/// How long a Supervisor's pre-checks take in life.
-const PRECHECKS: Duration = Duration::from_secs(10);
-/// How many control plane nodes a target has.
-pub(super) const NODES: i64 = 3;
-/// When a target moved that something ended; fixed, so that answers are predictable.
-pub(super) const ENDED: &str = "2026-02-03T05:05:06.000Z";
+/// How long its prechecks take, and prechecks on their own.
+pub(super) const PRECHECKS: Duration = Duration::from_secs(2 * 60);
+/// How long a cancel takes.
+const CANCELLING: Duration = Duration::from_secs(60);
 
-/// The two kinds of targets.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Kind {
-    Cluster,
-    Supervisor,
-}
-
-/// How the next upgrades of a target turn out.
+/// How an upgrade turns out.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Outcome {
-    /// It reaches the version.
+    /// The target gets the version.
     #[default]
     Succeed,
-    /// It ends in ERROR half-way.
+    /// Half-way, the target turns to ERROR and the task to FAILED.
     Fail,
-    /// It goes back to READY at the old version.
-    Revert,
-    /// It ends READY at another version than the wanted one.
-    Divert,
-    /// The start is refused: a cluster is REJECTED, a Supervisor answers UNSUPPORTED.
-    Reject,
-    /// A pre-check warns; without `ignore_precheck_warnings` a cluster is REJECTED and a Supervisor's task stops.
-    Warn,
-    /// A pre-check fails: a cluster is REJECTED, a Supervisor's task stops before it begins.
+    /// The same, with a task that has no `error` and holds its reason in `result`.
+    FailInResult,
+    /// The start is refused: REJECTED with an exception, or 400.
+    Refuse,
+    /// Prechecks find an ERROR beforehand, and stop the upgrade.
+    PrecheckError,
+    /// Prechecks find a WARNING beforehand, and stop the upgrade unless warnings are ignored.
+    PrecheckWarning,
+    /// Prechecks find an ERROR only once the upgrade was accepted, and stop it.
+    LatePrecheckError,
+    /// The task is BLOCKED from a third of the way on, until it is cancelled.
     Block,
-    /// The account has no privilege on the target.
-    Forbid,
-    /// It is held up half-way for good; a Supervisor's task is BLOCKED.
-    Hang,
+    /// Half-way, the target is READY again without the version.
+    GiveUp,
+    /// Half-way, another upgrade, to the later version, takes the place of this one.
+    Overtake,
+    /// The task is soon gone; the upgrade goes on.
+    LoseTask,
+    /// The task cannot be cancelled.
+    Uncancelable,
 }
 
-/// One upgrade.
-#[derive(Clone, Debug)]
-pub(super) struct Run {
-    pub(super) desired: String,
-    pub(super) began: Instant,
-    pub(super) outcome: Outcome,
-    pub(super) ignores: bool,
-    pub(super) cancelled: bool,
-    /// How it ended, once it has.
-    pub(super) end: Option<End>,
+/// The two kinds of target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// A cluster with a Supervisor.
+    Cluster,
+    /// A Supervisor.
+    Supervisor,
 }
 
-/// The ends of an upgrade.
+/// A target's place.
+pub(super) type Place = (Kind, usize);
+
+/// How an upgrade ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum End {
-    Reached,
-    Error,
-    Reverted,
-    Diverted,
-    Stopped,
+    Succeeded,
+    Failed,
+    PrecheckFailed,
     Cancelled,
+    GaveUp,
+    Overtaken,
 }
 
-/// A target.
-#[derive(Clone, Debug)]
-pub(super) struct Place {
-    pub(super) version: String,
-    pub(super) upgraded: bool,
-    pub(super) outcome: Outcome,
-    pub(super) run: Option<Run>,
-    /// Started, but answered as before until then.
-    pub(super) shown_from: Option<Instant>,
-    pub(super) prechecks: Option<(String, Instant)>,
-}
-
-impl Place {
-    /// The upgrade under way.
-    pub(super) fn active(&self) -> Option<&Run> {
-        self.run.as_ref().filter(|run| run.end.is_none())
+impl End {
+    const fn word(self) -> &'static str {
+        match self {
+            Self::Succeeded => "SUCCEEDED",
+            Self::Failed => "FAILED",
+            Self::PrecheckFailed => "PRECHECK_FAILED",
+            Self::Cancelled => "CANCELED",
+            Self::GaveUp => "GAVE_UP",
+            Self::Overtaken => "OVERTAKEN",
+        }
     }
 }
 
-/// A task: which Supervisor's upgrade it was.
-#[derive(Clone, Debug)]
-pub(super) struct Task {
-    pub(super) supervisor: String,
-    pub(super) run: Run,
+/// How an upgrade stands.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Stage {
+    Prechecks,
+    /// So far, 0.0 to 1.0.
+    Working(f64),
+    Blocked,
+    Ended(End),
 }
 
-pub(super) struct Inner {
-    pub(super) places: BTreeMap<(Kind, String), Place>,
-    pub(super) tasks: BTreeMap<String, Task>,
-    pub(super) sessions: BTreeSet<String>,
-    pub(super) made_sessions: u64,
-    /// Ids of targets whose reads lag behind a start, in life's time.
-    pub(super) lag: Duration,
+/// An upgrade that began.
+#[derive(Clone)]
+pub(super) struct Upgrade {
+    pub(super) number: usize,
+    pub(super) place: Place,
+    pub(super) to: String,
+    pub(super) ignores_warnings: bool,
+    pub(super) began: Timestamp,
+    pub(super) outcome: Outcome,
+    cancelled: Option<Timestamp>,
+    pub(super) ended: Option<(End, Timestamp)>,
 }
 
-/// Everything that the stand-in knows.
+/// A target that something happened to.
+#[derive(Clone)]
+pub(super) struct Target {
+    pub(super) version: String,
+    pub(super) in_error: bool,
+    pub(super) upgraded: Option<Timestamp>,
+    /// The latest upgrade.
+    pub(super) upgrade: Option<usize>,
+    pub(super) prechecks: BTreeMap<String, Timestamp>,
+}
+
+impl Default for Target {
+    fn default() -> Self {
+        Self {
+            version: FIRST_VERSION.to_owned(),
+            in_error: false,
+            upgraded: None,
+            upgrade: None,
+            prechecks: BTreeMap::new(),
+        }
+    }
+}
+
+/// A target as it shows itself now.
+pub(super) struct View {
+    pub(super) target: Target,
+    pub(super) upgrade: Option<Upgrade>,
+    pub(super) stage: Option<Stage>,
+    /// The upgrade began so lately that the target does not show it yet.
+    pub(super) hidden: bool,
+}
+
+impl View {
+    /// The upgrade that is under way and shows.
+    pub(super) fn running(&self) -> Option<&Upgrade> {
+        match self.stage {
+            Some(Stage::Ended(_)) | None => None,
+            Some(Stage::Prechecks | Stage::Working(_) | Stage::Blocked) => {
+                self.upgrade.as_ref().filter(|_| !self.hidden)
+            }
+        }
+    }
+
+    /// The versions that the target can be brought to.
+    pub(super) fn available(&self) -> Vec<&'static str> {
+        [NEXT_VERSION, LATER_VERSION].into_iter().filter(|v| *v > self.target.version.as_str()).collect()
+    }
+}
+
+/// What can be switched.
+#[derive(Default)]
+pub(super) struct Switches {
+    pub(super) no_upgrades: AtomicBool,
+    pub(super) no_prechecks: AtomicBool,
+    pub(super) broken_batches: AtomicBool,
+}
+
+/// Everything.
 pub(super) struct World {
-    pub(super) pace: Pace,
     pub(super) effects: Effects,
+    pub(super) pace: Pace,
+    pub(super) sessions: Sessions,
+    pub(super) switches: Switches,
     pub(super) requests: AtomicU64,
-    pub(super) has_supervisors: AtomicBool,
-    pub(super) has_sessions_left: AtomicBool,
+    size: usize,
+    clock: Clock,
     inner: Mutex<Inner>,
 }
 
-/// Why a start is refused: `error_type`, message id, words.
-pub(super) type Refusal = (&'static str, &'static str, String);
+/// What differs from how everything began.
+#[derive(Default)]
+struct Inner {
+    touched: BTreeMap<Place, Target>,
+    upgrades: Vec<Upgrade>,
+    outcomes: BTreeMap<Place, Outcome>,
+    forbidden: BTreeSet<Place>,
+    removed: BTreeSet<Place>,
+    lag: Duration,
+}
 
 impl World {
-    pub(super) fn new(targets: usize, pace: Pace) -> Self {
-        let place = || Place {
-            version: FIRST_VERSION.to_owned(),
-            upgraded: false,
-            outcome: Outcome::Succeed,
-            run: None,
-            shown_from: None,
-            prechecks: None,
-        };
-        let ids = (0..targets).flat_map(|n| {
-            [(Kind::Cluster, super::cluster_id(n)), (Kind::Supervisor, super::supervisor_id(n))]
-        });
-        let inner = Inner {
-            places: ids.map(|id| (id, place())).collect(),
-            tasks: BTreeMap::new(),
-            sessions: BTreeSet::new(),
-            made_sessions: 0,
-            lag: Duration::ZERO,
-        };
+    pub(super) fn new(size: usize, pace: Pace) -> Self {
         Self {
-            pace,
             effects: Effects::default(),
+            pace,
+            sessions: Sessions::default(),
+            switches: Switches::default(),
             requests: AtomicU64::new(0),
-            has_supervisors: AtomicBool::new(true),
-            has_sessions_left: AtomicBool::new(true),
-            inner: Mutex::new(inner),
+            size,
+            clock: Clock::system(),
+            inner: Mutex::default(),
         }
     }
 
-    /// Everything, brought up to date.
-    pub(super) fn lock(&self) -> MutexGuard<'_, Inner> {
-        let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
-        self.settle(&mut inner);
-        inner
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn settle(&self, inner: &mut Inner) {
-        let Inner { places, tasks, .. } = inner;
-        for ((_, id), place) in places.iter_mut() {
-            let Some(run) = place.run.as_mut().filter(|run| run.end.is_none()) else {
-                continue;
-            };
-            let Some(end) = end_of(run, self.fraction(run)) else {
-                continue;
-            };
-            run.end = Some(end);
-            match end {
-                End::Reached => place.version.clone_from(&run.desired),
-                End::Diverted => place.version = "v1.31.0-diverted".to_owned(),
-                End::Error | End::Reverted | End::Stopped | End::Cancelled => {}
-            }
-            place.upgraded |= matches!(end, End::Reached | End::Diverted);
-            place.shown_from = None;
-            self.effects.record(EffectKind::End, id.as_str(), word(end));
-        }
-        for task in tasks.values_mut().filter(|task| task.run.end.is_none()) {
-            let now = places.get(&(Kind::Supervisor, task.supervisor.clone())).and_then(|p| p.run.as_ref());
-            if let Some(run) = now.filter(|run| run.began == task.run.began) {
-                task.run.clone_from(run);
-            }
-        }
+    pub(super) fn now(&self) -> Timestamp {
+        self.clock.now()
     }
 
-    /// How far an upgrade is, from 0.0 to 1.0.
-    pub(super) fn fraction(&self, run: &Run) -> f64 {
-        self.pace.fraction(run.began.elapsed(), UPGRADE)
-    }
-
-    /// Whether pre-checks begun then are done.
-    pub(super) fn are_checked(&self, began: Instant) -> bool {
-        self.pace.fraction(began.elapsed(), PRECHECKS) >= 1.0
-    }
-
-    /// Starts an upgrade, or says why not.
-    pub(super) fn start(
-        &self,
-        inner: &mut Inner,
-        kind: Kind,
-        id: &str,
-        desired: &str,
-        ignores: bool,
-    ) -> Result<Run, Refusal> {
-        let shown_from = (!inner.lag.is_zero()).then(|| Instant::now() + self.pace.scaled(inner.lag));
-        let Some(place) = inner.places.get_mut(&(kind, id.to_owned())) else {
-            return Err(("NOT_FOUND", "sim.not_found", format!("{id} does not exist.")));
+    /// The place of a target of one kind.
+    pub(super) fn find(&self, kind: Kind, id: &str) -> Option<Place> {
+        let n = match kind {
+            Kind::Cluster => id.strip_prefix("domain-c")?.parse::<usize>().ok()?.checked_sub(9)?,
+            Kind::Supervisor => usize::from_str_radix(id.rsplit_once('-')?.1, 16).ok()?,
         };
-        let refuse = |error, message, words: String| {
-            self.effects.record(EffectKind::Refuse, id, words.clone());
-            Err((error, message, words))
-        };
-        if place.active().is_some() {
-            let words = format!("{id} is being upgraded already.");
-            return refuse("NOT_ALLOWED_IN_CURRENT_STATE", "sim.upgrading", words);
+        let fits = n < self.size && id_of((kind, n)) == id && !self.lock().removed.contains(&(kind, n));
+        fits.then_some((kind, n))
+    }
+
+    /// The place of a target of either kind.
+    fn place(&self, id: &str) -> Option<Place> {
+        self.find(Kind::Cluster, id).or_else(|| self.find(Kind::Supervisor, id))
+    }
+
+    /// All places of one kind.
+    pub(super) fn places(&self, kind: Kind) -> Vec<Place> {
+        let inner = self.lock();
+        (0..self.size).map(|n| (kind, n)).filter(|place| !inner.removed.contains(place)).collect()
+    }
+
+    pub(super) fn script(&self, id: &str, outcome: Outcome) {
+        if let Some(place) = self.place(id) {
+            self.lock().outcomes.insert(place, outcome);
         }
-        if desired != NEXT_VERSION || place.version == desired {
-            let words = format!("Version {desired} is not available for {id}.");
-            return refuse("INVALID_ARGUMENT", "sim.version", words);
+    }
+
+    pub(super) fn forbid(&self, id: &str, forbidden: bool) {
+        if let Some(place) = self.place(id) {
+            let mut inner = self.lock();
+            if forbidden {
+                inner.forbidden.insert(place);
+            } else {
+                inner.forbidden.remove(&place);
+            }
         }
-        let stops = match place.outcome {
-            Outcome::Reject => true,
-            Outcome::Block => kind == Kind::Cluster,
-            Outcome::Warn => kind == Kind::Cluster && !ignores,
+    }
+
+    pub(super) fn is_forbidden(&self, place: Place) -> bool {
+        self.lock().forbidden.contains(&place)
+    }
+
+    pub(super) fn remove(&self, id: &str) {
+        if let Some(place) = self.place(id) {
+            self.lock().removed.insert(place);
+        }
+    }
+
+    pub(super) fn set_lag(&self, real: Duration) {
+        self.lock().lag = self.pace.scaled(real);
+    }
+
+    pub(super) fn version(&self, id: &str) -> Option<String> {
+        self.place(id).map(|place| self.look(place).target.version)
+    }
+
+    pub(super) fn outcome(&self, place: Place) -> Outcome {
+        self.lock().outcomes.get(&place).copied().unwrap_or_default()
+    }
+
+    /// A target as it shows itself now. One that nothing happened to costs nothing.
+    pub(super) fn look(&self, place: Place) -> View {
+        let now = self.now();
+        let mut inner = self.lock();
+        let number = inner.touched.get(&place).and_then(|t| t.upgrade);
+        let stage = number.and_then(|n| self.settle(&mut inner, n, now));
+        let upgrade = number.and_then(|n| inner.upgrades.get(n).cloned());
+        let hidden = upgrade.as_ref().is_some_and(|u| since(u.began, now) < inner.lag);
+        let target = inner.touched.get(&place).cloned().unwrap_or_default();
+        View { target, upgrade, stage, hidden }
+    }
+
+    /// Begins an upgrade; its number.
+    pub(super) fn begin(&self, place: Place, to: &str, ignores_warnings: bool) -> usize {
+        let outcome = self.outcome(place);
+        self.effects.record(EffectKind::Start, id_of(place), to);
+        self.begin_as(place, to, ignores_warnings, outcome)
+    }
+
+    /// An upgrade that somebody else starts: no effect of ours.
+    pub(super) fn start_elsewhere(&self, id: &str, to: &str) {
+        if let Some(place) = self.place(id) {
+            self.begin_as(place, to, true, Outcome::Succeed);
+        }
+    }
+
+    fn begin_as(&self, place: Place, to: &str, ignores_warnings: bool, outcome: Outcome) -> usize {
+        let began = self.now();
+        let mut inner = self.lock();
+        let number = inner.upgrades.len();
+        let target = inner.touched.entry(place).or_default();
+        target.upgrade = Some(number);
+        target.in_error = false;
+        inner.upgrades.push(Upgrade {
+            number,
+            place,
+            to: to.to_owned(),
+            ignores_warnings,
+            began,
+            outcome,
+            cancelled: None,
+            ended: None,
+        });
+        number
+    }
+
+    /// Asks a running upgrade to end. Whether it ran.
+    pub(super) fn cancel(&self, number: usize) -> bool {
+        let now = self.now();
+        let mut inner = self.lock();
+        let stage = self.settle(&mut inner, number, now);
+        let Some(upgrade) = inner.upgrades.get_mut(number) else { return false };
+        if matches!(stage, Some(Stage::Ended(_)) | None) || upgrade.cancelled.is_some() {
+            return false;
+        }
+        upgrade.cancelled = Some(now);
+        self.effects.record(EffectKind::Cancel, id_of(upgrade.place), upgrade.to.clone());
+        true
+    }
+
+    /// An upgrade of a Supervisor by its task, as it stands now. Lost tasks are not found.
+    pub(super) fn task(&self, id: &str) -> Option<(Upgrade, Stage)> {
+        let (uuid, _) = id.split_once(':')?;
+        let number = usize::from_str_radix(uuid.rsplit_once('-')?.1, 16).ok()?;
+        let found = self.numbered(number)?;
+        (task_id(number) == id).then_some(found)
+    }
+
+    /// All upgrades of Supervisors whose tasks are known.
+    pub(super) fn tasks(&self) -> Vec<(Upgrade, Stage)> {
+        let count = self.lock().upgrades.len();
+        (0..count).filter_map(|number| self.numbered(number)).collect()
+    }
+
+    fn numbered(&self, number: usize) -> Option<(Upgrade, Stage)> {
+        let now = self.now();
+        let mut inner = self.lock();
+        let stage = self.settle(&mut inner, number, now)?;
+        let upgrade = inner.upgrades.get(number)?.clone();
+        let lost = match upgrade.outcome {
+            Outcome::LoseTask | Outcome::Overtake => since(upgrade.began, now) > self.pace.scaled(PRECHECKS),
             Outcome::Succeed
             | Outcome::Fail
-            | Outcome::Revert
-            | Outcome::Divert
-            | Outcome::Forbid
-            | Outcome::Hang => false,
+            | Outcome::FailInResult
+            | Outcome::Refuse
+            | Outcome::PrecheckError
+            | Outcome::PrecheckWarning
+            | Outcome::LatePrecheckError
+            | Outcome::Block
+            | Outcome::GiveUp
+            | Outcome::Uncancelable => false,
         };
-        if stops {
-            return refuse("UNSUPPORTED", "sim.precheck.failed", format!("Pre-check failed on {id}."));
-        }
-        let run = Run {
-            desired: desired.to_owned(),
-            began: Instant::now(),
-            outcome: place.outcome,
-            ignores,
-            cancelled: false,
-            end: None,
-        };
-        place.run = Some(run.clone());
-        place.shown_from = shown_from;
-        self.effects.record(EffectKind::Start, id, desired);
-        Ok(run)
+        (upgrade.place.0 == Kind::Supervisor && !lost).then_some((upgrade, stage))
     }
 
-    /// A new task for a Supervisor's upgrade.
-    pub(super) fn new_task(inner: &mut Inner, supervisor: &str, run: Run) -> String {
-        let id = super::task_id(inner.tasks.len());
-        inner.tasks.insert(id.clone(), Task { supervisor: supervisor.to_owned(), run });
-        id
+    /// Begins prechecks of a Supervisor.
+    pub(super) fn begin_prechecks(&self, place: Place, version: &str) {
+        let now = self.now();
+        self.lock().touched.entry(place).or_default().prechecks.insert(version.to_owned(), now);
     }
 
-    /// Cancels a task; `Some(false)` if it is over, `None` if there is none.
-    pub(super) fn cancel(&self, inner: &mut Inner, task: &str) -> Option<bool> {
-        let task = inner.tasks.get(task)?.clone();
-        if task.run.end.is_some() {
-            return Some(false);
+    /// Brings everything that was started up to now.
+    pub(super) fn settle_all(&self) {
+        let now = self.now();
+        let mut inner = self.lock();
+        // An upgrade that overtakes another begins while this runs.
+        let mut number = 0;
+        while number < inner.upgrades.len() {
+            self.settle(&mut inner, number, now);
+            number += 1;
         }
-        if let Some(run) =
-            inner.places.get_mut(&(Kind::Supervisor, task.supervisor.clone())).and_then(|p| p.run.as_mut())
+    }
+
+    /// How an upgrade stands; what its end changes happens here, once.
+    fn settle(&self, inner: &mut Inner, number: usize, now: Timestamp) -> Option<Stage> {
+        let upgrade = inner.upgrades.get(number)?;
+        if let Some((end, _)) = upgrade.ended {
+            return Some(Stage::Ended(end));
+        }
+        let stage = self.stage(upgrade, now);
+        let Stage::Ended(end) = stage else { return Some(stage) };
+        let (place, to) = (upgrade.place, upgrade.to.clone());
+        self.effects.record(EffectKind::End, id_of(place), end.word());
+        if let Some(upgrade) = inner.upgrades.get_mut(number) {
+            upgrade.ended = Some((end, now));
+        }
+        let next = inner.upgrades.len();
+        let target = inner.touched.entry(place).or_default();
+        match end {
+            End::Succeeded => {
+                target.version = to;
+                target.upgraded = Some(now);
+            }
+            End::Failed | End::PrecheckFailed => target.in_error = true,
+            End::Cancelled | End::GaveUp => {}
+            End::Overtaken => {
+                target.upgrade = Some(next);
+                inner.upgrades.push(Upgrade {
+                    number: next,
+                    place,
+                    to: LATER_VERSION.to_owned(),
+                    ignores_warnings: true,
+                    began: now,
+                    outcome: Outcome::Succeed,
+                    cancelled: None,
+                    ended: None,
+                });
+            }
+        }
+        Some(stage)
+    }
+
+    fn stage(&self, upgrade: &Upgrade, now: Timestamp) -> Stage {
+        if let Some(at) = upgrade.cancelled
+            && since(at, now) >= self.pace.scaled(CANCELLING)
         {
-            run.cancelled = true;
+            return Stage::Ended(End::Cancelled);
         }
-        self.effects.record(EffectKind::Cancel, task.supervisor, "");
-        Some(true)
-    }
-
-    /// A new session.
-    pub(super) fn login(&self) -> String {
-        let mut inner = self.lock();
-        inner.made_sessions += 1;
-        let token = format!("sim-session-{:08x}-5d2f9c", inner.made_sessions);
-        inner.sessions.insert(token.clone());
-        self.effects.record(EffectKind::Login, "", "");
-        token
-    }
-
-    pub(super) fn expire_sessions(&self) {
-        self.lock().sessions.clear();
-    }
-
-    /// Scripts a target of either kind. One that does not exist is passed over.
-    pub(super) fn script(&self, target: &str, outcome: Outcome) {
-        let mut inner = self.lock();
-        for ((_, _), place) in inner.places.iter_mut().filter(|((_, id), _)| id == target) {
-            place.outcome = outcome;
+        let passed = since(upgrade.began, now);
+        let done = self.pace.fraction(passed, UPGRADE);
+        let checking = passed < self.pace.scaled(PRECHECKS);
+        let stopped = match upgrade.outcome {
+            Outcome::PrecheckError | Outcome::LatePrecheckError => true,
+            Outcome::PrecheckWarning => !upgrade.ignores_warnings,
+            Outcome::Succeed
+            | Outcome::Fail
+            | Outcome::FailInResult
+            | Outcome::Refuse
+            | Outcome::Block
+            | Outcome::GiveUp
+            | Outcome::Overtake
+            | Outcome::LoseTask
+            | Outcome::Uncancelable => false,
+        };
+        if checking {
+            return Stage::Prechecks;
         }
-    }
-
-    pub(super) fn is_without_supervisors(&self) -> bool {
-        !self.has_supervisors.load(Ordering::Relaxed)
+        if stopped {
+            return Stage::Ended(End::PrecheckFailed);
+        }
+        match upgrade.outcome {
+            Outcome::Fail | Outcome::FailInResult if done >= 0.5 => Stage::Ended(End::Failed),
+            Outcome::GiveUp if done >= 0.5 => Stage::Ended(End::GaveUp),
+            Outcome::Overtake if done >= 0.5 => Stage::Ended(End::Overtaken),
+            Outcome::Block if done >= 0.3 => Stage::Blocked,
+            Outcome::Succeed
+            | Outcome::Fail
+            | Outcome::FailInResult
+            | Outcome::Refuse
+            | Outcome::PrecheckError
+            | Outcome::PrecheckWarning
+            | Outcome::LatePrecheckError
+            | Outcome::Block
+            | Outcome::GiveUp
+            | Outcome::Overtake
+            | Outcome::LoseTask
+            | Outcome::Uncancelable => {
+                if done >= 1.0 {
+                    Stage::Ended(End::Succeeded)
+                } else {
+                    Stage::Working(done)
+                }
+            }
+        }
     }
 }
 
-fn end_of(run: &Run, fraction: f64) -> Option<End> {
-    if run.cancelled {
-        return Some(End::Cancelled);
-    }
-    match run.outcome {
-        Outcome::Hang => None,
-        // Pre-checks take the first moments.
-        Outcome::Block => (fraction >= 0.02).then_some(End::Stopped),
-        Outcome::Warn if !run.ignores => (fraction >= 0.02).then_some(End::Stopped),
-        Outcome::Fail => (fraction >= 0.5).then_some(End::Error),
-        Outcome::Revert => (fraction >= 0.5).then_some(End::Reverted),
-        Outcome::Divert => (fraction >= 1.0).then_some(End::Diverted),
-        Outcome::Succeed | Outcome::Warn | Outcome::Reject | Outcome::Forbid => {
-            (fraction >= 1.0).then_some(End::Reached)
-        }
-    }
-}
-
-const fn word(end: End) -> &'static str {
-    match end {
-        End::Reached => "READY",
-        End::Error => "ERROR",
-        End::Reverted => "READY at the old version",
-        End::Diverted => "READY at another version",
-        End::Stopped => "stopped by pre-checks",
-        End::Cancelled => "CANCELED",
+/// A target's id.
+pub(super) fn id_of((kind, n): Place) -> String {
+    match kind {
+        Kind::Cluster => cluster_id(n),
+        Kind::Supervisor => supervisor_id(n),
     }
 }

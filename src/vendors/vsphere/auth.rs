@@ -1,150 +1,215 @@
-//! The session: one for all calls of a provider, made when first needed, renewed once for everybody.
+//! The session: made once for many callers, ended at shutdown.
+//!
+//! vCenter counts sessions (550 for a user before 8.0 U3, one pool of 3000 after it) and refuses a login with 503
+//! when none is left, so one provider holds one. Nothing tells when a session ends (the defaults that are reported
+//! differ between 30 and 120 minutes), so it is used until it is refused. A running upgrade outlives its session:
+//! a lost session says nothing about a job.
 
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use base64::Engine as _;
+use bytes::Bytes;
 use tokio::sync::Mutex;
-use tokio::time::Instant;
 use url::Url;
+use zeroize::Zeroizing;
 
-use super::errors;
+use super::fault;
 use crate::domain::error::VendorFault;
 use crate::kit::secret::{ExposeSecret, Secret};
 use crate::vendors::error::{Reached, VendorError};
 use crate::vendors::http::{Call, HttpClient, Reply, Verb};
 
-/// The header that carries the session's token.
-const HEADER: &str = "vmware-api-session-id";
 const ROUTE: &str = "/api/session";
-/// After a refused login, how long it is not tried again. vCenter locks an account after a few wrong passwords
-/// (five within three minutes by default), for every other user of that account too.
-const REFUSED_PAUSE: Duration = Duration::from_secs(60);
+const HEADER: &str = "vmware-api-session-id";
 
-/// The account and its session.
+/// Proves who we are, on every request.
+#[derive(Debug)]
+pub(super) struct Auth {
+    endpoint: Url,
+    username: String,
+    password: Secret,
+    http: HttpClient,
+    cache: Mutex<Cache>,
+    /// Counts logins that ended, so that a waiter can tell that one ended while it waited.
+    ended: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Cache {
+    session: Option<Session>,
+    failed: Option<(u64, VendorError)>,
+}
+
+/// The right to send requests.
+#[derive(Clone, Debug)]
 pub(super) struct Session {
-    basic: Secret,
-    state: Mutex<State>,
+    token: Secret,
+    /// The number of the login that made it.
+    login: u64,
 }
 
-#[derive(Default)]
-struct State {
-    ticket: Option<Ticket>,
-    made: u64,
-    refused: Option<(Instant, VendorError)>,
-}
-
-/// A session's token, and which login gave it.
-#[derive(Clone)]
-struct Ticket {
-    token: Arc<Secret>,
-    number: u64,
-    /// Whether any call was let in with it.
-    worked: Arc<AtomicBool>,
-}
-
-impl std::fmt::Debug for Session {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Session").finish_non_exhaustive()
-    }
-}
-
-impl Session {
-    pub(super) fn new(username: &str, password: &Secret) -> Self {
-        use base64::Engine as _;
-        let pair = zeroize::Zeroizing::new(format!("{username}:{}", password.expose_secret()));
-        let code = base64::engine::general_purpose::STANDARD.encode(pair.as_bytes());
-        Self { basic: Secret::from(format!("Basic {code}")), state: Mutex::new(State::default()) }
+impl Auth {
+    pub(super) fn new(endpoint: Url, username: String, password: Secret, http: HttpClient) -> Self {
+        Self { endpoint, username, password, http, cache: Mutex::default(), ended: AtomicU64::new(0) }
     }
 
-    /// Sends a call within the session; `call` is asked again when the session has to be renewed. A 401 is given
-    /// before any work is done, so a repeat starts nothing twice.
-    pub(super) async fn send(
-        &self,
-        http: &HttpClient,
-        base: &Url,
-        call: impl Fn() -> Call + Send + Sync,
-    ) -> Result<Reply, VendorError> {
-        let ticket = self.ticket(http, base, None).await.map_err(unsent)?;
-        let reply = http.send(call().secret_header(HEADER, &ticket.token)).await?;
-        if reply.status != http::StatusCode::UNAUTHORIZED {
-            ticket.worked.store(true, Ordering::Relaxed);
-            return Ok(reply);
-        }
-        let ticket = self.ticket(http, base, Some(ticket.number)).await.map_err(unsent)?;
-        let reply = http.send(call().secret_header(HEADER, &ticket.token)).await?;
-        if reply.status != http::StatusCode::UNAUTHORIZED {
-            ticket.worked.store(true, Ordering::Relaxed);
-        }
-        Ok(reply)
-    }
-
-    /// The present ticket, or a new one if there is none or it is the `dead` one. Callers wait here for one login.
-    async fn ticket(&self, http: &HttpClient, base: &Url, dead: Option<u64>) -> Result<Ticket, VendorError> {
-        let mut state = self.state.lock().await;
-        if let Some(ticket) = &state.ticket
-            && dead != Some(ticket.number)
+    /// A session; with `refused`, one that is newer than the one that vCenter refused.
+    ///
+    /// Callers that wait while another logs in get its session, or its failure: vCenter locks accounts after some
+    /// failed logins, so they do not try again by themselves.
+    ///
+    /// # Errors
+    /// The login failed. `reached` is `No`: the request that needed the session was not sent.
+    pub(super) async fn session(&self, refused: Option<&Session>) -> Result<Session, VendorError> {
+        let ended = self.ended.load(Ordering::Acquire);
+        let mut cache = self.cache.lock().await;
+        if let Some(session) = &cache.session
+            && refused.is_none_or(|old| session.login > old.login)
         {
-            return Ok(ticket.clone());
+            return Ok(session.clone());
         }
-        if let Some((until, error)) = &state.refused
-            && Instant::now() < *until
+        if let Some((number, error)) = &cache.failed
+            && *number > ended
         {
-            return Err(errors::again(error));
+            return Err(fault::again(error));
         }
-        if state.ticket.take().is_some_and(|dead| !dead.worked.load(Ordering::Relaxed)) {
-            // Renewing such a session with every call would use up all that vCenter has.
-            let text = "vCenter takes the login but refuses the session that it gave; Drydock tries again after a minute";
-            let error = VendorError::new(VendorFault::Unauthenticated, Reached::No, text);
-            state.refused = Some((Instant::now() + REFUSED_PAUSE, errors::again(&error)));
-            return Err(error);
-        }
-        match self.login(http, base).await {
+        let outcome = self.log_in().await;
+        let number = self.ended.fetch_add(1, Ordering::AcqRel) + 1;
+        match outcome {
             Ok(token) => {
-                state.made += 1;
-                state.refused = None;
-                let ticket = Ticket { token: Arc::new(token), number: state.made, worked: Arc::default() };
-                state.ticket = Some(ticket.clone());
-                Ok(ticket)
+                let session = Session { token, login: number };
+                *cache = Cache { session: Some(session.clone()), failed: None };
+                Ok(session)
             }
             Err(error) => {
-                if error.kind == VendorFault::Unauthenticated {
-                    state.refused = Some((Instant::now() + REFUSED_PAUSE, errors::again(&error)));
-                }
+                *cache = Cache { session: None, failed: Some((number, fault::again(&error))) };
                 Err(error)
             }
         }
     }
 
-    async fn login(&self, http: &HttpClient, base: &Url) -> Result<Secret, VendorError> {
-        // Not marked as safe: a repeat would leave a session behind, of which vCenter has a limited number.
-        let call = Call::new(Verb::Post, Call::join(base, &["api", "session"]), ROUTE)
-            .secret_header("authorization", &self.basic);
-        let reply = http.send(call).await?;
-        if !reply.status.is_success() {
-            return Err(errors::login_error(&reply));
-        }
-        match reply.json::<String>() {
-            Ok(token) if !token.is_empty() => Ok(Secret::from(token)),
-            Ok(_) => Err(VendorError::garbled("vCenter answered the login with an empty token")),
-            Err(error) => Err(error),
+    /// Puts the session on a call.
+    pub(super) fn stamp(call: Call, session: &Session) -> Call {
+        call.secret_header(HEADER, &session.token)
+    }
+
+    /// A refusal without the session's token.
+    pub(super) fn redact(reply: Reply, session: &Session) -> Reply {
+        redact(reply, &session.token)
+    }
+
+    /// Ends the session, if there is one. Whether vCenter heard it makes no difference: it ends sessions that
+    /// nobody uses.
+    pub(super) async fn close(&self) {
+        let Some(session) = self.cache.lock().await.session.take() else { return };
+        let call = Call::new(Verb::Delete, self.url(), ROUTE);
+        if let Err(error) = self.http.send(Self::stamp(call, &session)).await {
+            tracing::debug!(error = %error, "the vCenter session could not be ended; vCenter will");
         }
     }
 
-    /// Ends the session, if there is one. A failure is harmless: the session ends by idling.
-    pub(super) async fn close(&self, http: &HttpClient, base: &Url) {
-        let Some(ticket) = self.state.lock().await.ticket.take() else {
-            return;
+    async fn log_in(&self) -> Result<Secret, VendorError> {
+        let pair = Zeroizing::new(format!("{}:{}", self.username, self.password.expose_secret()));
+        let basic = base64::engine::general_purpose::STANDARD.encode(pair.as_bytes());
+        let basic = Secret::from(format!("Basic {basic}"));
+        let call = Call::new(Verb::Post, self.url(), ROUTE).secret_header("authorization", &basic).safe();
+        let token = match self.http.send(call).await {
+            Ok(reply) => token(&redact(reply, &self.password)),
+            Err(error) => Err(error),
         };
-        let call = Call::new(Verb::Delete, Call::join(base, &["api", "session"]), ROUTE)
-            .secret_header(HEADER, &ticket.token);
-        if let Err(error) = http.send(call).await {
-            tracing::debug!(error = %error, "a vCenter session could not be ended; it ends by idling");
-        }
+        // Whatever became of the login, the request that waits for it was not sent.
+        token.map_err(|mut error| {
+            error.message = format!("login at vCenter failed: {}", error.message);
+            error.with_reached(Reached::No)
+        })
+    }
+
+    fn url(&self) -> Url {
+        Call::join(&self.endpoint, &["api", "session"])
     }
 }
 
-/// Nothing but a login was tried, so the call itself certainly had no effect.
-fn unsent(error: VendorError) -> VendorError {
-    error.with_reached(Reached::No)
+/// A refusal without `secret`: an answer may quote what it refuses.
+fn redact(mut reply: Reply, secret: &Secret) -> Reply {
+    let secret = secret.expose_secret();
+    if reply.status.is_success() || secret.is_empty() {
+        return reply;
+    }
+    let text = String::from_utf8_lossy(&reply.body);
+    let escaped = serde_json::Value::from(secret).to_string();
+    let escaped = escaped.trim_matches('"');
+    if text.contains(secret) || text.contains(escaped) {
+        reply.body = Bytes::from(text.replace(escaped, "[redacted]").replace(secret, "[redacted]"));
+    }
+    reply
+}
+
+/// The token in the answer to a login: 201 by the specification, 200 by some servers.
+fn token(reply: &Reply) -> Result<Secret, VendorError> {
+    if !reply.status.is_success() {
+        let mut error = fault::of(reply);
+        match error.kind {
+            VendorFault::Unauthenticated => {
+                error.message.push_str(" (check the provider's `username` and `password`)");
+            }
+            // No vCenter answers a login so: the endpoint is another server, not a missing thing.
+            VendorFault::NotFound | VendorFault::Rejected => {
+                error.kind = VendorFault::Unauthenticated;
+                error.message.push_str(" (check the provider's `endpoint`)");
+            }
+            VendorFault::PermissionDenied
+            | VendorFault::Unreachable
+            | VendorFault::TimedOut
+            | VendorFault::RateLimited
+            | VendorFault::Garbled => {}
+        }
+        return Err(error);
+    }
+    let token: String = reply.json()?;
+    // A header value: visible ASCII without spaces.
+    if token.is_empty() || !token.bytes().all(|b| b.is_ascii_graphic()) {
+        return Err(VendorError::garbled("the answer to the login holds no usable token"));
+    }
+    Ok(Secret::from(token))
+}
+
+#[cfg(test)]
+mod tests {
+    use http::{HeaderMap, StatusCode};
+
+    use super::*;
+
+    fn answer(status: u16, body: &str) -> Reply {
+        Reply {
+            status: StatusCode::from_u16(status).unwrap(),
+            headers: HeaderMap::new(),
+            body: Bytes::copy_from_slice(body.as_bytes()),
+        }
+    }
+
+    #[test]
+    fn both_good_statuses_give_the_token() {
+        for status in [200, 201] {
+            assert_eq!(token(&answer(status, "\"abc\"")).unwrap().expose_secret(), "abc");
+        }
+        for odd in ["", "\"\"", "{}", "\"a b\"", "\"a\\nb\""] {
+            assert_eq!(token(&answer(201, odd)).unwrap_err().kind, VendorFault::Garbled, "{odd}");
+        }
+    }
+
+    #[test]
+    fn a_quoted_secret_is_gone() {
+        let body = r#"{"messages":[{"default_message":"bad password Ca\"nary"}]}"#;
+        let reply = redact(answer(401, body), &Secret::from("Ca\"nary"));
+        assert!(!String::from_utf8_lossy(&reply.body).contains("nary"));
+    }
+
+    #[test]
+    fn a_refused_login_says_what_to_check() {
+        let refused = token(&answer(401, r#"{"error_type":"UNAUTHENTICATED","messages":[]}"#)).unwrap_err();
+        assert_eq!(refused.kind, VendorFault::Unauthenticated);
+        assert!(refused.message.contains("`password`"));
+        let elsewhere = token(&answer(404, "")).unwrap_err();
+        assert!(elsewhere.message.contains("`endpoint`"));
+    }
 }

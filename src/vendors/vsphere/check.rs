@@ -1,299 +1,213 @@
-//! Checks before a start: what the list says, what vCenter's own pre-checks say, and the baseline.
+//! Prechecks: what stands against an upgrade, and how the target stands before it.
 
-use futures_util::StreamExt as _;
-use futures_util::stream;
-use tokio::time::Instant;
+use std::collections::HashMap;
 
-use super::Vsphere;
-use super::errors;
+use super::client::Client;
+use super::fault;
+use super::find::{Tasks, all_tasks, tasks_of};
 use super::findings;
-use super::notes::{Baseline, Notes};
-use super::state::Word;
-use super::wanted;
-use super::wire::{PrecheckResult, Summary};
+use super::judge::{Mood, mood};
+use super::map::shown;
+use super::notes::Notes;
+use super::observe::{by_id, list_supervisors};
+use super::precheck::{Prechecks, run};
+use super::start::desired;
+use super::together::together;
+use super::wire::Summary;
 use crate::domain::error::VendorFault;
 use crate::domain::finding::{Finding, Severity};
-use crate::domain::target::TargetKind;
 use crate::vendors::contract::{CheckReport, Planned};
 use crate::vendors::error::{Reached, VendorError};
 
-/// How many targets are looked at side by side.
-const SIDE_BY_SIDE: usize = 8;
+/// How many versions a message lists.
+const MAX_LISTED: usize = 20;
+/// How many earlier tasks of one Supervisor are remembered.
+const MAX_TASKS: usize = 50;
 
-/// Checks a batch: one list for each kind, then each target's detail.
-pub(super) async fn check(vsphere: &Vsphere, batch: &[Planned]) -> Vec<Result<CheckReport, VendorError>> {
-    let clusters = list(vsphere, batch, TargetKind::Cluster).await;
-    let supervisors = list(vsphere, batch, TargetKind::Supervisor).await;
-    let reports = batch.iter().map(|planned| {
-        let entries = match planned.target.kind {
-            TargetKind::Cluster => &clusters,
-            TargetKind::Supervisor | TargetKind::Instance => &supervisors,
-        };
-        async move {
-            match entries {
-                Ok(entries) => one(vsphere, planned, entries).await,
-                Err(error) => Err(errors::again(error)),
-            }
+type Checked = Result<CheckReport, VendorError>;
+
+/// Checks upgrades of clusters: one list for all, and each one's own messages. One answer each, in order.
+pub(super) async fn clusters(client: &Client, batch: &[&Planned]) -> Vec<Checked> {
+    let list = client.clusters().await.map(by_id);
+    together(batch.iter().map(|planned| cluster(client, planned, list.as_ref()))).await
+}
+
+async fn cluster(
+    client: &Client,
+    planned: &Planned,
+    list: Result<&HashMap<String, Summary>, &VendorError>,
+) -> Checked {
+    let summary = listed(list, planned, "a cluster with a Supervisor")?;
+    if let Some(foreign) = foreign(planned, summary) {
+        return Ok(foreign);
+    }
+    let info = client.cluster(&planned.target.id).await?;
+    let told = findings::of_messages(&info.messages);
+    Ok(report(planned, summary, told, None))
+}
+
+/// Checks upgrades of Supervisors: one list for all, and each one's own prechecks. One answer each, in order.
+pub(super) async fn supervisors(client: &Client, prechecks: Prechecks, batch: &[&Planned]) -> Vec<Checked> {
+    let ids: Vec<&str> = batch.iter().map(|p| &*p.target.id).collect();
+    let list = match list_supervisors(client, &ids).await {
+        Err(error) if error.http_status == Some(404) => Err(VendorError {
+            message: format!(
+                "this vCenter cannot upgrade by Supervisor (that came with 9.1); use the `clusters` targets. It \
+                 answered {}",
+                error.message
+            ),
+            kind: VendorFault::Rejected,
+            ..error
+        }),
+        list => list,
+    };
+    let tasks = if list.is_ok() { all_tasks(client).await } else { None };
+    let (list, tasks) = (list.as_ref(), tasks.as_ref());
+    together(batch.iter().map(|planned| supervisor(client, prechecks, planned, list, tasks))).await
+}
+
+async fn supervisor(
+    client: &Client,
+    prechecks: Prechecks,
+    planned: &Planned,
+    list: Result<&HashMap<String, Summary>, &VendorError>,
+    tasks: Option<&Tasks>,
+) -> Checked {
+    let id = &*planned.target.id;
+    let summary = listed(list, planned, "a Supervisor")?;
+    if let Some(foreign) = foreign(planned, summary) {
+        return Ok(foreign);
+    }
+    let info = client.supervisor(id).await?;
+    let mut told = findings::of_messages(&info.messages);
+    // Prechecks for a version that cannot be had only hide the reason.
+    if own_findings(summary, desired(&planned.operation)).iter().all(|f| f.severity != Severity::Error) {
+        let ran = run(client, prechecks, id, desired(&planned.operation)).await?;
+        if let Some(text) = ran.foreign {
+            return Ok(CheckReport { foreign: Some(text), ..CheckReport::default() });
         }
-    });
-    // Collected first: a lazy map would borrow across the await below.
-    let reports: Vec<_> = reports.collect();
-    stream::iter(reports).buffered(SIDE_BY_SIDE).collect().await
-}
-
-/// The list of a kind, if the batch has any of it.
-async fn list(vsphere: &Vsphere, batch: &[Planned], kind: TargetKind) -> Result<Vec<Summary>, VendorError> {
-    if batch.iter().any(|p| p.target.kind == kind) {
-        vsphere.client.summaries(kind).await.map_err(|error| older(kind, error))
-    } else {
-        Ok(Vec::new())
+        told.extend(ran.findings);
     }
+    let known = tasks.map(|tasks| tasks_of(tasks, id)).filter(|known| known.len() <= MAX_TASKS);
+    Ok(report(planned, summary, told, known))
 }
 
-/// Says what a missing call means.
-pub(super) fn older(kind: TargetKind, mut error: VendorError) -> VendorError {
-    if errors::is_missing_call(&error) {
-        error.message = match kind {
-            TargetKind::Cluster => {
-                "this vCenter has no `software/clusters`: name the Supervisor (`…/supervisors/{id}`) instead"
-            }
-            TargetKind::Supervisor | TargetKind::Instance => {
-                "this vCenter has no `software/supervisors/upgrades` (it is older than 9.1): name the cluster \
-                 (`…/clusters/{id}`) instead"
-            }
-        }
-        .to_owned();
-    }
-    error
-}
-
-/// The entry of a target in its list.
-pub(super) fn entry_of<'a>(entries: &'a [Summary], kind: TargetKind, id: &str) -> Option<&'a Summary> {
-    entries.iter().find(|entry| own_id(entry, kind) == Some(id))
-}
-
-/// The id by which an entry of a kind's list is known.
-pub(super) fn own_id(entry: &Summary, kind: TargetKind) -> Option<&str> {
-    match kind {
-        TargetKind::Cluster => entry.cluster.as_deref(),
-        TargetKind::Supervisor | TargetKind::Instance => entry.supervisor.as_deref(),
-    }
-}
-
-async fn one(vsphere: &Vsphere, planned: &Planned, entries: &[Summary]) -> Result<CheckReport, VendorError> {
-    let (kind, id, wanted) = (planned.target.kind, &*planned.target.id, wanted(&planned.operation));
-    let entry = entry_of(entries, kind, id).ok_or_else(|| {
-        let text = format!("vCenter's list of {} has no `{id}`", kind.collection());
+fn listed<'a>(
+    list: Result<&'a HashMap<String, Summary>, &VendorError>,
+    planned: &Planned,
+    what: &str,
+) -> Result<&'a Summary, VendorError> {
+    let list = list.map_err(fault::again)?;
+    list.get(&*planned.target.id).ok_or_else(|| {
+        let text = format!("vCenter lists no `{}` as {what}", planned.target.id);
         VendorError::new(VendorFault::NotFound, Reached::No, text)
-    })?;
-    let mut found = rules(entry, wanted);
-    let mut foreign = foreign(entry);
-    let mut said = Vec::new();
-    if kind == TargetKind::Supervisor && foreign.is_none() {
-        match prechecks(vsphere, id, wanted).await? {
-            Checked::Found(findings) => said.extend(findings),
-            Checked::Unchecked(finding) => found.push(finding),
-            Checked::Busy(text) => foreign = Some(text),
-        }
-    }
-    match vsphere.client.detail(kind, id).await {
-        Ok(info) => {
-            // These are about the past, and of pre-checks for an untold version: they warn, but cannot block.
-            said.extend(findings::of_detail(&info).into_iter().map(|mut finding| {
-                finding.severity = finding.severity.min(Severity::Warning);
-                finding
-            }));
-        }
-        Err(error) => found.push(Finding::new(
-            "vsphere.detail_unavailable",
-            Severity::Info,
-            format!("vCenter's messages about the target cannot be read: {}", error.message),
-        )),
-    }
-    let said = findings::merged(said);
-    let mut notes = Notes::read(planned.handle.as_ref());
-    notes.warned = said.iter().any(|finding| finding.severity == Severity::Warning);
-    if planned.attempts == 0 || notes.baseline.is_none() {
-        // On a repeat the first baseline stays: it alone is from before the start.
-        notes.baseline = (planned.attempts == 0).then(|| Baseline::of(entry));
-    }
-    found.extend(said);
-    Ok(CheckReport { findings: findings::merged(found), handle: notes.handle(), foreign })
+    })
 }
 
-/// The rules that the list's entry answers.
-fn rules(entry: &Summary, wanted: &str) -> Vec<Finding> {
-    let mut found = Vec::new();
-    let current = entry.current_version.as_deref();
-    let mut add =
-        |id: &str, severity, text: String| found.push(Finding::new(format!("vsphere.{id}"), severity, text));
-    match Word::of(entry) {
-        Some(Word::Busy | Word::Ready) => {}
-        Some(Word::Error) => add(
-            "state_error",
+/// An upgrade that is under way already.
+fn foreign(planned: &Planned, summary: &Summary) -> Option<CheckReport> {
+    if mood(summary.state.as_deref()) != Mood::Busy {
+        return None;
+    }
+    let version = summary.desired_version.as_deref();
+    let to = version.map(|v| format!(" to {}", shown(v))).unwrap_or_default();
+    let own = planned.attempts > 0 && version == Some(desired(&planned.operation));
+    let hint = if own { "; it may be this job's own earlier start, arrived very late" } else { "" };
+    let text = format!("an upgrade{to} is under way{hint}");
+    Some(CheckReport { foreign: Some(text), ..CheckReport::default() })
+}
+
+fn report(
+    planned: &Planned,
+    summary: &Summary,
+    told: Vec<Finding>,
+    known_tasks: Option<Vec<String>>,
+) -> CheckReport {
+    let notes = Notes { known_tasks, ..Notes::before(summary, &told) };
+    let mut findings = own_findings(summary, desired(&planned.operation));
+    findings.extend(told);
+    CheckReport { findings, handle: Some(notes.handle()), foreign: None }
+}
+
+/// What state and versions say against an upgrade.
+fn own_findings(summary: &Summary, desired: &str) -> Vec<Finding> {
+    let mut findings = Vec::new();
+    let mut add = |id: &str, severity, text: String| {
+        findings.push(Finding::new(format!("vsphere.{id}"), severity, text));
+    };
+    if summary.current_version.as_deref() == Some(desired) {
+        add(
+            "already_at_version",
+            Severity::Error,
+            format!("the target has version {} already", shown(desired)),
+        );
+    } else {
+        match &summary.available_versions {
+            Some(available) if !available.iter().any(|v| v == desired) => {
+                let mut listed: Vec<String> = available.iter().take(MAX_LISTED).map(|v| shown(v)).collect();
+                if available.len() > MAX_LISTED {
+                    listed.push(format!("and {} more", available.len() - MAX_LISTED));
+                }
+                let listed = if listed.is_empty() { "none".to_owned() } else { listed.join(", ") };
+                let text = format!("{} is not among the available versions: {listed}", shown(desired));
+                add("version_unavailable", Severity::Error, text);
+            }
+            Some(_) => {}
+            None => add(
+                "versions_unknown",
+                Severity::Info,
+                "vCenter did not say which versions are available".to_owned(),
+            ),
+        }
+    }
+    match mood(summary.state.as_deref()) {
+        Mood::Ready | Mood::Busy => {}
+        Mood::Error => add(
+            "target_in_error",
             Severity::Warning,
-            "vCenter reports ERROR for the target: an earlier upgrade failed and needs a person".to_owned(),
+            "the target is in ERROR: an earlier upgrade failed, and vCenter says that it needs a person"
+                .to_owned(),
         ),
-        None => add(
+        Mood::Unknown => add(
             "state_unknown",
             Severity::Warning,
             format!(
-                "vCenter reports a state that is not known: `{}`",
-                entry.state.as_deref().unwrap_or("none")
+                "the target's state `{}` is not known",
+                shown(summary.state.as_deref().unwrap_or_default())
             ),
         ),
     }
-    if current == Some(wanted) {
-        add("already_at_version", Severity::Error, format!("the target runs `{wanted}` already"));
-    } else if let Some(available) = &entry.available_versions
-        && !available.iter().any(|v| v == wanted)
-    {
-        let offered = if available.is_empty() { "none".to_owned() } else { available.join(", ") };
-        add(
-            "version_unavailable",
-            Severity::Error,
-            format!("vCenter does not offer `{wanted}` for the target; it offers {offered}"),
-        );
-    }
-    if current.is_none() {
-        add(
-            "version_untold",
-            Severity::Warning,
-            "vCenter does not tell the target's present version, so a lost answer could not be traced"
-                .to_owned(),
-        );
-    }
-    found
-}
-
-/// An upgrade that is under way on the target already.
-fn foreign(entry: &Summary) -> Option<String> {
-    match Word::of(entry) {
-        Some(Word::Busy) => {
-            let to = entry.desired_version.as_deref().unwrap_or("an untold version");
-            Some(format!("an upgrade to `{to}` is under way"))
-        }
-        Some(Word::Ready | Word::Error) | None => None,
-    }
-}
-
-enum Checked {
-    Found(Vec<Finding>),
-    Unchecked(Finding),
-    Busy(String),
-}
-
-/// Runs a Supervisor's pre-checks and reads what they found. They start nothing.
-async fn prechecks(vsphere: &Vsphere, supervisor: &str, wanted: &str) -> Result<Checked, VendorError> {
-    let unchecked = |why: &str| {
-        Ok(Checked::Unchecked(Finding::new("vsphere.prechecks_unavailable", Severity::Info, why.to_owned())))
-    };
-    if let Err(error) = vsphere.client.run_prechecks(supervisor, wanted).await {
-        if errors::is(&error, "NOT_ALLOWED_IN_CURRENT_STATE") {
-            return Ok(Checked::Busy(error.message));
-        }
-        return match error.kind {
-            VendorFault::Rejected if errors::is_missing_call(&error) => {
-                unchecked("this vCenter has no pre-checks to run (they came with 8.0.3)")
-            }
-            VendorFault::NotFound => unchecked("vCenter has no pre-checks for the Supervisor"),
-            VendorFault::Rejected => Ok(Checked::Found(vec![Finding::new(
-                "vsphere.prechecks_refused",
-                Severity::Error,
-                error.message,
-            )])),
-            VendorFault::Unreachable
-            | VendorFault::TimedOut
-            | VendorFault::RateLimited
-            | VendorFault::Unauthenticated
-            | VendorFault::PermissionDenied
-            | VendorFault::Garbled => Err(error),
-        };
-    }
-    let wait = vsphere.knobs.precheck_wait;
-    let began = Instant::now();
-    // Twenty looks at most, however long the wait.
-    let pause = (wait / 20).max(std::time::Duration::from_millis(10));
-    loop {
-        let results = match vsphere.client.prechecks(supervisor).await {
-            Ok(answer) => answer.precheck_results,
-            // Documented as "no results yet" too.
-            Err(error) if error.kind == VendorFault::NotFound || errors::is_missing_call(&error) => {
-                Vec::new()
-            }
-            Err(error) => return Err(error),
-        };
-        let ours = results.iter().find(|r| r.target_version.as_deref() == Some(wanted));
-        match ours {
-            Some(result) if result.status.as_deref() != Some("RUNNING") => {
-                return Ok(Checked::Found(read(result)));
-            }
-            Some(_) | None if began.elapsed() + pause > wait => {
-                let why = if ours.is_some() {
-                    "the Supervisor's pre-checks still run; vCenter runs them again before the upgrade"
-                } else {
-                    "vCenter has no pre-check results for this version yet; it runs them again before the upgrade"
-                };
-                return unchecked(why);
-            }
-            Some(_) | None => tokio::time::sleep(pause).await,
-        }
-    }
-}
-
-/// The findings of a finished run, including one for an overall word that no condition explains.
-fn read(result: &PrecheckResult) -> Vec<Finding> {
-    let mut found: Vec<Finding> = result.conditions.iter().filter_map(findings::of_condition).collect();
-    let worst = found.iter().map(|f| f.severity).max();
-    let overall = match result.status.as_deref() {
-        Some("ERROR") => Severity::Error,
-        Some("SUCCEEDED") | None => Severity::Info,
-        // WARNING, UNKNOWN, and words that are not known.
-        Some(_) => Severity::Warning,
-    };
-    if overall > Severity::Info && worst.is_none_or(|worst| worst < overall) {
-        let word = result.status.as_deref().unwrap_or_default();
-        let text = format!("vCenter's pre-checks ended with {word} and told no condition of that weight");
-        found.push(Finding::new("vsphere.precheck.overall", overall, text));
-    }
-    found
+    findings
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use serde_json::json;
 
-    fn ids(json: &str) -> Vec<(String, Severity)> {
-        let entry: Summary = serde_json::from_str(json).unwrap();
-        rules(&entry, "v2").into_iter().map(|f| (f.id, f.severity)).collect()
+    use super::*;
+    use crate::vendors::vsphere::wire::read;
+
+    fn ids(summary: serde_json::Value, desired: &str) -> Vec<(String, Severity)> {
+        let summary: Summary = read(&summary).unwrap();
+        own_findings(&summary, desired).into_iter().map(|f| (f.id, f.severity)).collect()
     }
 
     #[test]
-    fn the_entry_answers_the_rules() {
-        assert_eq!(ids(r#"{"state":"READY","current_version":"v1","available_versions":["v2"]}"#), []);
-        // Not told is not "none".
-        assert_eq!(ids(r#"{"state":"READY","current_version":"v1","available_versions":null}"#), []);
-        let all = ids(r#"{"state":"ERROR","current_version":"v1","available_versions":[]}"#);
+    fn versions_and_states_speak_against_an_upgrade() {
+        let target = json!({"state": "READY", "current_version": "v1", "available_versions": ["v2"]});
+        assert_eq!(ids(target.clone(), "v2"), []);
+        assert_eq!(ids(target.clone(), "v1"), [("vsphere.already_at_version".to_owned(), Severity::Error)]);
+        assert_eq!(ids(target, "v3"), [("vsphere.version_unavailable".to_owned(), Severity::Error)]);
         assert_eq!(
-            all,
+            ids(json!({"state": "ERROR", "current_version": "v1"}), "v2"),
             [
-                ("vsphere.state_error".to_owned(), Severity::Warning),
-                ("vsphere.version_unavailable".to_owned(), Severity::Error)
+                ("vsphere.versions_unknown".to_owned(), Severity::Info),
+                ("vsphere.target_in_error".to_owned(), Severity::Warning)
             ]
         );
-        let all = ids(r#"{"state":"READY","current_version":"v2","available_versions":[]}"#);
-        assert_eq!(all, [("vsphere.already_at_version".to_owned(), Severity::Error)]);
-        assert_eq!(ids("{}").len(), 2);
-    }
-
-    #[test]
-    fn an_overall_word_without_its_condition_still_counts() {
-        let result = |json: &str| read(&serde_json::from_str(json).unwrap());
-        let found = result(r#"{"status":"WARNING","conditions":[]}"#);
-        assert_eq!((found.len(), found[0].severity), (1, Severity::Warning));
-        let found =
-            result(r#"{"status":"ERROR","conditions":[{"type":"A","status":"FALSE","severity":"ERROR"}]}"#);
-        assert_eq!(found.len(), 1);
-        assert!(result(r#"{"conditions":null}"#).is_empty());
+        assert_eq!(
+            ids(json!({"state": 17, "available_versions": ["v2"]}), "v2"),
+            [("vsphere.state_unknown".to_owned(), Severity::Warning)]
+        );
     }
 }

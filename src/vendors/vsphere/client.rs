@@ -1,178 +1,248 @@
-//! The calls. Each answers with wire structs or with an error that `errors.rs` has read.
+//! The calls that Drydock makes at vCenter.
 
 use std::collections::BTreeMap;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
 use url::Url;
 
-use super::auth::Session;
-use super::errors;
+use super::auth::Auth;
+use super::config::Config;
+use super::fault;
 use super::wire::{
-    Info, Inventory, InventoryItem, PrecheckSpec, Prechecks, ResultSpec, Summaries, Summary,
-    SupervisorUpgrades, TaskFilter, TaskQuery, Tasks, UpgradeResults, UpgradeSpec, VersionInfo,
+    Info, PrecheckList, PrecheckResult, PrecheckSpec, Summary, SupervisorItem, SupervisorList, Task,
+    TaskFilter, TaskMap, TaskQuery, TaskResultSpec, UpgradeList, UpgradeSpec, VersionNotes, read,
 };
-use crate::domain::target::TargetKind;
 use crate::vendors::error::VendorError;
 use crate::vendors::http::{Call, HttpClient, Reply, Verb};
 
-const BASE: [&str; 4] = ["api", "vcenter", "namespace-management", "software"];
-const CLUSTERS: &str = "/api/vcenter/namespace-management/software/clusters";
-const CLUSTER: &str = "/api/vcenter/namespace-management/software/clusters/{cluster}";
-const UPGRADES: &str = "/api/vcenter/namespace-management/software/supervisors/upgrades";
-const UPGRADE: &str = "/api/vcenter/namespace-management/software/supervisors/upgrades/{supervisor}";
-const JOBS: &str = "/api/vcenter/namespace-management/software/supervisors/upgrades/jobs/{supervisor}";
-const PRECHECKS: &str = "/api/vcenter/namespace-management/software/supervisors/{supervisor}/prechecks";
-const VERSION: &str = "/api/vcenter/namespace-management/software/supervisors/versions/{version}";
-const CLUSTER_VERSIONS: &str = "/api/vcenter/namespace-management/software/cluster-available-versions";
-const INVENTORY: &str = "/api/vcenter/namespace-management/supervisors/summaries";
-const TASKS: &str = "/api/cis/tasks";
-const TASK: &str = "/api/cis/tasks/{task}";
-const SESSION: &str = "/api/session";
+/// How many ids one filtered list names in its query: longer addresses are cut off by proxies.
+pub(super) const IDS_PER_QUERY: usize = 50;
 
-/// One account's way to a vCenter.
+/// Speaks to one vCenter.
 #[derive(Debug)]
 pub(super) struct Client {
     http: HttpClient,
-    base: Url,
-    session: Session,
+    auth: Auth,
+    endpoint: Url,
+}
+
+/// One request, before it is stamped with a session.
+struct Request {
+    verb: Verb,
+    url: Url,
+    route: &'static str,
+    body: Option<Vec<u8>>,
+    safe: bool,
+}
+
+impl Request {
+    fn get(url: Url, route: &'static str) -> Self {
+        Self { verb: Verb::Get, url, route, body: None, safe: true }
+    }
+
+    fn post(url: Url, route: &'static str, body: &impl Serialize) -> Self {
+        // Text, truth values and lists of them: serialising to memory cannot fail.
+        let body = serde_json::to_vec(body).unwrap_or_default();
+        Self { verb: Verb::Post, url, route, body: Some(body), safe: false }
+    }
+
+    fn action(mut self, action: &str) -> Self {
+        self.url.query_pairs_mut().append_pair("action", action);
+        self
+    }
+
+    fn call(&self) -> Call {
+        let call = Call::new(self.verb, self.url.clone(), self.route).header("accept", "application/json");
+        let call = if self.safe { call.safe() } else { call };
+        match &self.body {
+            Some(body) => call.bytes("application/json", body.clone()),
+            None => call,
+        }
+    }
 }
 
 impl Client {
-    pub(super) const fn new(http: HttpClient, base: Url, session: Session) -> Self {
-        Self { http, base, session }
+    pub(super) fn new(endpoint: Url, config: &Config, http: HttpClient) -> Self {
+        let auth =
+            Auth::new(endpoint.clone(), config.username.clone(), config.password.clone(), http.clone());
+        Self { http, auth, endpoint }
     }
 
-    /// All clusters with a Supervisor. One answer: this vCenter list has no pages.
+    /// `GET software/clusters`: all clusters with a Supervisor.
     pub(super) async fn clusters(&self) -> Result<Vec<Summary>, VendorError> {
-        let reply = self.send(|| Call::new(Verb::Get, self.software(&["clusters"]), CLUSTERS)).await?;
-        reply.json::<Summaries>().map(|all| all.0)
+        let entries: Vec<Value> = self
+            .get(self.software(&["clusters"]), "/api/vcenter/namespace-management/software/clusters")
+            .await?;
+        Ok(entries.iter().filter_map(read).collect())
     }
 
-    /// All Supervisors' upgrades. Since 9.1. One answer: this vCenter list has no pages.
-    pub(super) async fn upgrades(&self) -> Result<Vec<Summary>, VendorError> {
-        let url = self.software(&["supervisors", "upgrades"]);
-        let reply = self.send(|| Call::new(Verb::Get, url.clone(), UPGRADES)).await?;
-        reply.json::<SupervisorUpgrades>().map(|all| all.supervisors)
+    /// `GET software/clusters/{cluster}`
+    pub(super) async fn cluster(&self, id: &str) -> Result<Info, VendorError> {
+        let route = "/api/vcenter/namespace-management/software/clusters/{cluster}";
+        self.get(self.software(&["clusters", id]), route).await
     }
 
-    /// The list to which targets of a kind belong.
-    pub(super) async fn summaries(&self, kind: TargetKind) -> Result<Vec<Summary>, VendorError> {
-        match kind {
-            TargetKind::Cluster => self.clusters().await,
-            TargetKind::Supervisor => self.upgrades().await,
-            TargetKind::Instance => Ok(Vec::new()),
-        }
-    }
-
-    /// One target in detail.
-    pub(super) async fn detail(&self, kind: TargetKind, id: &str) -> Result<Info, VendorError> {
-        let reply = match kind {
-            TargetKind::Cluster => {
-                let url = self.software(&["clusters", id]);
-                self.send(|| Call::new(Verb::Get, url.clone(), CLUSTER)).await?
-            }
-            TargetKind::Supervisor | TargetKind::Instance => {
-                let url = self.software(&["supervisors", "upgrades", id]);
-                self.send(|| Call::new(Verb::Get, url.clone(), UPGRADE)).await?
-            }
-        };
-        reply.json()
-    }
-
-    /// Starts the upgrades of several clusters. The body is the map itself.
+    /// `POST software/clusters?action=upgradeMultiple`. Any answer comes back.
+    ///
+    /// # Errors
+    /// No answer. `reached` is `No` when no session could be had or no connection came about.
     pub(super) async fn upgrade_clusters(
         &self,
         specs: &BTreeMap<&str, UpgradeSpec<'_>>,
-    ) -> Result<UpgradeResults, VendorError> {
-        let url = self.software(&["clusters"]);
-        let call =
-            || Call::new(Verb::Post, url.clone(), CLUSTERS).query("action", "upgradeMultiple").json(specs);
-        self.send(call).await?.json()
+    ) -> Result<Reply, VendorError> {
+        let route = "/api/vcenter/namespace-management/software/clusters?action=upgradeMultiple";
+        self.send(Request::post(self.software(&["clusters"]), route, specs).action("upgradeMultiple")).await
     }
 
-    /// Starts a Supervisor's upgrade; answers with its task.
+    /// `GET software/supervisors/upgrades`: these Supervisors (at most [`IDS_PER_QUERY`]), or all when none is named.
+    pub(super) async fn supervisors(&self, ids: &[&str]) -> Result<Vec<Summary>, VendorError> {
+        let mut url = self.software(&["supervisors", "upgrades"]);
+        if !ids.is_empty() {
+            url.query_pairs_mut().extend_pairs(ids.iter().map(|id| ("supervisors", id)));
+        }
+        let list: UpgradeList =
+            self.get(url, "/api/vcenter/namespace-management/software/supervisors/upgrades").await?;
+        let Some(entries) = list.supervisors else {
+            return Err(VendorError::garbled("the list of Supervisors has no member `supervisors`"));
+        };
+        Ok(entries.iter().filter_map(read).collect())
+    }
+
+    /// `GET software/supervisors/upgrades/{supervisor}`
+    pub(super) async fn supervisor(&self, id: &str) -> Result<Info, VendorError> {
+        let route = "/api/vcenter/namespace-management/software/supervisors/upgrades/{supervisor}";
+        self.get(self.software(&["supervisors", "upgrades", id]), route).await
+    }
+
+    /// `POST software/supervisors/upgrades/jobs/{supervisor}`. Any answer comes back.
+    ///
+    /// # Errors
+    /// As [`Client::upgrade_clusters`].
     pub(super) async fn upgrade_supervisor(
         &self,
-        supervisor: &str,
+        id: &str,
         spec: &UpgradeSpec<'_>,
-    ) -> Result<String, VendorError> {
-        let url = self.software(&["supervisors", "upgrades", "jobs", supervisor]);
-        let reply = self.send(|| Call::new(Verb::Post, url.clone(), JOBS).json(spec)).await?;
-        let task: String = reply.json()?;
-        if task.is_empty() || task.len() > 512 {
-            return Err(VendorError::garbled("vCenter answered the start with an unusable task id"));
+    ) -> Result<Reply, VendorError> {
+        let route = "/api/vcenter/namespace-management/software/supervisors/upgrades/jobs/{supervisor}";
+        self.send(Request::post(self.software(&["supervisors", "upgrades", "jobs", id]), route, spec)).await
+    }
+
+    /// `POST software/supervisors/{supervisor}/prechecks?action=run`. Any answer comes back.
+    pub(super) async fn run_prechecks(&self, id: &str, target_version: &str) -> Result<Reply, VendorError> {
+        let route =
+            "/api/vcenter/namespace-management/software/supervisors/{supervisor}/prechecks?action=run";
+        let url = self.software(&["supervisors", id, "prechecks"]);
+        self.send(Request::post(url, route, &PrecheckSpec { target_version }).action("run")).await
+    }
+
+    /// `GET software/supervisors/{supervisor}/prechecks`. 404 means "no results yet", too: that is an empty list.
+    pub(super) async fn prechecks(&self, id: &str) -> Result<Vec<PrecheckResult>, VendorError> {
+        let route = "/api/vcenter/namespace-management/software/supervisors/{supervisor}/prechecks";
+        let url = self.software(&["supervisors", id, "prechecks"]);
+        let reply = self.send(Request::get(url, route)).await?;
+        if reply.status.as_u16() == 404 {
+            return Ok(Vec::new());
         }
-        Ok(task)
+        Ok(good(&reply)?.json::<PrecheckList>()?.precheck_results)
     }
 
-    /// Runs a Supervisor's pre-checks for a version. Since 8.0.3.
-    pub(super) async fn run_prechecks(&self, supervisor: &str, version: &str) -> Result<(), VendorError> {
-        let url = self.software(&["supervisors", supervisor, "prechecks"]);
-        let spec = PrecheckSpec { target_version: version };
-        let call = || Call::new(Verb::Post, url.clone(), PRECHECKS).query("action", "run").json(&spec);
-        self.send(call).await.map(drop)
+    /// `GET software/cluster-available-versions`
+    pub(super) async fn cluster_versions(&self) -> Result<Vec<VersionNotes>, VendorError> {
+        let route = "/api/vcenter/namespace-management/software/cluster-available-versions";
+        let entries: Vec<Value> = self.get(self.software(&["cluster-available-versions"]), route).await?;
+        Ok(entries.iter().filter_map(read).collect())
     }
 
-    /// What a Supervisor's pre-checks found. The documented filter would be a body on a GET, so it is left out.
-    pub(super) async fn prechecks(&self, supervisor: &str) -> Result<Prechecks, VendorError> {
-        let url = self.software(&["supervisors", supervisor, "prechecks"]);
-        self.send(|| Call::new(Verb::Get, url.clone(), PRECHECKS)).await?.json()
+    /// `GET software/supervisors/versions/{version}`
+    pub(super) async fn supervisor_version(&self, version: &str) -> Result<VersionNotes, VendorError> {
+        let route = "/api/vcenter/namespace-management/software/supervisors/versions/{version}";
+        self.get(self.software(&["supervisors", "versions", version]), route).await
     }
 
-    /// Versions of clusters with their notes.
-    pub(super) async fn cluster_versions(&self) -> Result<Vec<VersionInfo>, VendorError> {
-        let url = self.software(&["cluster-available-versions"]);
-        self.send(|| Call::new(Verb::Get, url.clone(), CLUSTER_VERSIONS)).await?.json()
+    /// `GET supervisors/summaries`
+    pub(super) async fn summaries(&self) -> Result<Vec<SupervisorItem>, VendorError> {
+        let url = Call::join(
+            &self.endpoint,
+            &["api", "vcenter", "namespace-management", "supervisors", "summaries"],
+        );
+        let list: SupervisorList =
+            self.get(url, "/api/vcenter/namespace-management/supervisors/summaries").await?;
+        Ok(list.items)
     }
 
-    /// A Supervisor version with its notes.
-    pub(super) async fn supervisor_version(&self, version: &str) -> Result<VersionInfo, VendorError> {
-        let url = self.software(&["supervisors", "versions", version]);
-        self.send(|| Call::new(Verb::Get, url.clone(), VERSION)).await?.json()
+    /// `POST cis/tasks?action=list`, by ids or by services. A task that is gone, or that the account cannot see,
+    /// is missing from the answer; an entry of an odd shape is, too.
+    pub(super) async fn tasks(&self, filter: TaskFilter<'_>) -> Result<BTreeMap<String, Task>, VendorError> {
+        let query = TaskQuery { filter_spec: filter, result_spec: TaskResultSpec { exclude_result: true } };
+        let mut request = Request::post(self.cis(&[]), "/api/cis/tasks?action=list", &query).action("list");
+        // A query by POST.
+        request.safe = true;
+        let map: TaskMap = good(&self.send(request).await?)?.json()?;
+        Ok(map.into_iter().filter_map(|(id, task)| Some((id, read(&task)?))).collect())
     }
 
-    /// All Supervisors by name.
-    pub(super) async fn inventory(&self) -> Result<Vec<InventoryItem>, VendorError> {
-        let url =
-            Call::join(&self.base, &["api", "vcenter", "namespace-management", "supervisors", "summaries"]);
-        let reply = self.send(|| Call::new(Verb::Get, url.clone(), INVENTORY)).await?;
-        reply.json::<Inventory>().map(|all| all.items)
+    /// `GET cis/tasks/{task}`, with its result.
+    pub(super) async fn task(&self, id: &str) -> Result<Task, VendorError> {
+        self.get(self.cis(&[id]), "/api/cis/tasks/{task}").await
     }
 
-    /// Several tasks of one provider (of vCenter's). Those that have gone are missing in the answer.
-    pub(super) async fn tasks(&self, ids: &[&str]) -> Result<Tasks, VendorError> {
-        let url = Call::join(&self.base, &["api", "cis", "tasks"]);
-        let query = TaskQuery {
-            filter_spec: TaskFilter { tasks: ids },
-            result_spec: ResultSpec { exclude_result: true },
+    /// `POST cis/tasks/{task}?action=cancel`. Any answer comes back.
+    pub(super) async fn cancel(&self, id: &str) -> Result<Reply, VendorError> {
+        let request = Request {
+            verb: Verb::Post,
+            url: self.cis(&[id]),
+            route: "/api/cis/tasks/{task}?action=cancel",
+            body: None,
+            safe: false,
         };
-        let call = || Call::new(Verb::Post, url.clone(), TASKS).query("action", "list").json(&query).safe();
-        self.send(call).await?.json()
+        self.send(request.action("cancel")).await
     }
 
-    /// Asks for a task's cancellation.
-    pub(super) async fn cancel(&self, task: &str) -> Result<(), VendorError> {
-        let url = Call::join(&self.base, &["api", "cis", "tasks", task]);
-        let call = || Call::new(Verb::Post, url.clone(), TASK).query("action", "cancel");
-        self.send(call).await.map(drop)
-    }
-
-    /// Proves that the session works.
-    pub(super) async fn ping(&self) -> Result<(), VendorError> {
-        let url = Call::join(&self.base, &["api", "session"]);
-        self.send(|| Call::new(Verb::Get, url.clone(), SESSION)).await.map(drop)
+    /// `GET session`: whether address and account work, and nothing else.
+    pub(super) async fn session(&self) -> Result<(), VendorError> {
+        let url = Call::join(&self.endpoint, &["api", "session"]);
+        let reply = self.send(Request::get(url, "/api/session")).await?;
+        good(&reply).map(|_| ())
     }
 
     /// Ends the session.
     pub(super) async fn close(&self) {
-        self.session.close(&self.http, &self.base).await;
+        self.auth.close().await;
     }
 
     fn software(&self, rest: &[&str]) -> Url {
-        Call::join(&Call::join(&self.base, &BASE), rest)
+        let mut segments = vec!["api", "vcenter", "namespace-management", "software"];
+        segments.extend_from_slice(rest);
+        Call::join(&self.endpoint, &segments)
     }
 
-    async fn send(&self, call: impl Fn() -> Call + Send + Sync) -> Result<Reply, VendorError> {
-        let reply = self.session.send(&self.http, &self.base, call).await?;
-        if reply.status.is_success() { Ok(reply) } else { Err(errors::error(&reply)) }
+    fn cis(&self, rest: &[&str]) -> Url {
+        let mut segments = vec!["api", "cis", "tasks"];
+        segments.extend_from_slice(rest);
+        Call::join(&self.endpoint, &segments)
     }
+
+    async fn get<T: DeserializeOwned>(&self, url: Url, route: &'static str) -> Result<T, VendorError> {
+        let reply = self.send(Request::get(url, route)).await?;
+        good(&reply)?.json()
+    }
+
+    /// Sends; when vCenter refuses the session, once more with a fresh one. A 401 has no effect at vCenter, so that
+    /// is safe for a start, too.
+    async fn send(&self, request: Request) -> Result<Reply, VendorError> {
+        let session = self.auth.session(None).await?;
+        let reply = self.http.send(Auth::stamp(request.call(), &session)).await?;
+        if reply.status != http::StatusCode::UNAUTHORIZED {
+            return Ok(Auth::redact(reply, &session));
+        }
+        let session = self.auth.session(Some(&session)).await?;
+        let reply = self.http.send(Auth::stamp(request.call(), &session)).await?;
+        Ok(Auth::redact(reply, &session))
+    }
+}
+
+fn good(reply: &Reply) -> Result<&Reply, VendorError> {
+    if reply.status.is_success() { Ok(reply) } else { Err(fault::of(reply)) }
 }

@@ -1,94 +1,89 @@
-//! A vCenter's own keys in a provider's table.
+//! A vSphere provider's own keys.
+//!
+//! | key | needed | meaning |
+//! |---|---|---|
+//! | `username`, `password` | yes | an account such as `drydock@vsphere.local`. Upgrades need `Namespaces.Upgrade` (before 9.1: `Namespaces.Manage`), reading needs `System.Read` |
+//! | `settle_ms` | no, 300000 | how long an idle state that does not fit a started upgrade is not believed; 0 to 86400000 |
+//! | `precheck_wait_ms` | no, 30000 | how long a check waits for a Supervisor's prechecks; 0 does not run them |
+//! | `details_per_round` | no, 8 | how many targets' details one round of polling asks for; 1 to 100 |
 
 use std::time::Duration;
 
-use serde::Deserialize;
-
-use crate::kit::secret::{ExposeSecret, Secret};
-use crate::vendors::settings::{CommonSettings, ConfigFault, read_own};
+use crate::kit::secret::Secret;
+use crate::vendors::settings::ConfigFault;
 
 /// Keys that hold secrets.
 pub(super) const SECRET_KEYS: &[&str] = &["password"];
 
-/// As it stands in the table.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Own {
-    #[serde(default)]
-    username: String,
-    #[serde(default)]
-    password: String,
-    #[serde(default = "settle_ms")]
-    settle_ms: u64,
-    #[serde(default = "precheck_wait_ms")]
-    precheck_wait_ms: u64,
-}
-
-const fn settle_ms() -> u64 {
-    120_000
-}
-
-const fn precheck_wait_ms() -> u64 {
-    20_000
-}
-
-/// Checked.
+/// A checked configuration.
 #[derive(Debug)]
 pub(super) struct Config {
-    /// The account: `user@domain`.
-    pub(super) username: String,
-    pub(super) password: Secret,
-    pub(super) knobs: Knobs,
+    pub username: String,
+    pub password: Secret,
+    /// How long an idle state that does not fit a started upgrade is not believed.
+    pub settle: Duration,
+    /// How long a check waits for prechecks.
+    pub precheck_wait: Duration,
+    /// How many details one round of polling asks for.
+    pub details: usize,
 }
 
-/// Waits before a conclusion.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Knobs {
-    /// After a start, how long `READY` at the old version is taken for an answer from before the start.
-    pub(super) settle: Duration,
-    /// How long a check waits for a Supervisor's pre-checks.
-    pub(super) precheck_wait: Duration,
+/// Reads and checks the vendor's own keys; every fault is reported.
+pub(super) fn read(mut own: toml::Table) -> Result<Config, Vec<ConfigFault>> {
+    let mut faults = Vec::new();
+    let username = text(&mut own, "username", "the account to log in with", &mut faults);
+    let password = text(&mut own, "password", "the account's password", &mut faults).map(Secret::from);
+    // Basic authentication has no other way to tell where the name ends.
+    if username.as_deref().is_some_and(|name| name.contains(':') || name.chars().any(char::is_control)) {
+        faults.push(ConfigFault::new("username", "must not hold a colon or control characters"));
+    }
+    let settle = whole(&mut own, "settle_ms", 300_000, 0..=86_400_000, &mut faults);
+    let wait = whole(&mut own, "precheck_wait_ms", 30_000, 0..=600_000, &mut faults);
+    let details = whole(&mut own, "details_per_round", 8, 1..=100, &mut faults);
+    for key in own.keys() {
+        faults.push(ConfigFault::new(key, format!("`{key}` is not a key of a vsphere provider")));
+    }
+    match (username, password) {
+        (Some(username), Some(password)) if faults.is_empty() => Ok(Config {
+            username,
+            password,
+            settle: Duration::from_millis(settle),
+            precheck_wait: Duration::from_millis(wait),
+            details: usize::try_from(details).unwrap_or(1),
+        }),
+        _ => Err(faults),
+    }
 }
 
-impl Config {
-    /// Reads and checks the table.
-    pub(super) fn read(common: &CommonSettings, own: toml::Table) -> Result<Self, Vec<ConfigFault>> {
-        let own: Own = read_own(own)?;
-        let mut faults = Vec::new();
-        let mut fault = |key: &str, rule: &str| faults.push(ConfigFault::new(key, rule));
-        if common.endpoint.cannot_be_a_base() || common.endpoint.query().is_some() {
-            fault("endpoint", "must be the vCenter's address alone, such as `https://vcenter.example.com`");
+fn text(own: &mut toml::Table, key: &str, what: &str, faults: &mut Vec<ConfigFault>) -> Option<String> {
+    match own.remove(key) {
+        Some(toml::Value::String(text)) if !text.trim().is_empty() => Some(text),
+        Some(_) => {
+            faults.push(ConfigFault::new(key, "must be a text that is not empty"));
+            None
         }
-        if common.endpoint.path().trim_end_matches('/').ends_with("/api") {
-            fault("endpoint", "must not end with `/api`; Drydock adds the path");
+        None => {
+            faults.push(ConfigFault::new(key, format!("is needed: {what}")));
+            None
         }
-        // HTTP Basic ends the name at the first colon.
-        if own.username.is_empty() || own.username.contains(':') || own.username.chars().any(char::is_control)
-        {
-            fault(
-                "username",
-                "is required, without colons, such as `drydock@vsphere.local`; it needs System.Read and \
-                 Namespaces.Upgrade (before 9.1 Namespaces.Manage)",
-            );
+    }
+}
+
+fn whole(
+    own: &mut toml::Table,
+    key: &str,
+    default: u64,
+    range: std::ops::RangeInclusive<u64>,
+    faults: &mut Vec<ConfigFault>,
+) -> u64 {
+    let Some(value) = own.remove(key) else { return default };
+    match value.as_integer().and_then(|n| u64::try_from(n).ok()).filter(|n| range.contains(n)) {
+        Some(number) => number,
+        None => {
+            let rule = format!("must be a whole number from {} to {}", range.start(), range.end());
+            faults.push(ConfigFault::new(key, rule));
+            default
         }
-        let password = Secret::from(own.password);
-        if password.expose_secret().is_empty() {
-            fault("password", "is required: give `password_file`, or set it in the environment");
-        }
-        if own.settle_ms > 3_600_000 {
-            fault("settle_ms", "must be at most 3600000 (an hour)");
-        }
-        if own.precheck_wait_ms > 60_000 {
-            fault("precheck_wait_ms", "must be at most 60000 (a minute)");
-        }
-        if !faults.is_empty() {
-            return Err(faults);
-        }
-        let knobs = Knobs {
-            settle: Duration::from_millis(own.settle_ms),
-            precheck_wait: Duration::from_millis(own.precheck_wait_ms),
-        };
-        Ok(Self { username: own.username, password, knobs })
     }
 }
 
@@ -96,34 +91,28 @@ impl Config {
 mod tests {
     use super::*;
 
-    fn common(endpoint: &str) -> CommonSettings {
-        toml::from_str(&format!("endpoint = \"{endpoint}\"")).unwrap()
-    }
-
-    fn faults(endpoint: &str, own: &str) -> Vec<String> {
-        let faults = Config::read(&common(endpoint), own.parse().unwrap()).unwrap_err();
-        faults.into_iter().map(|f| f.key).collect()
+    fn keys(text: &str) -> Vec<String> {
+        read(text.parse().unwrap()).unwrap_err().into_iter().map(|f| f.key).collect()
     }
 
     #[test]
-    fn the_least_table_has_the_documented_waits() {
-        let own = "username = \"a@b\"\npassword = \"p\"".parse().unwrap();
-        let config = Config::read(&common("https://vc.example.com"), own).unwrap();
-        assert_eq!(config.knobs.settle, Duration::from_secs(120));
-        assert!(!format!("{config:?}").contains("\"p\""));
+    fn defaults_stand_for_what_is_left_out() {
+        let config = read("username = 'a@b'\npassword = 'x'".parse().unwrap()).unwrap();
+        assert_eq!(config.settle, Duration::from_secs(300));
+        assert_eq!((config.precheck_wait, config.details), (Duration::from_secs(30), 8));
+        assert!(!format!("{config:?}").contains("'x'"), "the password does not print");
     }
 
     #[test]
-    fn all_faults_come_at_once() {
-        let own = "username = \"a:b\"\nsettle_ms = 3600001\nprecheck_wait_ms = 60001";
-        assert_eq!(
-            faults("https://vc.example.com/api/", own),
-            ["endpoint", "username", "password", "settle_ms", "precheck_wait_ms"]
-        );
+    fn every_fault_is_reported_at_once() {
+        let all = keys("username = 'a:b'\nsettle_ms = -1\ndetails_per_round = 'x'\nregion = 'eu'");
+        assert_eq!(all, ["password", "username", "settle_ms", "details_per_round", "region"]);
+        assert_eq!(keys("password = 4"), ["username", "password"]);
     }
 
     #[test]
-    fn an_unknown_key_is_a_fault() {
-        assert_eq!(faults("https://vc.example.com", "user = \"a\""), ["user"]);
+    fn no_fault_quotes_a_secret() {
+        let faults = read("password = 'hunter2'\nx = 1".parse().unwrap()).unwrap_err();
+        assert!(!format!("{faults:?}").contains("hunter2"));
     }
 }

@@ -1,133 +1,182 @@
-//! vCenter's messages and conditions as findings. Pure.
+//! Turns vCenter's messages and conditions into findings with stable ids. Pure.
+//!
+//! vCenter's rule (`upgrades/jobs`, create): ERROR stops an upgrade; WARNING stops it unless warnings are ignored;
+//! INFO never does. A severity that nobody knows counts as WARNING, so that somebody looks at it.
 
-use super::wire::{Condition, Info, Localizable, Message};
+use super::wire::{Condition, ErrorBody, Info, Localizable, Message};
 use crate::domain::finding::{Finding, Severity};
 
-/// The most findings of one answer.
-const MOST: usize = 64;
-/// The longest text of a finding, in characters.
-const TEXT: usize = 1500;
-/// The longest part of an id that comes from the vendor.
-const ID: usize = 96;
+/// The longest part of an id or subject that comes from vCenter.
+const MAX_PART: usize = 120;
 
-/// A severity's word; one that is not known counts as a warning, so that somebody looks.
-pub(super) fn severity(word: Option<&str>) -> Severity {
+/// What the messages of one cluster or Supervisor say.
+pub(super) fn of_info(info: &Info) -> Vec<Finding> {
+    let status = info.upgrade_status.iter();
+    let mut findings: Vec<Finding> =
+        info.messages.iter().chain(status.flat_map(|s| &s.messages)).filter_map(of_message).collect();
+    findings.extend(of_conditions(&info.upgrade_prechecks));
+    findings
+}
+
+/// What messages with a severity say.
+pub(super) fn of_messages(messages: &[Message]) -> Vec<Finding> {
+    messages.iter().filter_map(of_message).collect()
+}
+
+/// What prechecks found: one finding for each condition that does not hold.
+pub(super) fn of_conditions(conditions: &[Condition]) -> Vec<Finding> {
+    conditions.iter().filter(|c| !holds(c)).filter_map(of_condition).collect()
+}
+
+/// Whether a precheck stopped an upgrade that did (or did not) ignore warnings.
+pub(super) fn stopping<'a>(conditions: &'a [Condition], ignored_warnings: bool) -> Vec<&'a Condition> {
+    let stops = |c: &&'a Condition| {
+        c.status.as_deref() == Some("FALSE")
+            && match severity(c.severity.as_deref()) {
+                Severity::Error => true,
+                Severity::Warning => !ignored_warnings,
+                Severity::Info => false,
+            }
+    };
+    conditions.iter().filter(stops).collect()
+}
+
+/// The messages of a refusal, as findings with the severity ERROR.
+pub(super) fn of_error(body: &ErrorBody) -> Vec<Finding> {
+    body.messages.iter().filter_map(|m| finding(m, Severity::Error)).collect()
+}
+
+/// One line for a condition.
+pub(super) fn line(condition: &Condition) -> String {
+    let mut texts: Vec<&str> = Vec::new();
+    let description = condition.description.iter();
+    for text in description.chain(condition.messages.iter().map(Message::details)).map(Localizable::text) {
+        if !text.is_empty() && !texts.contains(&text) {
+            texts.push(text);
+        }
+    }
+    if texts.is_empty() {
+        texts.extend(condition.reason.as_deref());
+        texts.extend(condition.kind.as_deref());
+    }
+    texts.join(": ")
+}
+
+fn holds(condition: &Condition) -> bool {
+    condition.status.as_deref() == Some("TRUE")
+}
+
+fn of_message(message: &Message) -> Option<Finding> {
+    finding(message.details(), severity(message.severity.as_deref()))
+}
+
+fn finding(message: &Localizable, severity: Severity) -> Option<Finding> {
+    let text = message.text();
+    let id = message.id.as_deref().filter(|id| !id.is_empty());
+    // Without an id, the text is all that tells one message from another.
+    let name = id.or(Some(text).filter(|t| !t.is_empty()))?;
+    let finding = Finding::new(format!("vsphere.{}", part(name)), severity, text);
+    // Two messages of one kind may concern two things; progress messages (INFO) only count on.
+    Some(match severity {
+        Severity::Warning | Severity::Error if !message.args.is_empty() => {
+            finding.about(message.args.join(", ").chars().take(MAX_PART).collect::<String>())
+        }
+        Severity::Info | Severity::Warning | Severity::Error => finding,
+    })
+}
+
+fn of_condition(condition: &Condition) -> Option<Finding> {
+    let kind = condition.kind.as_deref().filter(|kind| !kind.is_empty());
+    let reason = condition.reason.as_deref().filter(|reason| !reason.is_empty());
+    let id = match (kind, reason) {
+        (Some(kind), Some(reason)) => format!("vsphere.{}.{}", part(kind), part(reason)),
+        (Some(name), None) | (None, Some(name)) => format!("vsphere.{}", part(name)),
+        (None, None) => {
+            format!("vsphere.{}", part(Some(line(condition)).filter(|l| !l.is_empty())?.as_str()))
+        }
+    };
+    Some(Finding::new(id, severity(condition.severity.as_deref()), line(condition)))
+}
+
+/// Unknown and missing words count as WARNING.
+fn severity(word: Option<&str>) -> Severity {
     match word {
-        Some("ERROR") => Severity::Error,
         Some("INFO") => Severity::Info,
+        Some("ERROR") => Severity::Error,
         _ => Severity::Warning,
     }
 }
 
-/// A message as a finding, under the vendor's message id: stable whatever its arguments.
-pub(super) fn of_message(message: &Message) -> Option<Finding> {
-    let details = message.details.as_ref()?;
-    let text = details.words()?;
-    let id = details.id.as_deref().filter(|id| !id.is_empty()).unwrap_or("unnamed");
-    Some(Finding::new(
-        format!("vsphere.message.{}", plain(id)),
-        severity(message.severity.as_deref()),
-        cut(text),
-    ))
-}
-
-/// A pre-check's condition as a finding. One that is met is worth no more than an INFO; one that is unknown
-/// keeps its severity, but cannot block: at most it warns.
-pub(super) fn of_condition(condition: &Condition) -> Option<Finding> {
-    let kind = condition.kind.as_deref().filter(|k| !k.is_empty()).unwrap_or("unnamed");
-    let told = severity(condition.severity.as_deref());
-    let severity = match condition.status.as_deref() {
-        Some("TRUE") => Severity::Info,
-        Some("FALSE") => told,
-        _ => told.min(Severity::Warning),
-    };
-    let mut words: Vec<String> = Vec::new();
-    let description = condition.description.as_ref().and_then(Localizable::words).map(str::to_owned);
-    // A condition's messages are LocalizableMessages, or Messages with a severity: both are read.
-    let inner = condition.messages.iter().filter_map(|value| {
-        let details = value.get("details").unwrap_or(value);
-        let message: Localizable = serde_json::from_value(details.clone()).ok()?;
-        message.words().map(str::to_owned)
-    });
-    for text in description.into_iter().chain(condition.reason.clone()).chain(inner) {
-        if !text.trim().is_empty() && !words.contains(&text) {
-            words.push(text);
-        }
-    }
-    let text = if words.is_empty() { kind.to_owned() } else { words.join(": ") };
-    Some(Finding::new(format!("vsphere.precheck.{}", plain(kind)), severity, cut(&text)))
-}
-
-/// Everything that a detail says, for a job on its way.
-pub(super) fn of_detail(info: &Info) -> Vec<Finding> {
-    let upgrading = info.upgrade_status.iter().flat_map(|s| &s.messages);
-    let messages = info.messages.iter().chain(upgrading).filter_map(of_message);
-    merged(messages.chain(info.upgrade_prechecks.iter().filter_map(of_condition)))
-}
-
-/// Findings with the same id become one: the highest severity, every text once.
-pub(super) fn merged(all: impl IntoIterator<Item = Finding>) -> Vec<Finding> {
-    let mut out: Vec<Finding> = Vec::new();
-    for finding in all {
-        let has_room = out.len() < MOST;
-        match out.iter_mut().find(|f| f.id == finding.id) {
-            Some(same) => {
-                same.severity = same.severity.max(finding.severity);
-                if !same.message.contains(&finding.message) {
-                    same.message = cut(&format!("{}; {}", same.message, finding.message));
-                }
-            }
-            None if has_room => out.push(finding),
-            None => {}
-        }
-    }
-    out
-}
-
-/// Letters, digits and `._-` of a vendor's word, so that an id can be written in a request.
-fn plain(word: &str) -> String {
-    let fit = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '_' };
-    word.chars().map(fit).take(ID).collect()
-}
-
-fn cut(text: &str) -> String {
-    text.chars().take(TEXT).collect()
+/// A part of an id: letters, digits and `. _ -`.
+fn part(text: &str) -> String {
+    text.chars()
+        .take(MAX_PART)
+        .map(|c| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' })
+        .collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
-
-    fn condition(json: &str) -> Finding {
-        of_condition(&serde_json::from_str(json).unwrap()).unwrap()
-    }
+    use crate::vendors::vsphere::wire::read;
 
     #[test]
-    fn a_condition_that_is_met_never_warns() {
-        let met = condition(r#"{"type":"DiskSpace","status":"TRUE","severity":"ERROR"}"#);
-        assert_eq!((met.id.as_str(), met.severity), ("vsphere.precheck.DiskSpace", Severity::Info));
-        let unmet = condition(
-            r#"{"type":"Disk Space","status":"FALSE","severity":"ERROR","reason":"Low",
-                "description":{"id":"d","default_message":"Disk"},
-                "messages":[{"id":"m","default_message":"2 GB left","args":[]},{"severity":"ERROR","details":{"id":"n"}}, 7]}"#,
-        );
-        assert_eq!((unmet.id.as_str(), unmet.severity), ("vsphere.precheck.Disk_Space", Severity::Error));
-        assert_eq!(unmet.message, "Disk: Low: 2 GB left: n");
-        assert_eq!(condition(r#"{"status":"UNKNOWN","severity":"ERROR"}"#).severity, Severity::Warning);
-    }
-
-    #[test]
-    fn messages_show_the_best_text_and_merge_by_id() {
-        let info: Info = serde_json::from_str(
-            r#"{"messages":[{"severity":"WARNING","details":{"id":"w","default_message":"Low disk on a","localized":""}},
-                {"severity":"ERROR","details":{"id":"w","default_message":"Low disk on b","localized":"Wenig Platz"}},
-                {"severity":"NEW","details":{"id":"x","args":[]}}, "odd", {"severity":"INFO"}]}"#,
-        )
+    fn ids_are_stable_and_severities_are_the_vendors() {
+        let messages: Vec<Message> = read(&json!([
+            {"severity": "WARNING", "details": {"id": "wcp.tkc.old", "default_message": "Old.", "args": ["tkc-1"]}},
+            {"severity": "WARNING", "details": {"id": "wcp.tkc.old", "default_message": "Old.", "args": ["tkc-2"]}},
+            {"severity": "ERROR", "details": {"default_message": "No disk left"}},
+            {"severity": "BRAND_NEW", "details": {"id": "x"}},
+            {"severity": "INFO", "details": {}}
+        ]))
         .unwrap();
-        let all = of_detail(&info);
-        assert_eq!(all.len(), 2, "{all:?}");
-        assert_eq!(all[0].message, "Low disk on a; Wenig Platz");
-        assert_eq!((all[0].severity, all[1].severity), (Severity::Error, Severity::Warning));
-        assert_eq!(all[1].id, "vsphere.message.x");
+        let findings = of_messages(&messages);
+        let seen: Vec<_> =
+            findings.iter().map(|f| (f.id.as_str(), f.severity, f.subject.as_deref())).collect();
+        assert_eq!(
+            seen,
+            [
+                ("vsphere.wcp.tkc.old", Severity::Warning, Some("tkc-1")),
+                ("vsphere.wcp.tkc.old", Severity::Warning, Some("tkc-2")),
+                ("vsphere.No-disk-left", Severity::Error, None),
+                ("vsphere.x", Severity::Warning, None),
+            ]
+        );
+    }
+
+    fn conditions() -> Vec<Condition> {
+        read(&json!([
+            {"type": "Disk", "status": "TRUE", "severity": "ERROR", "reason": "Fine"},
+            {"type": "Tkc", "status": "FALSE", "severity": "WARNING", "reason": "Old",
+             "description": {"default_message": "Clusters"}, "messages": [{"default_message": "tkc-1 is old"}]},
+            {"type": "Cert", "status": "UNKNOWN", "severity": "INFO"},
+            {"type": "Api", "status": "FALSE", "severity": "ERROR"}
+        ]))
+        .unwrap()
+    }
+
+    #[test]
+    fn a_condition_that_holds_is_no_finding() {
+        let findings = of_conditions(&conditions());
+        let seen: Vec<_> = findings.iter().map(|f| (f.id.as_str(), f.severity, f.message.as_str())).collect();
+        assert_eq!(
+            seen,
+            [
+                ("vsphere.Tkc.Old", Severity::Warning, "Clusters: tkc-1 is old"),
+                ("vsphere.Cert", Severity::Info, "Cert"),
+                ("vsphere.Api", Severity::Error, "Api"),
+            ]
+        );
+    }
+
+    #[test]
+    fn a_warning_stops_only_where_warnings_are_not_ignored() {
+        let kinds = |ignored| -> Vec<String> {
+            stopping(&conditions(), ignored).into_iter().filter_map(|c| c.kind.clone()).collect()
+        };
+        assert_eq!(kinds(false), ["Tkc", "Api"]);
+        assert_eq!(kinds(true), ["Api"]);
     }
 }

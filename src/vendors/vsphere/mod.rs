@@ -1,25 +1,27 @@
-//! VMware vSphere: Supervisors upgraded through their cluster (7.0 to 9.x) or by themselves (9.1 and later).
+//! vSphere: upgrades of Supervisors, by their clusters or (since vCenter 9.1) by themselves.
 //!
-//! Two services with two ways. `software/clusters` starts many upgrades in one call and names no task: the
-//! cluster's version tells the end (`state.rs`). `software/supervisors` starts one upgrade in one call and names a
-//! task, which can be cancelled. After a lost answer the target's entry is compared with the baseline.
+//! Two services, two kinds of target. `software/clusters` starts many clusters by one call, gives no task, and is
+//! followed by the cluster's state and version ([`judge`]). `software/supervisors/upgrades` starts each Supervisor by
+//! a call of its own and gives a task that can be polled and cancelled. vCenter takes no idempotency key, so after a
+//! lost answer the target (and its tasks) are compared with how they stood before ([`find`]).
 
 mod auth;
 mod check;
 mod client;
 mod config;
-mod errors;
-#[cfg(test)]
-mod errors_tests;
+mod fault;
+mod find;
 mod findings;
-mod follow;
+mod judge;
 mod map;
-#[cfg(test)]
-mod map_tests;
 mod notes;
+mod observe;
+mod precheck;
 mod roster;
 mod start;
-mod state;
+mod stop;
+mod targets;
+mod together;
 mod validate;
 mod wire;
 
@@ -29,118 +31,122 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use self::auth::Session;
-use self::check::{entry_of, older};
 use self::client::Client;
-use self::config::{Config, Knobs};
-use self::map::Scene;
-use self::notes::Notes;
-use self::state::{Moment, Trace};
+use self::observe::Rounds;
+use self::precheck::Prechecks;
+use self::roster::Roster;
 use super::contract::{
-    Asked, CancelAnswer, CheckReport, Found, Observation, Phase, Planned, Submission, Submitted, Vendor,
+    Asked, CancelAnswer, CheckReport, Found, Observation, Planned, Submission, Submitted, Vendor,
 };
 use super::error::{Reached, VendorError};
+use super::http::HttpClient;
 use super::settings::{Build, CommonSettings, ConfigFault, VendorEntry};
 use crate::domain::capability::{CancelSupport, Capabilities, Capability};
 use crate::domain::error::{FieldViolation, VendorFault};
 use crate::domain::id::ProviderId;
-use crate::domain::operation::{Operation, OperationKind};
+use crate::domain::operation::OperationKind;
 use crate::domain::page::{Page, PageRequest};
 use crate::domain::target::{AvailableVersion, Image, Target, TargetInfo, TargetKind};
-use crate::kit::clock::{self, Clock};
-
-/// vSphere's line in the list of vendors.
-pub const ENTRY: VendorEntry = VendorEntry { name: NAME, secret_keys: config::SECRET_KEYS, configure };
+use crate::kit::clock::Clock;
 
 const NAME: &str = "vsphere";
-/// How many jobs one `observe` may be asked for.
+const NO_CANCEL: &str =
+    "vCenter has no call that cancels a cluster's upgrade; upgrades of `supervisors` can be cancelled";
+/// How many jobs one `observe` takes: the list that answers for them is the same for one and for thousands.
 const OBSERVE_BATCH: usize = 1000;
-/// How many clusters one `upgradeMultiple` starts. vCenter documents no bound.
-const CLUSTERS_PER_START: usize = 100;
+/// Drydock keeps the time of scheduled upgrades: vCenter has no schedule.
+const OPERATIONS: &[OperationKind] = &[OperationKind::Upgrade, OperationKind::ScheduledUpgrade];
+
+/// The vendor's line in the list.
+pub const ENTRY: VendorEntry = VendorEntry { name: NAME, secret_keys: config::SECRET_KEYS, configure };
 
 fn configure(common: &CommonSettings, own: toml::Table) -> Result<Build, Vec<ConfigFault>> {
-    let config = Config::read(common, own)?;
-    let (endpoint, limits) = (common.endpoint.clone(), common.limits);
-    Ok(Box::new(move |provider, http, clock| {
-        let session = Session::new(&config.username, &config.password);
-        let grace = Duration::from_millis(limits.lost_answer_grace_ms);
-        let limit = Duration::from_millis(limits.lost_answer_limit_ms);
+    let config = config::read(own)?;
+    let endpoint = common.endpoint.clone();
+    let grace = Duration::from_millis(common.limits.lost_answer_grace_ms);
+    let limit = Duration::from_millis(common.limits.lost_answer_limit_ms);
+    Ok(Box::new(move |provider: ProviderId, http: HttpClient, clock: Clock| {
         Arc::new(Vsphere {
             provider,
-            client: Client::new(http, endpoint, session),
-            clock,
-            knobs: config.knobs,
-            turn: AtomicUsize::new(0),
             capabilities: capabilities(grace, limit),
+            client: Client::new(endpoint, &config, http),
+            rounds: Rounds { details: config.details, settle: config.settle, cursor: AtomicUsize::new(0) },
+            prechecks: Prechecks { wait: config.precheck_wait },
+            clusters: Roster::default(),
+            supervisors: Roster::default(),
+            clock,
         })
     }))
 }
 
 fn capabilities(lost_answer_grace: Duration, lost_answer_limit: Duration) -> Capabilities {
-    let of = |target, cancel, batch_size, success_proof| Capability {
-        target,
-        operations: &[OperationKind::Upgrade, OperationKind::ScheduledUpgrade],
+    let cluster = Capability {
+        target: TargetKind::Cluster,
+        operations: OPERATIONS,
         schedules_natively: false,
         has_maintenance_windows: false,
-        cancel,
+        cancel: CancelSupport::Never(NO_CANCEL),
         prechecks: true,
         progress: true,
         lists_versions: true,
         lists_images: false,
-        batch_size,
-        lost_answer: "the target's state and desired version, against those before the start, tell",
-        success_proof,
+        batch_size: u32::try_from(start::CHUNK).unwrap_or(u32::MAX),
+        lost_answer: "The cluster's state, desired and current version are compared with those before the start; \
+                      only a cluster that is READY and unchanged allows a second one.",
+        success_proof: "The cluster is READY and its current version is the one asked for.",
     };
-    let by_version = "vCenter reports READY and the wanted version as the current one";
-    let by_task = "vCenter's task SUCCEEDED, and the wanted version is the current one";
+    let supervisor = Capability {
+        target: TargetKind::Supervisor,
+        cancel: CancelSupport::Asked,
+        batch_size: 1,
+        lost_answer: "The Supervisor's state, versions and upgrade tasks are compared with those before the start; \
+                      only a Supervisor that is READY and unchanged, without a new task, allows a second one.",
+        success_proof: "The upgrade's task is SUCCEEDED and the Supervisor's current version is the one asked for.",
+        ..cluster
+    };
     Capabilities {
-        targets: vec![
-            of(TargetKind::Cluster, CancelSupport::Never(map::NO_CANCEL), 100, by_version),
-            of(TargetKind::Supervisor, CancelSupport::Asked, 1, by_task),
-        ],
+        targets: vec![cluster, supervisor],
         observe_batch: OBSERVE_BATCH,
         lost_answer_grace,
         lost_answer_limit,
     }
 }
 
-/// The version that an operation wants. Validated to be there.
-fn wanted(operation: &Operation) -> &str {
-    operation.upgrade().and_then(|u| u.version.as_deref()).unwrap_or_default()
-}
-
-/// Whether the start says `ignore_precheck_warnings`: when the caller does, or when the caller accepted what the
-/// vendor warned of (the engine never starts a job with a warning that is not accepted).
-fn ignores_warnings(operation: &Operation, notes: &Notes) -> bool {
-    operation.ignores_warnings() || (notes.warned && !operation.accepted_risks().is_empty())
-}
-
-/// One account at a vCenter.
+/// One account at one vCenter.
 #[derive(Debug)]
 struct Vsphere {
     provider: ProviderId,
-    client: Client,
-    clock: Clock,
-    knobs: Knobs,
-    /// Whose turn it is to have its detail read.
-    turn: AtomicUsize,
     capabilities: Capabilities,
+    client: Client,
+    rounds: Rounds,
+    prechecks: Prechecks,
+    clusters: Roster,
+    supervisors: Roster,
+    clock: Clock,
 }
 
-/// For how long after a start was sent an untouched target shows that it did not begin. An upgrade takes longer than
-/// this to fail and be reset by a person.
-const UNTOUCHED_PROOF: Duration = Duration::from_secs(900);
+/// The entries of a batch that act on one kind of target, with their places.
+fn of_kind<T>(batch: &[T], kind: impl Fn(&T) -> TargetKind, wanted: TargetKind) -> (Vec<usize>, Vec<&T>) {
+    batch.iter().enumerate().filter(|(_, entry)| kind(entry) == wanted).unzip()
+}
 
-/// At rest on its old version: soon after the start was sent, it has not begun; much later the proof has grown old.
-fn untouched(planned: &Planned, now: jiff::Timestamp) -> Found {
-    let until = planned.submit_time.map(|sent| clock::after(sent, UNTOUCHED_PROOF));
-    if until.is_none_or(|until| now < until) {
-        return Found::NotArrived { until };
+/// Puts answers about two kinds of target back into the batch's order.
+fn in_order<A>(size: usize, parts: [(Vec<usize>, Vec<A>); 2], unasked: impl Fn() -> A) -> Vec<A> {
+    let mut answers: Vec<Option<A>> = (0..size).map(|_| None).collect();
+    for (at, answer) in parts.into_iter().flat_map(|(places, answers)| places.into_iter().zip(answers)) {
+        if let Some(slot) = answers.get_mut(at) {
+            *slot = Some(answer);
+        }
     }
-    Found::CannotTell(
-        "the target rests on its old version, but the start was sent so long ago that it may have begun and failed"
-            .to_owned(),
-    )
+    answers.into_iter().map(|answer| answer.unwrap_or_else(&unasked)).collect()
+}
+
+fn unsupported(what: &str) -> VendorError {
+    VendorError::new(VendorFault::Rejected, Reached::No, what)
+}
+
+fn no_instances() -> VendorError {
+    targets::no_such_kind(TargetKind::Instance)
 }
 
 #[async_trait]
@@ -158,89 +164,90 @@ impl Vendor for Vsphere {
     }
 
     async fn targets(&self, kind: TargetKind, page: &PageRequest) -> Result<Page<TargetInfo>, VendorError> {
-        roster::targets(&self.client, &self.provider, kind, page).await
+        match kind {
+            TargetKind::Cluster => targets::clusters(&self.client, &self.provider, page).await,
+            TargetKind::Supervisor => targets::supervisors(&self.client, &self.provider, page).await,
+            TargetKind::Instance => Ok(Page::last(Vec::new())),
+        }
     }
 
     async fn versions(&self, target: &Target) -> Result<Vec<AvailableVersion>, VendorError> {
-        roster::versions(&self.client, target).await
+        match target.kind {
+            TargetKind::Cluster => targets::cluster_versions(&self.client, &target.id).await,
+            TargetKind::Supervisor => targets::supervisor_versions(&self.client, &target.id).await,
+            TargetKind::Instance => Err(no_instances()),
+        }
     }
 
     async fn images(&self, _page: &PageRequest) -> Result<Page<Image>, VendorError> {
-        let text = "vSphere has no images: it reinstalls nothing";
-        Err(VendorError::new(VendorFault::Rejected, Reached::No, text))
+        Err(unsupported("vSphere clusters and Supervisors have versions, not images"))
     }
 
     async fn check(&self, batch: &[Planned]) -> Vec<Result<CheckReport, VendorError>> {
-        check::check(self, batch).await
+        let kind = |p: &Planned| p.target.kind;
+        let (places, clusters) = of_kind(batch, kind, TargetKind::Cluster);
+        let clusters = match clusters.as_slice() {
+            [] => Vec::new(),
+            jobs => check::clusters(&self.client, jobs).await,
+        };
+        let (others, supervisors) = of_kind(batch, kind, TargetKind::Supervisor);
+        let supervisors = match supervisors.as_slice() {
+            [] => Vec::new(),
+            jobs => check::supervisors(&self.client, self.prechecks, jobs).await,
+        };
+        in_order(batch.len(), [(places, clusters), (others, supervisors)], || Err(no_instances()))
     }
 
     async fn submit(&self, batch: &[Submission]) -> Vec<Submitted> {
-        start::submit(self, batch).await
-    }
-
-    async fn find(&self, planned: &Planned) -> Result<Found, VendorError> {
-        let (kind, wanted) = (planned.target.kind, wanted(&planned.operation));
-        let notes = Notes::read(planned.handle.as_ref());
-        let entries = self.client.summaries(kind).await.map_err(|error| older(kind, error))?;
-        let entry = entry_of(&entries, kind, &planned.target.id);
-        Ok(match state::trace(entry, wanted, &notes) {
-            Trace::Arrived => {
-                let moment = Moment {
-                    now: self.clock.now(),
-                    submitted: planned.submit_time,
-                    settle: self.knobs.settle,
-                };
-                let mut seen = map::observe(
-                    kind,
-                    &Scene {
-                        wanted,
-                        ignores_warnings: ignores_warnings(&planned.operation, &notes),
-                        notes: &notes,
-                        moment,
-                        entry,
-                        task: None,
-                        detail: None,
-                    },
-                );
-                if seen.phase == Phase::Unclear {
-                    seen.phase = Phase::Running;
-                }
-                Found::Arrived(Box::new(seen))
-            }
-            Trace::NotArrived => untouched(planned, self.clock.now()),
-            Trace::CannotTell(why) => Found::CannotTell(why.to_owned()),
+        let kind = |s: &Submission| s.planned.target.kind;
+        let (places, clusters) = of_kind(batch, kind, TargetKind::Cluster);
+        let clusters = match clusters.as_slice() {
+            [] => Vec::new(),
+            jobs => start::clusters(&self.client, jobs).await,
+        };
+        let (others, supervisors) = of_kind(batch, kind, TargetKind::Supervisor);
+        let supervisors = match supervisors.as_slice() {
+            [] => Vec::new(),
+            jobs => start::supervisors(&self.client, jobs).await,
+        };
+        in_order(batch.len(), [(places, clusters), (others, supervisors)], || {
+            Submitted::Failed(no_instances())
         })
     }
 
+    async fn find(&self, planned: &Planned) -> Result<Found, VendorError> {
+        let rosters = (&self.clusters, &self.supervisors);
+        find::find(&self.client, rosters, &self.rounds, planned, self.clock.now()).await
+    }
+
     async fn observe(&self, batch: &[Planned]) -> Vec<Result<Observation, VendorError>> {
-        follow::observe(self, batch).await
+        let kind = |p: &Planned| p.target.kind;
+        let (places, clusters) = of_kind(batch, kind, TargetKind::Cluster);
+        let clusters = match clusters.as_slice() {
+            [] => Vec::new(),
+            jobs => observe::clusters(&self.client, &self.rounds, jobs, self.clock.now()).await,
+        };
+        let (others, supervisors) = of_kind(batch, kind, TargetKind::Supervisor);
+        let supervisors = match supervisors.as_slice() {
+            [] => Vec::new(),
+            jobs => observe::supervisors(&self.client, &self.rounds, jobs, self.clock.now()).await,
+        };
+        in_order(batch.len(), [(places, clusters), (others, supervisors)], || Err(no_instances()))
     }
 
     async fn cancel(&self, planned: &Planned) -> Result<CancelAnswer, VendorError> {
-        if planned.target.kind != TargetKind::Supervisor {
-            return Ok(CancelAnswer::Refused(map::NO_CANCEL.to_owned()));
-        }
-        let notes = Notes::read(planned.handle.as_ref());
-        let Some(task) = notes.task else {
-            return Ok(CancelAnswer::Refused(map::NO_TASK.to_owned()));
-        };
-        match self.client.cancel(&task).await {
-            Ok(()) => Ok(CancelAnswer::Accepted),
-            Err(error) if errors::is(&error, "NOT_ALLOWED_IN_CURRENT_STATE") => Ok(CancelAnswer::AlreadyOver),
-            Err(error) if errors::is(&error, "UNSUPPORTED") => Ok(CancelAnswer::Refused(error.message)),
-            // Tasks are forgotten after they ended.
-            Err(error) if errors::is(&error, "NOT_FOUND") => Ok(CancelAnswer::AlreadyOver),
-            Err(error) => Err(error),
+        match planned.target.kind {
+            TargetKind::Supervisor => stop::cancel(&self.client, planned).await,
+            TargetKind::Cluster | TargetKind::Instance => Ok(CancelAnswer::Refused(NO_CANCEL.to_owned())),
         }
     }
 
     async fn reschedule(&self, _planned: &Planned) -> Result<Observation, VendorError> {
-        let text = "vSphere keeps no schedules: Drydock itself waits for the time";
-        Err(VendorError::new(VendorFault::Rejected, Reached::No, text))
+        Err(unsupported("vCenter keeps no schedule; Drydock itself starts a scheduled upgrade at its time"))
     }
 
     async fn ping(&self) -> Result<Option<String>, VendorError> {
-        self.client.ping().await.map(|()| None)
+        self.client.session().await.map(|()| None)
     }
 
     async fn close(&self) {

@@ -1,86 +1,85 @@
-//! What the adapter keeps with a job: how its target stood before the start, and what was learnt since.
+//! What this adapter keeps with a job: how the target stood before the start, and what was seen since.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::wire::Summary;
+use crate::domain::finding::{Finding, Severity};
 use crate::domain::job::Handle;
 
-/// The job's handle, as JSON. A few KiB at most: every text in it was cut when it was read.
+/// The most warnings that are remembered.
+const MAX_WARNINGS: usize = 200;
+
+/// The adapter's notes about one job. No secrets.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Notes {
-    /// The target before the start.
+    /// How the target stood before the start.
+    pub baseline: Option<Baseline>,
+    /// Ids of the warnings that vCenter's own prechecks gave: with all of them accepted, vCenter is told to
+    /// ignore warnings.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
+    /// The upgrade tasks that vCenter knew for the Supervisor before the start; none when they could not be read.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) baseline: Option<Baseline>,
-    /// Whether the vendor's pre-checks or messages warned. A start then says `ignore_precheck_warnings`, if the
-    /// caller accepted the warnings.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub(super) warned: bool,
+    pub known_tasks: Option<Vec<String>>,
     /// The task of a Supervisor's upgrade.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) task: Option<String>,
-    /// Whether the target was seen on its way to the wanted version since the start.
+    pub task: Option<String>,
+    /// Whether vCenter was told to ignore warnings.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    pub(super) moved: bool,
-    /// Since when the task has said that it succeeded while the version is not reached.
+    pub ignored_warnings: bool,
+    /// After the start, our upgrade was seen under way.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub running_seen: bool,
+    /// Since when the target has shown something that does not fit an upgrade of ours under way.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) done_since: Option<Timestamp>,
+    pub odd_since: Option<Timestamp>,
+    /// The state at which details were last read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub detailed_state: Option<String>,
 }
 
-/// A target before the start.
+/// How a target stood before the start. A cluster's upgrade has no id, so what changed since is all there is to
+/// tell ours from an earlier one.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Baseline {
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) version: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) desired: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) state: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) upgraded: Option<String>,
-}
-
-impl Baseline {
-    /// How a target stands.
-    pub(super) fn of(summary: &Summary) -> Self {
-        Self {
-            version: summary.current_version.clone(),
-            desired: summary.desired_version.clone(),
-            state: summary.state.clone(),
-            upgraded: summary.last_upgraded_date.clone(),
-        }
-    }
+    pub state: Option<String>,
+    pub current_version: Option<String>,
+    pub desired_version: Option<String>,
+    pub last_upgraded_date: Option<String>,
 }
 
 impl Notes {
-    /// Reads a handle. One that cannot be read says nothing: conclusions then wait for stronger evidence.
+    /// Notes of a check.
+    pub(super) fn before(summary: &Summary, vendor_findings: &[Finding]) -> Self {
+        let mut warnings: Vec<String> = vendor_findings
+            .iter()
+            .filter(|f| f.severity == Severity::Warning)
+            .map(|f| f.id.clone())
+            .take(MAX_WARNINGS)
+            .collect();
+        warnings.sort_unstable();
+        warnings.dedup();
+        let baseline = Baseline {
+            state: summary.state.clone(),
+            current_version: summary.current_version.clone(),
+            desired_version: summary.desired_version.clone(),
+            last_upgraded_date: summary.last_upgraded_date.clone(),
+        };
+        Self { baseline: Some(baseline), warnings, ..Self::default() }
+    }
+
+    /// Reads a handle. One that cannot be read counts as none: then less is known, and less is concluded.
     pub(super) fn read(handle: Option<&Handle>) -> Self {
-        handle
-            .map(|handle| {
-                serde_json::from_str(&handle.0).unwrap_or_else(|error| {
-                    tracing::warn!(error = %error, "a vSphere job's notes cannot be read; following it without them");
-                    Self::default()
-                })
-            })
-            .unwrap_or_default()
+        handle.and_then(|h| serde_json::from_str(&h.0).ok()).unwrap_or_default()
     }
 
-    /// As a handle.
-    pub(super) fn handle(&self) -> Option<Handle> {
-        // Texts, booleans and times in a struct always serialise.
-        serde_json::to_string(self).ok().map(Handle)
-    }
-
-    /// As a handle, if it differs from what was kept before: unchanged notes need no write.
-    pub(super) fn handle_if_changed(&self, before: &Self) -> Option<Handle> {
-        if self == before { None } else { self.handle() }
-    }
-
-    /// The version before the start.
-    pub(super) fn version(&self) -> Option<&str> {
-        self.baseline.as_ref().and_then(|b| b.version.as_deref())
+    /// As it is stored.
+    pub(super) fn handle(&self) -> Handle {
+        // Plain text and truth values: serialising to memory cannot fail.
+        Handle(serde_json::to_string(self).unwrap_or_default())
     }
 }
 
@@ -89,18 +88,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn read_back_what_was_kept() {
-        let baseline = Baseline { version: Some("v1".into()), ..Baseline::default() };
-        let notes = Notes {
-            baseline: Some(baseline),
-            warned: true,
-            task: Some("52c1:svc".into()),
-            moved: true,
-            done_since: Some("2026-11-29T01:00:00Z".parse().unwrap()),
-        };
-        let handle = notes.handle().unwrap();
-        assert_eq!(Notes::read(Some(&handle)), notes);
-        assert_eq!(notes.handle_if_changed(&notes.clone()), None);
-        assert_eq!(Notes::read(Some(&Handle("not json".into()))), Notes::default());
+    fn notes_read_back_and_a_broken_handle_counts_as_none() {
+        let summary = Summary { state: Some("READY".to_owned()), ..Summary::default() };
+        let findings = [
+            Finding::new("vsphere.b", Severity::Warning, "b"),
+            Finding::new("vsphere.i", Severity::Info, "i"),
+        ];
+        let notes = Notes { task: Some("t:s".to_owned()), ..Notes::before(&summary, &findings) };
+        assert_eq!(notes.warnings, ["vsphere.b"]);
+        assert_eq!(Notes::read(Some(&notes.handle())), notes);
+        assert_eq!(Notes::read(Some(&Handle("{".to_owned()))), Notes::default());
     }
 }

@@ -1,142 +1,76 @@
-//! The targets of a vCenter and the versions they can have.
+//! One list for many callers.
+//!
+//! After a lost answer each of a hundred jobs asks about its own target; one list answers for all of them. A caller
+//! is only given a list that was asked for after the caller came, so nobody concludes from what was true before.
 
-use std::collections::BTreeMap;
+use std::collections::HashMap;
+use std::future::Future;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use futures_util::StreamExt as _;
-use futures_util::stream;
+use tokio::sync::Mutex;
 
-use super::check::{older, own_id};
-use super::client::Client;
-use super::errors;
-use super::wire::{InventoryInfo, Summary, VersionInfo};
-use crate::domain::error::VendorFault;
-use crate::domain::id::ProviderId;
-use crate::domain::page::{DEFAULT_PAGE_SIZE, MAX_PAGE_SIZE, Page, PageRequest};
-use crate::domain::target::{AvailableVersion, Target, TargetInfo, TargetKind};
-use crate::vendors::error::{Reached, VendorError};
+use super::fault;
+use super::wire::Summary;
+use crate::vendors::error::VendorError;
 
-/// For how many versions of a Supervisor the notes are asked for, one request each.
-const NOTES: usize = 20;
-/// How many side by side.
-const SIDE_BY_SIDE: usize = 4;
+/// The targets of one kind, by id.
+pub(super) type Targets = Arc<HashMap<String, Summary>>;
 
-/// A page of the targets of one kind, by id. The token is the last id of the page before: targets that come or go
-/// between two pages neither repeat nor hide others.
-pub(super) async fn targets(
-    client: &Client,
-    provider: &ProviderId,
-    kind: TargetKind,
-    page: &PageRequest,
-) -> Result<Page<TargetInfo>, VendorError> {
-    let mut all: BTreeMap<String, TargetInfo> = match kind {
-        TargetKind::Cluster => read(provider, kind, client.clusters().await.map_err(|e| older(kind, e))?),
-        TargetKind::Supervisor => supervisors(client, provider).await?,
-        TargetKind::Instance => BTreeMap::new(),
-    };
-    if let Some(last) = &page.token {
-        all.retain(|id, _| id > last);
-    }
-    let size = if page.size == 0 { DEFAULT_PAGE_SIZE } else { page.size.min(MAX_PAGE_SIZE) };
-    let size = usize::try_from(size).unwrap_or(usize::MAX);
-    let more = all.len() > size;
-    let items: Vec<TargetInfo> = all.into_values().take(size).collect();
-    let next = items.last().filter(|_| more).map(|info| info.target.id.to_string());
-    Ok(Page { items, next })
+/// The latest list.
+#[derive(Debug, Default)]
+pub(super) struct Roster {
+    latest: Mutex<Option<(u64, Result<Targets, VendorError>)>>,
+    /// Counts lists that were asked for.
+    asked: AtomicU64,
 }
 
-/// The inventory with each Supervisor's versions. Either list alone is better than none: an older vCenter lacks
-/// the second.
-async fn supervisors(
-    client: &Client,
-    provider: &ProviderId,
-) -> Result<BTreeMap<String, TargetInfo>, VendorError> {
-    let kind = TargetKind::Supervisor;
-    let upgrades = client.upgrades().await;
-    let inventory = client.inventory().await;
-    let lacking = |error: &VendorError| errors::is_missing_call(error) || error.kind == VendorFault::NotFound;
-    let (upgrades, inventory) = match (upgrades, inventory) {
-        (Ok(upgrades), Ok(inventory)) => (upgrades, inventory),
-        (Ok(upgrades), Err(error)) if lacking(&error) => (upgrades, Vec::new()),
-        (Err(error), Ok(inventory)) if lacking(&error) => (Vec::new(), inventory),
-        (Err(error), Err(other)) if lacking(&error) && lacking(&other) => (Vec::new(), Vec::new()),
-        (Err(error), _) | (_, Err(error)) => return Err(error),
-    };
-    let mut all = read(provider, kind, upgrades);
-    for item in inventory {
-        let Some(target) = item.supervisor.as_deref().and_then(|id| target(provider, kind, id)) else {
-            continue;
+impl Roster {
+    /// A list that was asked for after this call began: another caller's, or one of its own by `ask`.
+    pub(super) async fn fresh<F>(&self, ask: impl FnOnce() -> F) -> Result<Targets, VendorError>
+    where
+        F: Future<Output = Result<HashMap<String, Summary>, VendorError>>,
+    {
+        let came = self.asked.load(Ordering::Acquire);
+        let mut latest = self.latest.lock().await;
+        if let Some((number, answer)) = &*latest
+            && *number > came
+        {
+            return answer.as_ref().map(Arc::clone).map_err(fault::again);
+        }
+        let number = self.asked.fetch_add(1, Ordering::AcqRel) + 1;
+        // Dropped half-way, this call leaves no list behind, and the next caller asks again.
+        *latest = None;
+        let answer = ask().await.map(Arc::new);
+        let kept = answer.as_ref().map(Arc::clone).map_err(fault::again);
+        *latest = Some((number, kept));
+        answer
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use futures_util::future::join_all;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn callers_that_wait_share_one_list_and_later_ones_do_not() {
+        let roster = Roster::default();
+        let asked = AtomicUsize::new(0);
+        let one = || {
+            roster.fresh(|| async {
+                asked.fetch_add(1, Ordering::Relaxed);
+                tokio::task::yield_now().await;
+                Ok(HashMap::new())
+            })
         };
-        let info = item.info.unwrap_or_default();
-        let known = all.entry(target.id.to_string()).or_insert_with(|| bare(target));
-        known.display_name.clone_from(&info.name);
-        let InventoryInfo { name: _, config_status, kubernetes_status } = info;
-        let facts = [("config_status", config_status), ("kubernetes_status", kubernetes_status)];
-        known.attributes.extend(facts.into_iter().filter_map(|(k, v)| Some((k.to_owned(), v?))));
+        join_all((0..100).map(|_| one())).await;
+        assert!(asked.load(Ordering::Relaxed) <= 2, "the first list, and one for all who came during it");
+        let before = asked.load(Ordering::Relaxed);
+        one().await.unwrap();
+        assert_eq!(asked.load(Ordering::Relaxed), before + 1, "a list of the past is not used");
     }
-    Ok(all)
-}
-
-fn read(provider: &ProviderId, kind: TargetKind, entries: Vec<Summary>) -> BTreeMap<String, TargetInfo> {
-    let info = |entry: Summary| {
-        let target = target(provider, kind, own_id(&entry, kind)?)?;
-        let mut info = bare(target);
-        info.display_name = entry.cluster_name;
-        info.current_version = entry.current_version;
-        info.vendor_state = entry.state;
-        info.available_versions = entry.available_versions.unwrap_or_default();
-        let facts =
-            [("desired_version", entry.desired_version), ("last_upgraded_date", entry.last_upgraded_date)];
-        info.attributes.extend(facts.into_iter().filter_map(|(k, v)| Some((k.to_owned(), v?))));
-        Some((info.target.id.to_string(), info))
-    };
-    entries.into_iter().filter_map(info).collect()
-}
-
-/// A target, if its id can stand in a name; vCenter's can.
-fn target(provider: &ProviderId, kind: TargetKind, id: &str) -> Option<Target> {
-    Target::parse_name(&format!("{provider}/{}/{id}", kind.collection())).ok()
-}
-
-fn bare(target: Target) -> TargetInfo {
-    TargetInfo {
-        target,
-        display_name: None,
-        current_version: None,
-        vendor_state: None,
-        available_versions: Vec::new(),
-        attributes: BTreeMap::new(),
-    }
-}
-
-/// The versions that vCenter offers for a target, with their notes where those can be read.
-pub(super) async fn versions(client: &Client, target: &Target) -> Result<Vec<AvailableVersion>, VendorError> {
-    let kind = target.kind;
-    if kind == TargetKind::Instance {
-        let text = "vSphere has clusters and Supervisors only";
-        return Err(VendorError::new(VendorFault::NotFound, Reached::No, text));
-    }
-    let info = client.detail(kind, &target.id).await.map_err(|error| older(kind, error))?;
-    let offered = info.available_versions;
-    let notes: Vec<VersionInfo> = match kind {
-        TargetKind::Cluster => client.cluster_versions().await.unwrap_or_else(|error| {
-            tracing::debug!(error = %error, "vCenter's notes on versions cannot be read");
-            Vec::new()
-        }),
-        TargetKind::Supervisor | TargetKind::Instance => {
-            let asked: Vec<_> = offered.iter().take(NOTES).map(|v| client.supervisor_version(v)).collect();
-            let answers = stream::iter(asked).buffered(SIDE_BY_SIDE);
-            answers.filter_map(|answer| std::future::ready(answer.ok())).collect().await
-        }
-    };
-    let with_notes = |version: String| {
-        let known =
-            notes.iter().find(|n| n.version.as_deref() == Some(&version)).cloned().unwrap_or_default();
-        AvailableVersion {
-            version,
-            name: known.name,
-            description: known.description,
-            release_date: known.release_date,
-        }
-    };
-    Ok(offered.into_iter().map(with_notes).collect())
 }

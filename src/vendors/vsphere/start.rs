@@ -1,117 +1,294 @@
-//! Starts upgrades: clusters in batches, Supervisors one by one.
+//! Starts: many clusters by one call, Supervisors one by one. What an answer means is decided by pure functions.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use futures_util::StreamExt as _;
-use futures_util::future::join;
-use futures_util::stream;
+use serde_json::Value;
 
-use super::errors;
-use super::map;
+use super::client::Client;
+use super::fault;
+use super::findings;
+use super::map::{id_name, shown, start_answer};
 use super::notes::Notes;
-use super::wire::UpgradeSpec;
-use super::{CLUSTERS_PER_START, Vsphere, ignores_warnings, wanted};
+use super::together::together;
+use super::wire::{ErrorBody, ResultMap, UpgradeResult, UpgradeSpec, read};
 use crate::domain::error::VendorFault;
-use crate::domain::target::TargetKind;
-use crate::vendors::contract::{Planned, Submission, Submitted};
+use crate::domain::failure::Failure;
+use crate::domain::finding::Finding;
+use crate::domain::job::{Cancelable, Provenance};
+use crate::domain::operation::Operation;
+use crate::vendors::contract::{Observation, Phase, Planned, Submission, Submitted};
 use crate::vendors::error::{Reached, VendorError};
+use crate::vendors::http::Reply;
 
-/// How many single starts are under way at once.
-const SIDE_BY_SIDE: usize = 8;
+/// How many clusters one call starts. vCenter's documents name no bound.
+pub(super) const CHUNK: usize = 100;
 
-/// A job with its place in the batch.
-type Placed<'a> = (usize, &'a Planned);
+/// The version that a job asks for. `validate` let nothing pass without one.
+pub(super) fn desired(operation: &Operation) -> &str {
+    operation.upgrade().and_then(|u| u.version.as_deref()).unwrap_or_default()
+}
 
-/// Starts a batch; one outcome for each entry, in order.
-pub(super) async fn submit(vsphere: &Vsphere, batch: &[Submission]) -> Vec<Submitted> {
-    let placed = || batch.iter().map(|s| &s.planned).enumerate();
-    let of = |kind| placed().filter(move |(_, p)| p.target.kind == kind).collect::<Vec<_>>();
-    let (clusters, supervisors) = (of(TargetKind::Cluster), of(TargetKind::Supervisor));
-    let (clusters, supervisors) =
-        join(start_clusters(vsphere, &clusters), start_supervisors(vsphere, &supervisors)).await;
-    let mut outcomes: BTreeMap<usize, Submitted> = clusters.into_iter().chain(supervisors).collect();
-    let missing = || {
-        let text = "vSphere has clusters and Supervisors only; nothing was sent";
-        errors::not_started(VendorError::new(VendorFault::Rejected, Reached::No, text))
+/// What to tell vCenter about warnings. It only knows a yes or no: yes when the caller chose the blanket switch, or
+/// accepted by name every warning that vCenter's prechecks gave.
+fn ignores(operation: &Operation, notes: &Notes) -> Option<bool> {
+    let accepted = operation.accepted_risks();
+    if !notes.warnings.is_empty() && notes.warnings.iter().all(|id| accepted.contains(id)) {
+        return Some(true);
+    }
+    operation.upgrade().and_then(|u| u.ignore_precheck_warnings)
+}
+
+/// The notes with which a start is followed, and what it says about warnings.
+pub(super) fn notes(planned: &Planned) -> (Notes, Option<bool>) {
+    let checked = Notes::read(planned.handle.as_ref());
+    let ignore = ignores(&planned.operation, &checked);
+    let notes = Notes {
+        baseline: checked.baseline,
+        warnings: checked.warnings,
+        known_tasks: checked.known_tasks,
+        ignored_warnings: ignore == Some(true),
+        ..Notes::default()
     };
-    (0..batch.len()).map(|at| outcomes.remove(&at).unwrap_or_else(missing)).collect()
+    (notes, ignore)
 }
 
-async fn start_clusters(vsphere: &Vsphere, jobs: &[Placed<'_>]) -> Vec<(usize, Submitted)> {
-    let mut out = Vec::with_capacity(jobs.len());
-    let mut unique: Vec<Placed<'_>> = Vec::with_capacity(jobs.len());
-    let mut seen = std::collections::BTreeSet::new();
-    for &(at, planned) in jobs {
-        // One map holds a cluster once; a second wish for it must not be answered with the first one's start.
-        if seen.insert(&*planned.target.id) {
-            unique.push((at, planned));
-        } else {
-            let text = "another job of the same batch starts this cluster; nothing was sent for this one";
-            out.push((at, Submitted::Failed(VendorError::new(VendorFault::RateLimited, Reached::No, text))));
+/// One job to start, with its notes.
+struct Start<'a> {
+    planned: &'a Planned,
+    ignore: Option<bool>,
+    notes: Notes,
+}
+
+impl<'a> Start<'a> {
+    fn of(planned: &'a Planned) -> Self {
+        let (notes, ignore) = notes(planned);
+        Self { planned, ignore, notes }
+    }
+
+    fn id(&self) -> &'a str {
+        &self.planned.target.id
+    }
+
+    fn spec(&self) -> UpgradeSpec<'a> {
+        UpgradeSpec {
+            desired_version: desired(&self.planned.operation),
+            ignore_precheck_warnings: self.ignore,
         }
     }
-    for chunk in unique.chunks(CLUSTERS_PER_START) {
-        match start_together(vsphere, chunk).await {
-            Ok(outcomes) => out.extend(outcomes),
-            // One cluster without the privilege fails the whole call before anything starts: taken apart, so
-            // that the others start.
-            Err(error) if error.kind == VendorFault::PermissionDenied && chunk.len() > 1 => {
-                let singly: Vec<_> = chunk.iter().map(|&job| start_alone(vsphere, job)).collect();
-                out.extend(stream::iter(singly).buffered(SIDE_BY_SIDE).collect::<Vec<_>>().await);
-            }
-            Err(error) => {
-                out.extend(chunk.iter().map(|(at, _)| (*at, errors::not_started(errors::again(&error)))));
+
+    fn observation(&self) -> Observation {
+        let mut seen = Observation::new(Phase::Running, Provenance::Reported);
+        seen.ids.insert(id_name(self.planned.target.kind).to_owned(), self.id().to_owned());
+        seen.handle = Some(self.notes.handle());
+        seen
+    }
+}
+
+/// Starts upgrades of clusters. One answer each, in order.
+pub(super) async fn clusters(client: &Client, batch: &[&Submission]) -> Vec<Submitted> {
+    let starts: Vec<Start<'_>> = batch.iter().map(|s| Start::of(&s.planned)).collect();
+    let mut outcomes: Vec<Option<Submitted>> = starts.iter().map(|_| None).collect();
+    for chunk in chunks(&starts) {
+        for (at, outcome) in start_chunk(client, &starts, chunk).await {
+            if let Some(slot) = outcomes.get_mut(at) {
+                *slot = Some(outcome);
             }
         }
     }
-    out
+    outcomes.into_iter().map(|o| o.unwrap_or_else(left_out)).collect()
 }
 
-async fn start_alone(vsphere: &Vsphere, job: Placed<'_>) -> (usize, Submitted) {
-    match start_together(vsphere, &[job]).await {
-        Ok(mut outcomes) if outcomes.len() == 1 => outcomes.remove(0),
-        Ok(_) => (job.0, Submitted::Failed(VendorError::garbled("one start had several outcomes"))),
-        Err(error) => (job.0, errors::not_started(error)),
+fn left_out() -> Submitted {
+    let text = "vCenter's answer leaves this cluster out; whether its upgrade began is looked up";
+    Submitted::Failed(VendorError::garbled(text))
+}
+
+/// Which starts go into which call: at most [`CHUNK`], none twice in one call (the body is a map). A start that was
+/// sent before goes alone, so that a refusal of a whole batch cannot repeat for ever.
+fn chunks(starts: &[Start<'_>]) -> Vec<Vec<usize>> {
+    let mut chunks: Vec<(Vec<usize>, BTreeSet<&str>)> = Vec::new();
+    let mut alone = Vec::new();
+    for (at, start) in starts.iter().enumerate() {
+        if start.planned.attempts > 1 {
+            alone.push(vec![at]);
+            continue;
+        }
+        match chunks.iter_mut().find(|(chunk, ids)| chunk.len() < CHUNK && !ids.contains(start.id())) {
+            Some((chunk, ids)) => {
+                chunk.push(at);
+                ids.insert(start.id());
+            }
+            None => chunks.push((vec![at], BTreeSet::from([start.id()]))),
+        }
     }
+    chunks.into_iter().map(|(chunk, _)| chunk).chain(alone).collect()
 }
 
-async fn start_together(
-    vsphere: &Vsphere,
-    jobs: &[Placed<'_>],
-) -> Result<Vec<(usize, Submitted)>, VendorError> {
-    let notes: Vec<Notes> = jobs.iter().map(|(_, p)| Notes::read(p.handle.as_ref())).collect();
+async fn start_chunk(client: &Client, starts: &[Start<'_>], chunk: Vec<usize>) -> Vec<(usize, Submitted)> {
+    let of = |at: &usize| starts.get(*at).map(|start| (*at, start));
     let specs: BTreeMap<&str, UpgradeSpec<'_>> =
-        jobs.iter().zip(&notes).map(|((_, p), notes)| (&*p.target.id, spec(p, notes))).collect();
-    let results = vsphere.client.upgrade_clusters(&specs).await?;
-    let outcome = |((at, planned), notes): (&Placed<'_>, &Notes)| {
-        let cluster = &*planned.target.id;
-        (*at, map::started(cluster, results.get(cluster), notes))
-    };
-    Ok(jobs.iter().zip(&notes).map(outcome).collect())
-}
-
-async fn start_supervisors(vsphere: &Vsphere, jobs: &[Placed<'_>]) -> Vec<(usize, Submitted)> {
-    let starts: Vec<_> = jobs
-        .iter()
-        .map(|&(at, planned)| async move {
-            let notes = Notes::read(planned.handle.as_ref());
-            let supervisor = &*planned.target.id;
-            let outcome = match vsphere.client.upgrade_supervisor(supervisor, &spec(planned, &notes)).await {
-                Ok(task) => Submitted::Started(Box::new(map::accepted(supervisor, task, &notes))),
-                Err(error) => errors::not_started(error),
-            };
-            (at, outcome)
-        })
-        .collect();
-    stream::iter(starts).buffered(SIDE_BY_SIDE).collect().await
-}
-
-/// What is sent. The flag is left out where nobody said anything: vCenter takes that as `false`.
-fn spec<'a>(planned: &'a Planned, notes: &Notes) -> UpgradeSpec<'a> {
-    let said = planned.operation.upgrade().and_then(|u| u.ignore_precheck_warnings);
-    let ignores = ignores_warnings(&planned.operation, notes);
-    UpgradeSpec {
-        desired_version: wanted(&planned.operation),
-        ignore_precheck_warnings: if ignores { Some(true) } else { said },
+        chunk.iter().filter_map(of).map(|(_, start)| (start.id(), start.spec())).collect();
+    let reply = client.upgrade_clusters(&specs).await;
+    match batch_answer(reply, chunk.len()) {
+        BatchAnswer::Results(results) => chunk
+            .iter()
+            .filter_map(of)
+            .map(|(at, start)| (at, cluster_outcome(start, results.get(start.id()))))
+            .collect(),
+        // One cluster without the privilege spoils the call for all, and nothing was started: one call each finds
+        // out which.
+        BatchAnswer::TakeApart => {
+            together(chunk.iter().filter_map(of).map(|(at, start)| async move {
+                let specs = BTreeMap::from([(start.id(), start.spec())]);
+                let outcome = match batch_answer(client.upgrade_clusters(&specs).await, 1) {
+                    BatchAnswer::Results(results) => cluster_outcome(start, results.get(start.id())),
+                    BatchAnswer::Refused(error, body) => refused(error, body.as_ref()),
+                    // A batch of one is never taken apart.
+                    BatchAnswer::TakeApart => left_out(),
+                };
+                (at, outcome)
+            }))
+            .await
+        }
+        BatchAnswer::Refused(error, body) => {
+            chunk.into_iter().map(|at| (at, refused(fault::again(&error), body.as_ref()))).collect()
+        }
     }
 }
+
+/// What the answer to `upgradeMultiple` says about the call as a whole.
+#[derive(Debug)]
+enum BatchAnswer {
+    Results(ResultMap),
+    TakeApart,
+    Refused(VendorError, Option<ErrorBody>),
+}
+
+fn batch_answer(reply: Result<Reply, VendorError>, size: usize) -> BatchAnswer {
+    let reply = match reply {
+        Ok(reply) => reply,
+        Err(error) => return BatchAnswer::Refused(error, None),
+    };
+    if reply.status.is_success() {
+        return match reply.json() {
+            Ok(results) => BatchAnswer::Results(results),
+            Err(error) => BatchAnswer::Refused(error, None),
+        };
+    }
+    let error = fault::of(&reply);
+    if size > 1 {
+        match error.kind {
+            VendorFault::PermissionDenied => return BatchAnswer::TakeApart,
+            // Not documented for a batch: one cluster's fault may have come after others had begun.
+            VendorFault::NotFound | VendorFault::Rejected if !is_unknown_call(&error) => {
+                return BatchAnswer::Refused(error.with_reached(Reached::Maybe), None);
+            }
+            VendorFault::NotFound
+            | VendorFault::Rejected
+            | VendorFault::Unreachable
+            | VendorFault::TimedOut
+            | VendorFault::RateLimited
+            | VendorFault::Unauthenticated
+            | VendorFault::Garbled => {}
+        }
+    }
+    BatchAnswer::Refused(error, fault::envelope(&reply))
+}
+
+fn is_unknown_call(error: &VendorError) -> bool {
+    error.kind == VendorFault::Rejected && error.http_status == Some(404)
+}
+
+fn cluster_outcome(start: &Start<'_>, result: Option<&Value>) -> Submitted {
+    let result: UpgradeResult = match result.and_then(read) {
+        Some(result) => result,
+        None => return left_out(),
+    };
+    match result.res.as_deref() {
+        Some("STARTED") => {
+            let mut seen = start.observation();
+            seen.vendor_state = Some("STARTED".to_owned());
+            seen.answer = start_answer(&result);
+            Submitted::Started(Box::new(seen))
+        }
+        Some("REJECTED") => {
+            let body = result.exception.unwrap_or_default();
+            // "This implies pre-check failed", says the page; the exception may name another reason.
+            let reason = match body.error_type.as_deref() {
+                None => fault::reason(Some(fault::UNSUPPORTED)),
+                some => fault::reason(some),
+            };
+            let failure = fault::failure(reason, &body, "vCenter rejected the upgrade and did not say why");
+            Submitted::Refused(failure, findings::of_error(&body))
+        }
+        other => Submitted::Failed(VendorError::garbled(format!(
+            "vCenter answered `{}`, which is neither STARTED nor REJECTED; whether the upgrade began is looked up",
+            shown(other.unwrap_or_default())
+        ))),
+    }
+}
+
+/// A call that failed as a whole. What vCenter certainly refused keeps all its messages.
+fn refused(error: VendorError, body: Option<&ErrorBody>) -> Submitted {
+    let refusal = match error.kind {
+        VendorFault::Rejected | VendorFault::NotFound | VendorFault::PermissionDenied => {
+            error.reached == Reached::No
+        }
+        VendorFault::Unreachable
+        | VendorFault::TimedOut
+        | VendorFault::RateLimited
+        | VendorFault::Unauthenticated
+        | VendorFault::Garbled => false,
+    };
+    match body {
+        Some(body) if refusal => {
+            let (failure, findings) = refusal_of(&error, body);
+            Submitted::Refused(failure, findings)
+        }
+        Some(_) | None => Submitted::Failed(error),
+    }
+}
+
+fn refusal_of(error: &VendorError, body: &ErrorBody) -> (Failure, Vec<Finding>) {
+    let mut failure = fault::failure(fault::reason(body.error_type.as_deref()), body, &error.message);
+    failure.message.clone_from(&error.message);
+    failure.metadata = error.metadata();
+    (failure, findings::of_error(body))
+}
+
+/// Starts upgrades of Supervisors: one call each. One answer each, in order.
+pub(super) async fn supervisors(client: &Client, batch: &[&Submission]) -> Vec<Submitted> {
+    together(batch.iter().map(|submission| async move {
+        let start = Start::of(&submission.planned);
+        let reply = client.upgrade_supervisor(start.id(), &start.spec()).await;
+        supervisor_outcome(start, reply)
+    }))
+    .await
+}
+
+fn supervisor_outcome(mut start: Start<'_>, reply: Result<Reply, VendorError>) -> Submitted {
+    let reply = match reply {
+        Ok(reply) => reply,
+        Err(error) => return Submitted::Failed(error),
+    };
+    if !reply.status.is_success() {
+        return refused(fault::of(&reply), fault::envelope(&reply).as_ref());
+    }
+    match reply.json::<String>() {
+        Ok(task) if !task.is_empty() && task.len() <= 1000 => {
+            start.notes.task = Some(task.clone());
+            let mut seen = start.observation();
+            seen.ids.insert("task".to_owned(), task);
+            seen.cancelable = Some(Cancelable::yes("vCenter says that the task can be cancelled"));
+            Submitted::Started(Box::new(seen))
+        }
+        Ok(_) => Submitted::Failed(VendorError::garbled(
+            "vCenter accepted the upgrade without a task id; whether it began is looked up",
+        )),
+        Err(error) => Submitted::Failed(error),
+    }
+}
+
+#[cfg(test)]
+#[path = "start_tests.rs"]
+mod tests;

@@ -1,7 +1,9 @@
-//! vCenter's JSON, as its OpenAPI documents have it.
+//! vCenter's JSON, as far as Drydock reads and writes it.
 //!
-//! Read leniently: "missing" and `null` are the same, unknown members are passed over, enums are open words, and
-//! one odd member spoils neither its entry nor the list around it.
+//! Reading is lenient: what is absent or `null` is none, a state word of another type is kept as its JSON text,
+//! and a broken entry of a list costs that entry alone. Members that are not named here are ignored (vCenter adds
+//! some that its specification does not list, such as `@class` and `last_update_time`). What is read can be
+//! written again: that is how the vendor's own words get into a job's `answer`.
 
 use std::collections::BTreeMap;
 
@@ -9,372 +11,416 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
-/// The longest text that is kept, in characters.
-const TEXT: usize = 1024;
-/// The most entries of a list inside an entry that are kept.
-const ENTRIES: usize = 64;
-
-/// What to upgrade to: the value of `upgradeMultiple`'s map, and the body of a Supervisor's job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+/// `UpgradeSpec` of `software/clusters` and `CreateSpec` of `upgrades/jobs`: the same two members.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct UpgradeSpec<'a> {
-    pub(super) desired_version: &'a str,
+    pub desired_version: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) ignore_precheck_warnings: Option<bool>,
+    pub ignore_precheck_warnings: Option<bool>,
 }
 
-/// Body of `prechecks?action=run`.
+/// The body of `prechecks?action=run`.
 #[derive(Debug, Serialize)]
 pub(super) struct PrecheckSpec<'a> {
-    pub(super) target_version: &'a str,
+    pub target_version: &'a str,
 }
 
-/// Body of `cis/tasks?action=list`.
+/// The body of `cis/tasks?action=list`.
 #[derive(Debug, Serialize)]
 pub(super) struct TaskQuery<'a> {
-    pub(super) filter_spec: TaskFilter<'a>,
-    pub(super) result_spec: ResultSpec,
+    pub filter_spec: TaskFilter<'a>,
+    pub result_spec: TaskResultSpec,
 }
 
-/// Which tasks.
-#[derive(Debug, Serialize)]
+/// Which tasks; all members must match, and `tasks` or `services` must be given.
+#[derive(Debug, Default, Serialize)]
 pub(super) struct TaskFilter<'a> {
-    pub(super) tasks: &'a [&'a str],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub tasks: &'a [&'a str],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    pub services: &'a [&'a str],
 }
 
-/// How much of them.
+/// How much of each task.
 #[derive(Debug, Serialize)]
-pub(super) struct ResultSpec {
-    pub(super) exclude_result: bool,
+pub(super) struct TaskResultSpec {
+    pub exclude_result: bool,
 }
 
-/// A message for people (`LocalizableMessage`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// A message in the reader's language, or in English.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Localizable {
-    #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub(super) id: Option<String>,
-    #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub(super) default_message: Option<String>,
-    #[serde(deserialize_with = "texts", skip_serializing_if = "Vec::is_empty")]
-    pub(super) args: Vec<String>,
-    #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub(super) localized: Option<String>,
+    #[serde(deserialize_with = "word", skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    #[serde(deserialize_with = "word", skip_serializing_if = "Option::is_none")]
+    pub default_message: Option<String>,
+    #[serde(deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
+    pub args: Vec<String>,
+    #[serde(deserialize_with = "any", skip_serializing_if = "Option::is_none")]
+    pub params: Option<Value>,
+    #[serde(deserialize_with = "word", skip_serializing_if = "Option::is_none")]
+    pub localized: Option<String>,
 }
 
 impl Localizable {
-    /// What to show: `localized`, which may be empty, else `default_message`, else `id`.
-    pub(super) fn words(&self) -> Option<&str> {
+    /// The text for a person; may be empty.
+    pub(super) fn text(&self) -> &str {
         [&self.localized, &self.default_message, &self.id]
             .into_iter()
-            .filter_map(|text| text.as_deref())
-            .find(|text| !text.trim().is_empty())
+            .filter_map(|text| text.as_deref().map(str::trim))
+            .find(|text| !text.is_empty())
+            .unwrap_or_default()
     }
 }
 
-/// A message with a severity.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// A message with a severity. Some places put the text under `details`, others (nobody could verify which) may
+/// put it beside `severity`: both are read.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Message {
-    #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub(super) severity: Option<String>,
-    #[serde(deserialize_with = "odd", skip_serializing_if = "Option::is_none")]
-    pub(super) details: Option<Localizable>,
+    #[serde(deserialize_with = "word", skip_serializing_if = "Option::is_none")]
+    pub severity: Option<String>,
+    #[serde(deserialize_with = "maybe", skip_serializing_if = "Option::is_none")]
+    pub details: Option<Localizable>,
+    #[serde(flatten)]
+    pub beside: Localizable,
 }
 
-/// A condition: the result of one pre-check, or of one component.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+impl Message {
+    /// The text with its id.
+    pub(super) fn details(&self) -> &Localizable {
+        self.details.as_ref().unwrap_or(&self.beside)
+    }
+}
+
+/// One precheck's or component's result.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Condition {
-    #[serde(rename = "type", deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub(super) kind: Option<String>,
-    #[serde(deserialize_with = "odd", skip_serializing_if = "Option::is_none")]
-    pub(super) description: Option<Localizable>,
-    #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub(super) status: Option<String>,
-    #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub(super) reason: Option<String>,
-    #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub(super) severity: Option<String>,
+    #[serde(rename = "type", deserialize_with = "word", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    #[serde(deserialize_with = "maybe", skip_serializing_if = "Option::is_none")]
+    pub description: Option<Localizable>,
+    #[serde(deserialize_with = "word", skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+    #[serde(deserialize_with = "word", skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    #[serde(deserialize_with = "word", skip_serializing_if = "Option::is_none")]
+    pub severity: Option<String>,
     #[serde(deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
-    pub(super) messages: Vec<Value>,
-    #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub(super) last_transition_time: Option<String>,
+    pub messages: Vec<Message>,
+    #[serde(deserialize_with = "word", skip_serializing_if = "Option::is_none")]
+    pub last_transition_time: Option<String>,
 }
 
-/// How far something is.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// How far something is; see `map::progress` for what the numbers mean where.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Progress {
-    #[serde(deserialize_with = "odd", skip_serializing_if = "Option::is_none")]
-    pub(super) total: Option<i64>,
-    #[serde(deserialize_with = "odd", skip_serializing_if = "Option::is_none")]
-    pub(super) completed: Option<i64>,
-    #[serde(deserialize_with = "odd", skip_serializing_if = "Option::is_none")]
-    pub(super) message: Option<Localizable>,
+    #[serde(deserialize_with = "number", skip_serializing_if = "Option::is_none")]
+    pub total: Option<i64>,
+    #[serde(deserialize_with = "number", skip_serializing_if = "Option::is_none")]
+    pub completed: Option<i64>,
+    #[serde(deserialize_with = "maybe", skip_serializing_if = "Option::is_none")]
+    pub message: Option<Localizable>,
 }
 
-/// An upgrade under way.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub(super) struct UpgradeStatus {
-    #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub(super) desired_version: Option<String>,
-    #[serde(deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
-    pub(super) messages: Vec<Message>,
-    #[serde(deserialize_with = "odd", skip_serializing_if = "Option::is_none")]
-    pub(super) progress: Option<Progress>,
-    #[serde(deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
-    pub(super) components: Vec<Condition>,
-}
-
-/// One cluster or Supervisor in detail. It does not name itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub(super) struct Info {
-    #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub(super) current_version: Option<String>,
-    #[serde(deserialize_with = "texts", skip_serializing_if = "Vec::is_empty")]
-    pub(super) available_versions: Vec<String>,
-    #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub(super) last_upgraded_date: Option<String>,
-    #[serde(deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
-    pub(super) messages: Vec<Message>,
-    #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub(super) state: Option<String>,
-    #[serde(deserialize_with = "odd", skip_serializing_if = "Option::is_none")]
-    pub(super) upgrade_status: Option<UpgradeStatus>,
-    #[serde(deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
-    pub(super) upgrade_prechecks: Vec<Condition>,
-}
-
-/// One cluster or Supervisor in a list.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// One entry of `software/clusters` or of `upgrades`: the two differ in the member that holds the id, and in the
+/// word for "under way".
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Summary {
-    #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub(super) cluster: Option<String>,
-    #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub(super) cluster_name: Option<String>,
-    #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub(super) supervisor: Option<String>,
-    #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub(super) current_version: Option<String>,
-    #[serde(deserialize_with = "maybe_texts", skip_serializing_if = "Option::is_none")]
-    pub(super) available_versions: Option<Vec<String>>,
-    #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub(super) last_upgraded_date: Option<String>,
-    #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub(super) desired_version: Option<String>,
-    #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub(super) state: Option<String>,
+    #[serde(deserialize_with = "word", skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<String>,
+    #[serde(deserialize_with = "word", skip_serializing_if = "Option::is_none")]
+    pub cluster_name: Option<String>,
+    #[serde(deserialize_with = "word", skip_serializing_if = "Option::is_none")]
+    pub supervisor: Option<String>,
+    #[serde(deserialize_with = "word", skip_serializing_if = "Option::is_none")]
+    pub current_version: Option<String>,
+    #[serde(deserialize_with = "maybe", skip_serializing_if = "Option::is_none")]
+    pub available_versions: Option<Vec<String>>,
+    #[serde(deserialize_with = "word", skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    #[serde(deserialize_with = "word", skip_serializing_if = "Option::is_none")]
+    pub last_upgraded_date: Option<String>,
+    #[serde(deserialize_with = "word", skip_serializing_if = "Option::is_none")]
+    pub desired_version: Option<String>,
 }
 
-/// A list of summaries. Entries that are no objects are passed over.
-#[derive(Debug, Default, Deserialize)]
-#[serde(transparent)]
-pub(super) struct Summaries(#[serde(deserialize_with = "long_list")] pub(super) Vec<Summary>);
-
-/// Answer of `software/supervisors/upgrades`.
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct SupervisorUpgrades {
-    #[serde(deserialize_with = "long_list")]
-    pub(super) supervisors: Vec<Summary>,
+impl Summary {
+    /// The cluster's or Supervisor's id.
+    pub(super) fn id(&self) -> Option<&str> {
+        self.cluster.as_deref().or(self.supervisor.as_deref())
+    }
 }
 
-/// What became of one cluster in `upgradeMultiple`.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// The details of one cluster or Supervisor.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct Info {
+    #[serde(deserialize_with = "word", skip_serializing_if = "Option::is_none")]
+    pub current_version: Option<String>,
+    #[serde(deserialize_with = "maybe", skip_serializing_if = "Option::is_none")]
+    pub available_versions: Option<Vec<String>>,
+    #[serde(deserialize_with = "list")]
+    pub messages: Vec<Message>,
+    #[serde(deserialize_with = "word", skip_serializing_if = "Option::is_none")]
+    pub state: Option<String>,
+    #[serde(deserialize_with = "word", skip_serializing_if = "Option::is_none")]
+    pub last_upgraded_date: Option<String>,
+    #[serde(deserialize_with = "maybe", skip_serializing_if = "Option::is_none")]
+    pub upgrade_status: Option<UpgradeStatus>,
+    #[serde(deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
+    pub upgrade_prechecks: Vec<Condition>,
+}
+
+/// How an upgrade stands.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub(super) struct UpgradeStatus {
+    #[serde(deserialize_with = "word", skip_serializing_if = "Option::is_none")]
+    pub desired_version: Option<String>,
+    #[serde(deserialize_with = "list")]
+    pub messages: Vec<Message>,
+    #[serde(deserialize_with = "maybe", skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
+    #[serde(deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
+    pub components: Vec<Condition>,
+}
+
+/// What became of one cluster of `upgradeMultiple`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct UpgradeResult {
-    #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub(super) res: Option<String>,
-    #[serde(deserialize_with = "odd", skip_serializing_if = "Option::is_none")]
-    pub(super) exception: Option<ErrorBody>,
+    #[serde(deserialize_with = "word", skip_serializing_if = "Option::is_none")]
+    pub res: Option<String>,
+    #[serde(deserialize_with = "maybe", skip_serializing_if = "Option::is_none")]
+    pub exception: Option<ErrorBody>,
 }
 
-/// Answer of `upgradeMultiple`.
-pub(super) type UpgradeResults = BTreeMap<String, UpgradeResult>;
-
-/// vCenter's error envelope.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// The error envelope, also inside a REJECTED result and a FAILED task.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct ErrorBody {
-    #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub(super) error_type: Option<String>,
-    /// The full name, beside or instead of `error_type` in nested errors (seen on 8.0.3).
-    #[serde(rename = "@class", deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub(super) class: Option<String>,
-    #[serde(deserialize_with = "list", skip_serializing_if = "Vec::is_empty")]
-    pub(super) messages: Vec<Localizable>,
+    #[serde(deserialize_with = "word", skip_serializing_if = "Option::is_none")]
+    pub error_type: Option<String>,
+    /// The outermost first, its causes after it.
+    #[serde(deserialize_with = "list")]
+    pub messages: Vec<Localizable>,
+    #[serde(deserialize_with = "any", skip_serializing_if = "Option::is_none")]
+    pub data: Option<Value>,
 }
 
-impl ErrorBody {
-    /// The type's word, such as `NOT_FOUND`; from the class when there is no type.
-    pub(super) fn word(&self) -> Option<String> {
-        let class = || {
-            let name = self.class.as_deref()?.rsplit('.').next()?.to_ascii_uppercase();
-            (!name.is_empty()).then_some(name)
-        };
-        self.error_type.clone().filter(|word| !word.is_empty()).or_else(class)
-    }
-
-    /// All messages, outermost first, each text once.
-    pub(super) fn words(&self) -> Option<String> {
-        let mut words: Vec<&str> = Vec::new();
-        for text in self.messages.iter().filter_map(Localizable::words) {
-            if !words.contains(&text) {
-                words.push(text);
-            }
-        }
-        (!words.is_empty()).then(|| words.join("; caused by: "))
-    }
-}
-
-/// A task (`cis/tasks`).
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// A task of `cis/tasks`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Task {
-    #[serde(deserialize_with = "odd", skip_serializing_if = "Option::is_none")]
-    pub(super) description: Option<Localizable>,
-    #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub(super) service: Option<String>,
-    #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub(super) operation: Option<String>,
-    #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub(super) status: Option<String>,
-    #[serde(deserialize_with = "odd", skip_serializing_if = "Option::is_none")]
-    pub(super) cancelable: Option<bool>,
-    #[serde(deserialize_with = "odd", skip_serializing_if = "Option::is_none")]
-    pub(super) progress: Option<Progress>,
-    #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub(super) start_time: Option<String>,
-    #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub(super) end_time: Option<String>,
-    #[serde(deserialize_with = "odd", skip_serializing_if = "Option::is_none")]
-    pub(super) error: Option<ErrorBody>,
-    #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub(super) parent: Option<String>,
-    #[serde(deserialize_with = "odd", skip_serializing_if = "Option::is_none")]
-    pub(super) target: Option<TaskTarget>,
-    #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub(super) user: Option<String>,
+    #[serde(deserialize_with = "maybe", skip_serializing_if = "Option::is_none")]
+    pub description: Option<Localizable>,
+    #[serde(deserialize_with = "word", skip_serializing_if = "Option::is_none")]
+    pub service: Option<String>,
+    #[serde(deserialize_with = "word", skip_serializing_if = "Option::is_none")]
+    pub operation: Option<String>,
+    #[serde(deserialize_with = "word", skip_serializing_if = "Option::is_none")]
+    pub status: Option<String>,
+    #[serde(deserialize_with = "maybe", skip_serializing_if = "Option::is_none")]
+    pub cancelable: Option<bool>,
+    #[serde(deserialize_with = "maybe", skip_serializing_if = "Option::is_none")]
+    pub progress: Option<Progress>,
+    #[serde(deserialize_with = "word", skip_serializing_if = "Option::is_none")]
+    pub start_time: Option<String>,
+    #[serde(deserialize_with = "word", skip_serializing_if = "Option::is_none")]
+    pub end_time: Option<String>,
+    #[serde(deserialize_with = "any", skip_serializing_if = "Option::is_none")]
+    pub result: Option<Value>,
+    #[serde(deserialize_with = "maybe", skip_serializing_if = "Option::is_none")]
+    pub error: Option<ErrorBody>,
+    #[serde(deserialize_with = "word", skip_serializing_if = "Option::is_none")]
+    pub parent: Option<String>,
+    #[serde(deserialize_with = "maybe", skip_serializing_if = "Option::is_none")]
+    pub target: Option<TaskTarget>,
+    #[serde(deserialize_with = "word", skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
 }
 
 /// What a task works on.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct TaskTarget {
-    #[serde(rename = "type", deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub(super) kind: Option<String>,
-    #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
-    pub(super) id: Option<String>,
+    #[serde(rename = "type", deserialize_with = "word", skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    #[serde(deserialize_with = "word", skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
 }
 
-/// Answer of `cis/tasks?action=list`: a task by its id. A task that has gone is simply missing.
-pub(super) type Tasks = BTreeMap<String, Task>;
-
-/// Answer of `{supervisor}/prechecks`.
+/// The answer of `GET upgrades`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Prechecks {
-    #[serde(deserialize_with = "list")]
-    pub(super) precheck_results: Vec<PrecheckResult>,
+pub(super) struct UpgradeList {
+    #[serde(deserialize_with = "maybe")]
+    pub supervisors: Option<Vec<Value>>,
 }
 
-/// What the pre-checks for one version found.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+/// The answer of `GET prechecks`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct PrecheckList {
+    #[serde(deserialize_with = "list")]
+    pub precheck_results: Vec<PrecheckResult>,
+}
+
+/// The prechecks for one version.
+#[derive(Clone, Debug, Default, PartialEq, Deserialize)]
 #[serde(default)]
 pub(super) struct PrecheckResult {
-    #[serde(deserialize_with = "text")]
-    pub(super) target_version: Option<String>,
+    #[serde(deserialize_with = "word")]
+    pub target_version: Option<String>,
     #[serde(deserialize_with = "list")]
-    pub(super) conditions: Vec<Condition>,
-    #[serde(deserialize_with = "text")]
-    pub(super) status: Option<String>,
+    pub conditions: Vec<Condition>,
+    #[serde(deserialize_with = "word")]
+    pub status: Option<String>,
 }
 
-/// Answer of `supervisors/summaries`.
+/// The answer of `GET supervisors/summaries`.
 #[derive(Debug, Default, Deserialize)]
-pub(super) struct Inventory {
-    #[serde(deserialize_with = "long_list")]
-    pub(super) items: Vec<InventoryItem>,
+#[serde(default)]
+pub(super) struct SupervisorList {
+    #[serde(deserialize_with = "list")]
+    pub items: Vec<SupervisorItem>,
 }
 
 /// One Supervisor of the inventory.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct InventoryItem {
-    #[serde(deserialize_with = "text")]
-    pub(super) supervisor: Option<String>,
-    #[serde(deserialize_with = "odd")]
-    pub(super) info: Option<InventoryInfo>,
+pub(super) struct SupervisorItem {
+    #[serde(deserialize_with = "word")]
+    pub supervisor: Option<String>,
+    #[serde(deserialize_with = "maybe")]
+    pub info: Option<SupervisorInfo>,
 }
 
-/// What the inventory tells of a Supervisor.
+/// What the inventory says about a Supervisor.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct InventoryInfo {
-    #[serde(deserialize_with = "text")]
-    pub(super) name: Option<String>,
-    #[serde(deserialize_with = "text")]
-    pub(super) config_status: Option<String>,
-    #[serde(deserialize_with = "text")]
-    pub(super) kubernetes_status: Option<String>,
+pub(super) struct SupervisorInfo {
+    #[serde(deserialize_with = "word")]
+    pub name: Option<String>,
+    #[serde(deserialize_with = "word")]
+    pub config_status: Option<String>,
+    #[serde(deserialize_with = "word")]
+    pub kubernetes_status: Option<String>,
 }
 
-/// A version with its notes: an entry of `cluster-available-versions`, or `versions/{version}`.
+/// A version's notes, of `cluster-available-versions` and of `versions/{version}`.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct VersionInfo {
-    #[serde(deserialize_with = "text")]
-    pub(super) version: Option<String>,
-    #[serde(deserialize_with = "text")]
-    pub(super) name: Option<String>,
-    #[serde(deserialize_with = "text")]
-    pub(super) description: Option<String>,
-    #[serde(deserialize_with = "text")]
-    pub(super) release_date: Option<String>,
+pub(super) struct VersionNotes {
+    #[serde(deserialize_with = "word")]
+    pub version: Option<String>,
+    #[serde(deserialize_with = "word")]
+    pub name: Option<String>,
+    #[serde(deserialize_with = "word")]
+    pub description: Option<String>,
+    #[serde(deserialize_with = "word")]
+    pub release_date: Option<String>,
+    #[serde(deserialize_with = "word")]
+    pub release_notes: Option<String>,
 }
 
-/// A text, cut; a number or boolean in its place is kept as text.
-fn text<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
-    Ok(as_text(Value::deserialize(from)?))
+/// The answer of `cis/tasks?action=list`.
+pub(super) type TaskMap = BTreeMap<String, Value>;
+/// The answer of `upgradeMultiple`.
+pub(super) type ResultMap = BTreeMap<String, Value>;
+
+/// Reads one value leniently.
+pub(super) fn read<T: DeserializeOwned>(value: &Value) -> Option<T> {
+    T::deserialize(value).ok()
 }
 
-fn as_text(value: Value) -> Option<String> {
-    match value {
-        Value::String(text) if text.chars().nth(TEXT).is_none() => Some(text),
-        Value::String(text) => Some(text.chars().take(TEXT).collect()),
-        Value::Number(number) => Some(number.to_string()),
-        Value::Bool(flag) => Some(flag.to_string()),
-        Value::Null | Value::Array(_) | Value::Object(_) => None,
-    }
-}
-
-fn texts<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<String>, D::Error> {
-    Ok(maybe_texts(from)?.unwrap_or_default())
-}
-
-fn maybe_texts<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Vec<String>>, D::Error> {
+/// Text; a number or truth value is kept as its JSON text.
+fn word<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
     Ok(match Value::deserialize(from)? {
-        Value::Array(items) => Some(items.into_iter().filter_map(as_text).take(ENTRIES).collect()),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => None,
+        Value::String(text) => Some(text),
+        other @ (Value::Bool(_) | Value::Number(_)) => Some(other.to_string()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
     })
 }
 
-/// A member that is dropped when it does not fit.
-fn odd<'de, D: Deserializer<'de>, T: DeserializeOwned>(from: D) -> Result<Option<T>, D::Error> {
-    Ok(T::deserialize(Value::deserialize(from)?).ok())
+/// A whole number; digits in a text count.
+fn number<'de, D: Deserializer<'de>>(from: D) -> Result<Option<i64>, D::Error> {
+    Ok(match Value::deserialize(from)? {
+        Value::Number(number) => number.as_i64(),
+        Value::String(digits) => digits.parse().ok(),
+        Value::Null | Value::Bool(_) | Value::Array(_) | Value::Object(_) => None,
+    })
 }
 
-/// A list inside an entry: entries that do not fit are dropped, and it is cut.
+/// Something, when it has the documented shape.
+fn maybe<'de, D: Deserializer<'de>, T: DeserializeOwned>(from: D) -> Result<Option<T>, D::Error> {
+    Ok(read(&Value::deserialize(from)?))
+}
+
+/// The entries of a list that have the documented shape.
 fn list<'de, D: Deserializer<'de>, T: DeserializeOwned>(from: D) -> Result<Vec<T>, D::Error> {
-    let items = Option::<Vec<Value>>::deserialize(Value::deserialize(from)?).ok().flatten();
-    let items = items.unwrap_or_default().into_iter().take(ENTRIES);
-    Ok(items.filter_map(|item| T::deserialize(item).ok()).collect())
+    Ok(match Value::deserialize(from)? {
+        Value::Array(entries) => entries.iter().filter_map(read).collect(),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => Vec::new(),
+    })
 }
 
-/// The list that an answer is about: it has to be a list, and is as long as the answer's size allows.
-fn long_list<'de, D: Deserializer<'de>, T: DeserializeOwned>(from: D) -> Result<Vec<T>, D::Error> {
-    let items = Vec::<Value>::deserialize(from)?;
-    Ok(items.into_iter().filter_map(|item| T::deserialize(item).ok()).collect())
+/// Anything but `null`.
+fn any<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Value>, D::Error> {
+    Ok(Some(Value::deserialize(from)?).filter(|value| !value.is_null()))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn odd_types_cost_only_what_they_touch() {
+        let info: Info = read(&json!({
+            "state": 17, "messages": [4, {"severity": "INFO", "details": {"id": "a", "args": null}}],
+            "available_versions": "v1", "upgrade_status": {"progress": {"total": "3", "completed": 1}},
+            "upgrade_prechecks": null, "unknown": {}
+        }))
+        .unwrap();
+        assert_eq!(info.state.as_deref(), Some("17"));
+        assert_eq!(info.messages.len(), 1);
+        assert_eq!(info.available_versions, None);
+        let progress = info.upgrade_status.unwrap().progress.unwrap();
+        assert_eq!((progress.total, progress.completed), (Some(3), Some(1)));
+    }
+
+    #[test]
+    fn a_message_is_read_with_its_text_inside_or_beside() {
+        let inside: Message =
+            read(&json!({"severity": "ERROR", "details": {"id": "a", "default_message": "t"}})).unwrap();
+        let beside: Message = read(&json!({"id": "a", "default_message": "t"})).unwrap();
+        assert_eq!((inside.details().text(), beside.details().text()), ("t", "t"));
+    }
+
+    #[test]
+    fn the_text_is_the_localised_one_when_there_is_one() {
+        let text = |localized: &str| {
+            let message = Localizable {
+                localized: Some(localized.to_owned()),
+                default_message: Some("english".to_owned()),
+                id: Some("id".to_owned()),
+                ..Localizable::default()
+            };
+            message.text().to_owned()
+        };
+        assert_eq!((text("deutsch").as_str(), text("").as_str()), ("deutsch", "english"));
+    }
+
+    #[test]
+    fn an_unset_choice_is_not_sent() {
+        let spec = UpgradeSpec { desired_version: "v1", ignore_precheck_warnings: None };
+        assert_eq!(serde_json::to_value(&spec).unwrap(), json!({"desired_version": "v1"}));
+    }
 }
