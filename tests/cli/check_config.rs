@@ -113,6 +113,7 @@ fn arguments_have_exit_codes() {
     assert_eq!(code(&[]), 64);
     assert_eq!(code(&["sreve"]), 64);
     assert_eq!(code(&["serve", "--prot", "1"]), 64);
+    // Without the simulators there is no such command, which is bad usage too.
     assert_eq!(code(&["demo", "--speed", "-1"]), 64);
 }
 
