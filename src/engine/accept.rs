@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use jiff::Timestamp;
 use uuid::Uuid;
 
@@ -38,15 +39,20 @@ impl Engine {
     pub async fn start(&self, request: StartRequest) -> Result<Vec<Result<Started, Error>>, Error> {
         let now = self.clock.now();
         let runtimes = self.validate(&request.entries, request.request.as_ref(), now).await?;
+        let limit = self.settings.live_jobs_limit;
+        let full = |runtime: &Runtime| runtime.live_count() >= limit as u64;
+        // A repeated request is answered with its jobs, however full it is by now.
+        let counts = runtimes.iter().flatten().any(|r| full(r))
+            && !self.was_accepted(request.request.as_ref()).await?;
         let mut answers: Vec<Option<Result<Started, Error>>> = Vec::with_capacity(request.entries.len());
         let mut jobs = Vec::new();
         let mut wakes = Vec::new();
         for (index, (entry, runtime)) in request.entries.into_iter().zip(&runtimes).enumerate() {
             let runtime = match runtime {
-                Ok(runtime) if runtime.live_count() >= self.settings.live_jobs_limit as u64 => {
+                Ok(runtime) if counts && full(runtime) => {
                     answers.push(Some(Err(Error::Overloaded(format!(
-                        "{} has {} live jobs, its limit; wait for some to end",
-                        runtime.provider.id, self.settings.live_jobs_limit
+                        "{} has {limit} live jobs, its limit; wait for some to end",
+                        runtime.provider.id
                     )))));
                     continue;
                 }
@@ -168,6 +174,7 @@ impl Engine {
                 handle: None,
                 attempts: 0,
                 lost_time: None,
+                answer_was_lost: false,
                 resend_before: None,
                 holds_target: true,
                 cancel_sent: false,
@@ -201,9 +208,11 @@ impl Engine {
                 Err(error) => Some(Err(error)),
             });
         }
-        for (runtime, places) in groups.into_values() {
+        let rounds = groups.into_values().map(|(runtime, places)| {
             let asked: Vec<_> = places.iter().filter_map(|place| entries.get(*place)).collect();
-            let found = self.check_together(&asked, &runtime).await;
+            async move { (places, self.check_together(&asked, &runtime).await) }
+        });
+        for (places, found) in join_all(rounds).await {
             for (place, found) in places.into_iter().zip(found) {
                 if let Some(answer) = answers.get_mut(place) {
                     *answer = Some(found);
@@ -220,7 +229,10 @@ impl Engine {
         runtime: &Runtime,
     ) -> Vec<Result<Checked, Error>> {
         let planned: Vec<_> = entries.iter().map(|entry| imagined(entry)).collect();
-        let reports = runtime.provider.vendor.check(&planned).await;
+        let asked = runtime.provider.vendor.check(&planned);
+        let reports = tokio::time::timeout(super::inventory::DEADLINE, asked)
+            .await
+            .unwrap_or_else(|_| entries.iter().map(|_| Err(super::inventory::too_late())).collect());
         let now = self.clock.now();
         let mut answers = Vec::with_capacity(entries.len());
         for (entry, report) in entries.iter().zip(reports) {

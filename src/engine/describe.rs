@@ -3,10 +3,11 @@
 use jiff::Timestamp;
 
 use crate::domain::event::{EventKind, NewEvent};
-use crate::domain::job::JobStatus;
+use crate::domain::job::{JobStatus, WaitReason};
 
 /// The event for the change from `old` to `new`; `None` when nothing changed that a caller can see, apart from
-/// the moment it was last observed.
+/// the moment it was last observed and the fields of the vendor's answer: those hold times and counters that change
+/// with every look, and are kept with the next change, or after a while without an event.
 pub fn describe(old: &JobStatus, new: &JobStatus, now: Timestamp) -> Option<NewEvent> {
     let (kind, message) = if old.state != new.state {
         (EventKind::StateChanged, state_sentence(new))
@@ -19,11 +20,13 @@ pub fn describe(old: &JobStatus, new: &JobStatus, now: Timestamp) -> Option<NewE
     } else if old.progress != new.progress {
         let percent = new.progress.as_ref().map_or(0.0, |p| p.percent);
         (EventKind::Progressed, format!("{percent:.0} %"))
-    } else if old.waiting_for != new.waiting_for {
+    } else if waits(old) != waits(new) {
         let sentence =
             new.waiting_for.first().map_or_else(|| "no longer waiting".to_owned(), |w| w.message.clone());
         (EventKind::WaitingChanged, sentence)
-    } else if old.vendor != new.vendor
+    } else if old.vendor.state != new.vendor.state
+        || old.vendor.ids != new.vendor.ids
+        || old.vendor.last_error != new.vendor.last_error
         || old.cancelable != new.cancelable
         || old.failure != new.failure
         || old.provenance != new.provenance
@@ -35,6 +38,12 @@ pub fn describe(old: &JobStatus, new: &JobStatus, now: Timestamp) -> Option<NewE
         return None;
     };
     Some(NewEvent { kind, message, time: now })
+}
+
+/// What a status waits for, as far as a change of it is worth an event: a retry that moves the end of the same wait
+/// is not.
+fn waits(status: &JobStatus) -> Vec<(WaitReason, bool)> {
+    status.waiting_for.iter().map(|w| (w.reason, w.until.is_some())).collect()
 }
 
 fn state_sentence(status: &JobStatus) -> String {

@@ -95,7 +95,7 @@ impl Engine {
                 ping_interval: Duration::from_millis(settings.ping_interval_ms),
                 round_limit: Duration::from_millis(settings.round_limit_ms),
             };
-            tasks.spawn("driver", driver.run());
+            tasks.spawn("driver", driver.supervise());
             runtimes.insert(runtime.provider.id.clone(), runtime);
         }
         count_live_jobs(&meter, &runtimes);

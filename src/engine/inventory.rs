@@ -10,14 +10,14 @@ use super::calls::TargetsPage;
 use super::engine::Engine;
 use super::fault;
 use super::provider::Runtime;
-use crate::domain::error::Error;
+use crate::domain::error::{Error, VendorFault};
 use crate::domain::id::ProviderId;
 use crate::domain::page::{Page, PageRequest};
 use crate::domain::target::{AvailableVersion, Image, Target, TargetKind};
-use crate::vendors::error::VendorError;
+use crate::vendors::error::{Reached, VendorError};
 
 /// How long a caller may wait for a vendor.
-const DEADLINE: Duration = Duration::from_secs(60);
+pub(super) const DEADLINE: Duration = Duration::from_secs(60);
 
 /// Where a list over providers and kinds stands.
 #[derive(Debug, Serialize, Deserialize)]
@@ -133,13 +133,7 @@ impl Engine {
         runtime: &Runtime,
         call: impl Future<Output = Result<T, VendorError>>,
     ) -> Result<T, Error> {
-        let answer = tokio::time::timeout(DEADLINE, call).await.unwrap_or_else(|_| {
-            Err(VendorError::new(
-                crate::domain::error::VendorFault::TimedOut,
-                crate::vendors::error::Reached::Maybe,
-                format!("no answer within {} s", DEADLINE.as_secs()),
-            ))
-        });
+        let answer = tokio::time::timeout(DEADLINE, call).await.unwrap_or_else(|_| Err(too_late()));
         let now = self.clock.now();
         match answer {
             Ok(found) => {
@@ -152,6 +146,15 @@ impl Engine {
             }
         }
     }
+}
+
+/// The vendor did not answer a waiting caller in time.
+pub(super) fn too_late() -> VendorError {
+    VendorError::new(
+        VendorFault::TimedOut,
+        Reached::Maybe,
+        format!("no answer within {} s", DEADLINE.as_secs()),
+    )
 }
 
 fn write_cursor(

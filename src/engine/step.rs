@@ -25,6 +25,8 @@ use crate::vendors::error::{Reached, VendorError};
 
 /// The most findings and parts that a job keeps; a vendor that sends more is cut off, and a finding says so.
 const MAX_FINDINGS: usize = 200;
+/// The most parts that a job keeps.
+const MAX_PARTS: usize = 1000;
 
 /// Something that was heard about a job.
 #[derive(Debug)]
@@ -234,6 +236,12 @@ impl<'a> Draft<'a> {
             self.control.handle.clone_from(&report.handle);
         }
         self.status.observe_time = Some(self.now);
+        if let Some(other) = report.foreign.as_ref().filter(|_| self.control.answer_was_lost) {
+            self.give_up(&format!(
+                "an operation is under way that may be this job's own earlier start: {other}"
+            ));
+            return false;
+        }
         if let Some(other) = &report.foreign {
             if self.control.queues {
                 self.wait(
@@ -338,6 +346,7 @@ impl<'a> Draft<'a> {
             // The vendor may have begun: from here on only its word counts.
             Reached::Maybe | Reached::Yes => {
                 self.control.lost_time = Some(self.now);
+                self.control.answer_was_lost = true;
                 self.status.vendor.last_error = Some(error.message.clone());
                 self.wait(
                     WaitReason::LostAnswer,
@@ -364,6 +373,7 @@ impl<'a> Draft<'a> {
     fn looked(&mut self, found: &Found) {
         // After a crash nobody noted when the answer was lost; it was before this look.
         let sent = *self.control.lost_time.get_or_insert(self.now);
+        self.control.answer_was_lost = true;
         let passed = clock::since(sent, self.now);
         match found {
             Found::Arrived(observation) => {
@@ -486,6 +496,7 @@ impl<'a> Draft<'a> {
         self.add_findings(findings);
         if !parts.is_empty() {
             self.status.parts = parts;
+            self.status.parts.truncate(MAX_PARTS);
         }
         match waiting {
             Some((reason, message, until)) => self.wait(reason, message, until),
@@ -522,6 +533,13 @@ impl<'a> Draft<'a> {
             self.status.provenance = provenance;
             if failure.is_some() || self.status.state == JobState::Succeeded {
                 self.status.failure = failure;
+            }
+            // Some vendors stop counting before the end; that all is done is then what they say in other words.
+            if self.status.state == JobState::Succeeded
+                && let Some(progress) = &mut self.status.progress
+            {
+                progress.percent = 100.0;
+                progress.completed = progress.total;
             }
         }
     }

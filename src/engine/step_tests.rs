@@ -85,6 +85,7 @@ fn job(operation: Operation) -> Job {
             handle: None,
             attempts: 0,
             lost_time: None,
+            answer_was_lost: false,
             resend_before: None,
             holds_target: true,
             cancel_sent: false,
@@ -369,6 +370,19 @@ fn a_cancel_while_the_start_is_in_flight_is_asked_once_it_runs() {
     write(&mut job, step);
     assert_eq!(job.status.state, JobState::Cancelling);
     assert_eq!(plan(&job, true, Timestamp::UNIX_EPOCH), Plan::Cancel);
+}
+
+#[test]
+fn what_may_be_our_own_earlier_start_is_not_called_somebody_elses() {
+    let capabilities = capabilities(CancelSupport::Asked);
+    let mut job = upgrade();
+    job.status.state = JobState::Checking;
+    job.control.answer_was_lost = true;
+    let report = CheckReport { foreign: Some("task-7".into()), ..CheckReport::default() };
+    let step = apply(&job, &Heard::Checked(Ok(report)), &capabilities, Timestamp::UNIX_EPOCH);
+    assert_eq!((step.status.state, step.submit), (JobState::Indeterminate, false));
+    write(&mut job, step);
+    assert_eq!(plan(&job, true, Timestamp::UNIX_EPOCH), Plan::Find, "the vendor's word may still settle it");
 }
 
 #[test]

@@ -44,6 +44,11 @@ impl Default for Knobs {
     }
 }
 
+/// How long the HTTP client lets a call wait for the provider's request budget, see `vendors/http/client.rs`.
+const BUDGET_WAIT: Duration = Duration::from_secs(60);
+/// How much the vendor's clock may differ from ours.
+const SKEW: Duration = Duration::from_secs(30);
+
 impl Config {
     /// Reads the table and reports every fault.
     pub(super) fn read(common: &CommonSettings, mut own: toml::Table) -> Result<Self, Vec<ConfigFault>> {
@@ -77,7 +82,9 @@ impl Config {
         }
         match (organisation, token) {
             (Some(organisation), Some(token)) if faults.is_empty() => {
-                let imminent = Duration::from_millis(common.limits.request_timeout_ms).saturating_mul(2);
+                // A repeat may wait for the request budget, then for its answer; and the clocks may differ.
+                let timeout = Duration::from_millis(common.limits.request_timeout_ms);
+                let imminent = timeout.max(BUDGET_WAIT).saturating_add(timeout).saturating_add(SKEW);
                 Ok(Self { organisation, token, admin_token, knobs, imminent })
             }
             _ => Err(faults),

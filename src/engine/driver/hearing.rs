@@ -1,0 +1,289 @@
+//! Hearing: what was heard is applied, written, and followed by the next plan.
+
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+use super::{Live, STORE_BATCH, Work};
+use crate::domain::id::JobId;
+use crate::domain::job::{Job, PasswordState, WaitReason};
+use crate::domain::state::JobState;
+use crate::domain::target::Target;
+use crate::engine::lifespan;
+use crate::engine::plan::{Plan, plan};
+use crate::engine::step::{Heard, Step, apply};
+use crate::kit::clock;
+use crate::kit::retry::{Backoff, jitter};
+use crate::kit::trace::TraceParent;
+use crate::store::StoreError;
+use crate::store::contract::Change;
+
+/// How often a stale write is tried again on the newer job.
+const STALE_TRIES: u32 = 8;
+/// An unchanged job's observation time is written at most this often.
+const TOUCH: Duration = Duration::from_secs(30);
+
+impl Work {
+    /// Applies what was heard, writes it, and plans what comes next.
+    pub(super) async fn hear(&mut self, heard: Vec<(JobId, Heard)>) {
+        let mut left = heard;
+        let mut submit = Vec::new();
+        for _ in 0..STALE_TRIES {
+            if left.is_empty() {
+                break;
+            }
+            left = self.hear_once(left, &mut submit).await;
+        }
+        for (id, _) in left {
+            tracing::warn!(job.id = %id, "a job changes too fast; what was heard is asked again");
+            self.wake_at(id, Instant::now() + Duration::from_secs(1));
+        }
+        if !submit.is_empty() {
+            self.submit(submit).await;
+        }
+    }
+
+    /// One try of [`Work::hear`]; answers with what must be applied anew to jobs that were changed meanwhile.
+    pub(super) async fn hear_once(
+        &mut self,
+        heard: Vec<(JobId, Heard)>,
+        submit: &mut Vec<JobId>,
+    ) -> Vec<(JobId, Heard)> {
+        let now = self.driver.clock.now();
+        let stopping = self.driver.token.is_cancelled();
+        let paused = self.driver.runtime.health.paused(now).map(|(until, _)| until);
+        let mut writes: Vec<(JobId, Heard, Step)> = Vec::new();
+        for (id, heard) in heard {
+            // Once told to stop, nothing may be started: the check is made again by whoever comes next.
+            if stopping && matches!(heard, Heard::Checked(Ok(_))) {
+                continue;
+            }
+            let Some(live) = self.live.get_mut(&id) else { continue };
+            let capabilities = self.driver.runtime.provider.vendor.capabilities();
+            let step = apply(&live.job, &heard, capabilities, paused, now);
+            let quiet = step.event.is_none() && step.control == live.job.control;
+            if quiet && clock::since(live.written, now) < TOUCH {
+                live.job.status.clone_from(&step.status);
+                if std::mem::take(&mut live.dirty) {
+                    self.driver.runtime.nudge(id);
+                }
+                self.settle(id, &heard, &step);
+            } else {
+                writes.push((id, heard, step));
+            }
+        }
+        let mut again = Vec::new();
+        let mut rest = writes.into_iter();
+        loop {
+            let chunk: Vec<_> = rest.by_ref().take(STORE_BATCH as usize).collect();
+            if chunk.is_empty() {
+                return again;
+            }
+            self.write(chunk, submit, &mut again).await;
+        }
+    }
+
+    pub(super) async fn write(
+        &mut self,
+        chunk: Vec<(JobId, Heard, Step)>,
+        submit: &mut Vec<JobId>,
+        again: &mut Vec<(JobId, Heard)>,
+    ) {
+        let (mut kept, mut changes) = (Vec::with_capacity(chunk.len()), Vec::with_capacity(chunk.len()));
+        for (id, heard, step) in chunk {
+            let Some(live) = self.live.get(&id) else { continue };
+            changes.push(Change {
+                id,
+                version: live.job.version,
+                status: step.status.clone(),
+                control: step.control.clone(),
+                erase_password: step.erases_password(&live.job),
+                event: step.event.clone(),
+            });
+            kept.push((id, heard, step));
+        }
+        let Some(results) = self.write_until_done(changes).await else { return };
+        let now = self.driver.clock.now();
+        for ((id, heard, step), result) in kept.into_iter().zip(results) {
+            match result {
+                Ok(job) if job.status.state.is_ended() => self.ended(job).await,
+                Ok(job) => {
+                    let before = self.live.get(&id).map(|l| l.job.status.state);
+                    if let Some(before) = before.filter(|b| *b != job.status.state) {
+                        self.count(before, -1);
+                        self.count(job.status.state, 1);
+                    }
+                    if job.control.password == PasswordState::Erased {
+                        self.driver.vault.forget(id);
+                    }
+                    if let Some(live) = self.live.get_mut(&id) {
+                        live.job = job;
+                        live.written = now;
+                    }
+                    if step.submit {
+                        if let Some(live) = self.live.get_mut(&id) {
+                            live.busy = true;
+                        }
+                        submit.push(id);
+                    } else {
+                        self.settle(id, &heard, &step);
+                    }
+                }
+                Err(StoreError::Stale(_)) => match self.driver.store.job(id).await {
+                    Ok(Some(job)) if job.status.state.is_ended() => self.ended(job).await,
+                    Ok(Some(job)) => {
+                        if let Some(live) = self.live.get(&id) {
+                            self.count(live.job.status.state, -1);
+                            self.count(job.status.state, 1);
+                        }
+                        if let Some(live) = self.live.get_mut(&id) {
+                            live.job = job;
+                        }
+                        if still_fits(&heard, self.live.get(&id).map(|l| &l.job)) {
+                            again.push((id, heard));
+                        } else {
+                            self.wake_at(id, Instant::now());
+                        }
+                    }
+                    Ok(None) => self.forget(id),
+                    Err(error) => {
+                        tracing::warn!(job.id = %id, error = %error, "a changed job cannot be read yet");
+                        again.push((id, heard));
+                    }
+                },
+                Err(StoreError::TargetBusy { holder, .. }) => {
+                    again.push((id, Heard::StillBusy(format!("waits for {holder}, which holds the target"))));
+                }
+                Err(StoreError::Missing(_)) => self.forget(id),
+                Err(error) => {
+                    tracing::error!(job.id = %id, error = %error, "a job cannot be written");
+                    self.wake_at(id, Instant::now() + Duration::from_secs(5));
+                }
+            }
+        }
+    }
+
+    /// Writes until the store takes it: what was heard from a vendor must not be lost to a busy disk. `None`:
+    /// told to stop; the vendor is asked again after the next start.
+    pub(super) async fn write_until_done(
+        &self,
+        changes: Vec<Change>,
+    ) -> Option<Vec<Result<Job, StoreError>>> {
+        let retry = Backoff { first: Duration::from_millis(100), max: Duration::from_secs(5) };
+        let mut failures = 0;
+        loop {
+            match self.driver.store.write(changes.clone()).await {
+                Ok(results) => return Some(results),
+                Err(error) => {
+                    failures += 1;
+                    tracing::error!(error = %error, jobs = changes.len(), "the store takes no writes; tried again");
+                    if self.driver.token.is_cancelled() && failures > 3 {
+                        return None;
+                    }
+                    tokio::time::sleep(retry.delay(failures, jitter())).await;
+                }
+            }
+        }
+    }
+
+    /// Plans when a job is looked at next.
+    pub(super) fn settle(&mut self, id: JobId, heard: &Heard, step: &Step) {
+        let Some(live) = self.live.get_mut(&id) else { return };
+        let now = self.driver.clock.now();
+        let provider = &self.driver.runtime.provider;
+        let keeps_time = self.driver.runtime.keeps_time(live.job.spec.target.kind);
+        let age = clock::since(live.job.status.submit_time.unwrap_or(live.job.spec.create_time), now);
+        let polled = provider.cadence.next(age, jitter());
+        let waits_for_target = live.job.status.waiting_for.iter().any(|w| w.reason == WaitReason::TargetBusy);
+        let paused = self.driver.runtime.health.paused(now);
+        let mut wait = match plan(&live.job, keeps_time, now) {
+            Plan::Nothing => return,
+            Plan::WaitUntil(start) => clock::since(now, start),
+            // The end of the holder wakes it; this is only the safety net.
+            Plan::Acquire => provider.cadence.max.max(Duration::from_secs(1)),
+            Plan::Check if waits_for_target => polled,
+            Plan::Cancel | Plan::Reschedule if live.untold => polled,
+            Plan::Check | Plan::Cancel | Plan::Reschedule => Duration::ZERO,
+            Plan::Find if live.job.status.state == JobState::Indeterminate => provider.cadence.max,
+            Plan::Find | Plan::Observe => polled,
+        };
+        live.untold = match heard {
+            Heard::CancelAnswered(answer) => answer.is_err(),
+            Heard::Rescheduled(_, answer) => answer.is_err(),
+            // The look that was owed.
+            Heard::Observed(Ok(_)) => false,
+            Heard::Observed(Err(_))
+            | Heard::Acquired
+            | Heard::StillBusy(_)
+            | Heard::Held(_)
+            | Heard::CheckBegan
+            | Heard::Checked(_)
+            | Heard::Submitted(_)
+            | Heard::Looked(_)
+            | Heard::PasswordGone
+            | Heard::Paused(..) => live.untold,
+        };
+        if let Some(trouble) = step.trouble {
+            live.trouble = live.trouble.saturating_add(1);
+            let backoff = Backoff { first: provider.cadence.min, max: provider.cadence.max };
+            wait =
+                wait.max(backoff.delay(live.trouble, jitter())).max(trouble.retry_after.unwrap_or_default());
+        } else {
+            live.trouble = 0;
+        }
+        if let Some((until, _)) = paused {
+            wait = wait.max(clock::since(now, until));
+        }
+        // A day at most: timers far away are planned again, and the clock may have been set meanwhile.
+        self.wake_at(id, Instant::now() + wait.min(Duration::from_secs(86_400)));
+    }
+
+    /// A job has ended: tell of it once, free its target for the next in line.
+    pub(super) async fn ended(&mut self, job: Job) {
+        self.driver.vault.forget(job.id);
+        let known = self.live.contains_key(&job.id);
+        self.forget(job.id);
+        self.wake_queued(&job.spec.target);
+        if !known {
+            return;
+        }
+        self.driver.metrics.job_ended(&job);
+        tracing::info!(
+            job.id = %job.id,
+            provider.name = %job.spec.target.provider,
+            job.state = job.status.state.as_str(),
+            trace_id = job.spec.trace_parent.as_deref().and_then(TraceParent::parse).as_ref().map(TraceParent::trace_id),
+            "job ended"
+        );
+        match self.driver.store.job_events(job.id, 0, 1000).await {
+            Ok(events) => lifespan::record(&job, &events),
+            Err(error) => {
+                tracing::warn!(job.id = %job.id, error = %error, "the job's life could not be traced")
+            }
+        }
+    }
+
+    pub(super) fn wake_queued(&mut self, target: &Target) {
+        let waits = |l: &Live| !l.busy && !l.job.control.holds_target && l.job.spec.target == *target;
+        let ids: Vec<_> = self.live.values().filter(|l| waits(l)).map(|l| l.job.id).collect();
+        for id in ids {
+            self.wake_at(id, Instant::now());
+        }
+    }
+}
+
+/// Whether what was heard still means something for a job that was changed meanwhile. Answers of the vendor
+/// always do; a plan that was made for an older state does not.
+fn still_fits(heard: &Heard, job: Option<&Job>) -> bool {
+    let Some(job) = job else { return false };
+    match heard {
+        Heard::Submitted(_)
+        | Heard::Looked(_)
+        | Heard::Observed(_)
+        | Heard::CancelAnswered(_)
+        | Heard::Rescheduled(..) => true,
+        Heard::Checked(_) => job.status.state == JobState::Checking,
+        Heard::Acquired | Heard::StillBusy(_) => !job.control.holds_target,
+        Heard::Held(_) | Heard::CheckBegan | Heard::PasswordGone | Heard::Paused(..) => false,
+    }
+}

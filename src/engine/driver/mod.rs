@@ -1,0 +1,275 @@
+//! The task that owns all live jobs of one provider.
+//!
+//! It is the only one that calls the vendor for jobs, so that polls are batched and the request budget is exact.
+//! It remembers nothing that the store does not: each job's next action is planned from the stored job, and what
+//! is heard is applied to the stored job and written under the version that was seen. A caller's cancel that
+//! slips in between makes the write stale; then the job is read again and what was heard is applied anew.
+
+mod hearing;
+mod rounds;
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, HashSet};
+use std::sync::{Arc, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::task::{Id, JoinSet};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::metrics::Metrics;
+use super::provider::Runtime;
+use super::round::Answers;
+use super::vault::Vault;
+use crate::domain::id::JobId;
+use crate::domain::job::Job;
+use crate::domain::state::JobState;
+use crate::kit::clock::Clock;
+use crate::kit::retry::{Backoff, jitter};
+use crate::store::Store;
+use crate::vendors::error::VendorError;
+
+/// The waits before another driver takes over from one that died.
+const REVIVAL: Backoff = Backoff { first: Duration::from_millis(200), max: Duration::from_secs(30) };
+/// How many rounds of one provider run at once; starts whose intent is durable may go beyond.
+const ROUNDS: usize = 8;
+/// How many jobs one read or write of the store carries.
+const STORE_BATCH: u32 = 500;
+
+/// What a driver works with. A clone is another driver of the same provider: one at a time.
+#[derive(Clone)]
+pub(super) struct Driver {
+    pub runtime: Arc<Runtime>,
+    pub store: Arc<dyn Store>,
+    pub vault: Arc<Vault>,
+    pub clock: Clock,
+    pub metrics: Metrics,
+    pub token: CancellationToken,
+    pub ping_interval: Duration,
+    /// How long a round may take, and as long again for every 64 jobs.
+    pub round_limit: Duration,
+}
+
+/// A driver at work.
+struct Work {
+    driver: Driver,
+    live: HashMap<JobId, Live>,
+    due: BinaryHeap<Reverse<(Instant, JobId)>>,
+    rounds: JoinSet<Done>,
+    under_way: HashMap<Id, UnderWay>,
+    next_ping: Instant,
+}
+
+struct Live {
+    job: Job,
+    /// A round asks about it now.
+    busy: bool,
+    /// Somebody else changed it while a round was out.
+    dirty: bool,
+    /// Rounds in a row that met trouble.
+    trouble: u32,
+    /// A cancel or a new start time could not be told. Before it is tried again, the job is looked at: it may be
+    /// over, and then nobody need be told.
+    untold: bool,
+    wake: Instant,
+    written: Timestamp,
+}
+
+/// A round that is out: for the case that its task dies.
+struct UnderWay {
+    jobs: Vec<JobId>,
+    submits: bool,
+}
+
+enum Done {
+    Answers(Answers),
+    /// The adapter did not come back.
+    Overdue,
+    Pinged(Result<Option<String>, VendorError>),
+}
+
+impl Driver {
+    /// Drives until the token is cancelled. A driver that dies of a bug is followed by another, which reads the same
+    /// truth from the store: one provider's jobs are never left alone while others go on.
+    pub async fn supervise(self) {
+        let mut deaths = 0;
+        loop {
+            let mut task = JoinSet::new();
+            task.spawn(self.clone().run());
+            match task.join_next().await {
+                Some(Err(error)) if error.is_panic() && !self.token.is_cancelled() => {
+                    deaths += 1;
+                    tracing::error!(
+                        provider.name = %self.runtime.provider.id,
+                        deaths,
+                        "a driver died; this is a bug in Drydock. Another one takes over"
+                    );
+                    tokio::select! {
+                        () = self.token.cancelled() => return,
+                        () = tokio::time::sleep(REVIVAL.delay(deaths, jitter())) => {}
+                    }
+                }
+                Some(Ok(()) | Err(_)) | None => return,
+            }
+        }
+    }
+
+    /// Drives until the token is cancelled; then finishes the rounds that are out.
+    async fn run(self) {
+        let mut work = Work {
+            driver: self,
+            live: HashMap::new(),
+            due: BinaryHeap::new(),
+            rounds: JoinSet::new(),
+            under_way: HashMap::new(),
+            next_ping: Instant::now(),
+        };
+        work.run().await;
+    }
+}
+
+impl Work {
+    async fn run(&mut self) {
+        self.driver.runtime.live.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        if !self.load().await {
+            return;
+        }
+        let token = self.driver.token.clone();
+        let runtime = Arc::clone(&self.driver.runtime);
+        loop {
+            self.dispatch().await;
+            // With no place for another round, only the end of one can help: what is due must wait.
+            let full = self.rounds.len() >= ROUNDS;
+            let next = self.due.peek().filter(|_| !full).map(|Reverse((at, _))| *at);
+            tokio::select! {
+                biased;
+                () = token.cancelled() => break,
+                Some(done) = self.rounds.join_next_with_id() => self.take(done).await,
+                () = runtime.bell.notified() => self.refresh().await,
+                () = sleep_until(next) => {}
+                () = tokio::time::sleep_until(self.next_ping) => self.ping(),
+            }
+        }
+        // What is on the wire is awaited, so that its answer is not lost; nothing new is sent.
+        while let Some(done) = self.rounds.join_next_with_id().await {
+            self.take(done).await;
+        }
+    }
+
+    /// Reads the provider's live jobs. `false`: told to stop before it worked.
+    async fn load(&mut self) -> bool {
+        let retry = Backoff { first: Duration::from_millis(100), max: Duration::from_secs(5) };
+        let mut failures = 0;
+        let mut after = None;
+        loop {
+            let provider = &self.driver.runtime.provider.id;
+            match self.driver.store.live_jobs(provider, after, STORE_BATCH).await {
+                Ok(jobs) => {
+                    let Some(last) = jobs.last().map(|j| j.id) else { return true };
+                    after = Some(last);
+                    for job in jobs {
+                        // Spread over one poll interval, so that a restart is no stampede.
+                        let spread = self.driver.runtime.provider.cadence.min.mul_f64(jitter());
+                        let wake =
+                            Instant::now() + if job.is_with_vendor() { spread } else { Duration::ZERO };
+                        self.keep(job, wake);
+                    }
+                }
+                Err(error) => {
+                    failures += 1;
+                    tracing::warn!(provider.name = %provider, error = %error, "live jobs cannot be read yet");
+                    tokio::select! {
+                        () = self.driver.token.cancelled() => return false,
+                        () = tokio::time::sleep(retry.delay(failures, jitter())) => {}
+                    }
+                }
+            }
+        }
+    }
+
+    /// Takes in jobs that callers made or changed.
+    async fn refresh(&mut self) {
+        let mut nudged = self.driver.runtime.take_nudged().into_iter();
+        while let Some(id) = nudged.next() {
+            match self.driver.store.job(id).await {
+                Ok(Some(job)) if job.status.state.is_ended() => self.ended(job).await,
+                Ok(Some(job)) => match self.live.get_mut(&id) {
+                    // Told of what is known already: it keeps its time.
+                    Some(live) if live.job.version == job.version => {}
+                    // A round is out: its write finds the newer version, or it is read again after the round.
+                    Some(live) if live.busy => live.dirty = true,
+                    Some(_) | None => self.keep(job, Instant::now()),
+                },
+                Ok(None) => {}
+                Err(error) => {
+                    tracing::warn!(job.id = %id, error = %error, "a changed job cannot be read yet");
+                    // Nobody else tells of those behind it.
+                    std::iter::once(id).chain(nudged).for_each(|id| self.driver.runtime.nudge(id));
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                    return;
+                }
+            }
+        }
+    }
+
+    fn keep(&mut self, job: Job, wake: Instant) {
+        let id = job.id;
+        self.count(job.status.state, 1);
+        let written = job.status.observe_time.unwrap_or(job.spec.create_time);
+        let trouble = self.live.get(&id).map_or(0, |l| l.trouble);
+        let live = Live { job, busy: false, dirty: false, trouble, untold: false, wake, written };
+        if let Some(old) = self.live.insert(id, live) {
+            self.count(old.job.status.state, -1);
+        }
+        self.due.push(Reverse((wake, id)));
+    }
+
+    fn count(&self, state: JobState, by: i64) {
+        let mut live = self.driver.runtime.live.lock().unwrap_or_else(PoisonError::into_inner);
+        let entry = live.entry(state).or_default();
+        *entry = entry.saturating_add_signed(by);
+        if *entry == 0 {
+            live.remove(&state);
+        }
+    }
+
+    fn wake_at(&mut self, id: JobId, wake: Instant) {
+        if let Some(live) = self.live.get_mut(&id) {
+            live.busy = false;
+            live.wake = wake;
+            self.due.push(Reverse((wake, id)));
+        }
+    }
+
+    /// Takes the jobs whose time has come.
+    fn take_due(&mut self) -> Vec<JobId> {
+        let now = Instant::now();
+        let mut ids = Vec::new();
+        let mut seen = HashSet::new();
+        while let Some(Reverse((at, id))) = self.due.peek().copied() {
+            if at > now {
+                break;
+            }
+            self.due.pop();
+            // Entries of the past whose job was given another time since are dropped here.
+            if self.live.get(&id).is_some_and(|l| !l.busy && l.wake == at) && seen.insert(id) {
+                ids.push(id);
+            }
+        }
+        ids
+    }
+
+    fn forget(&mut self, id: JobId) {
+        if let Some(live) = self.live.remove(&id) {
+            self.count(live.job.status.state, -1);
+        }
+    }
+}
+
+async fn sleep_until(at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::time::sleep_until(at).await,
+        None => std::future::pending().await,
+    }
+}

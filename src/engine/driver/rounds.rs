@@ -1,0 +1,298 @@
+//! Rounds: what is due is grouped, sent to the vendor together, and taken in again.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::task::Id;
+use tokio::time::Instant;
+
+use super::{Done, ROUNDS, UnderWay, Work};
+use crate::domain::error::VendorFault;
+use crate::domain::id::JobId;
+use crate::domain::job::PasswordState;
+use crate::domain::state::JobState;
+use crate::domain::target::Target;
+use crate::engine::plan::{Plan, plan};
+use crate::engine::round::{self, Answers, Ask, planned};
+use crate::engine::step::Heard;
+use crate::kit::clock;
+use crate::kit::trace::TraceParent;
+use crate::vendors::contract::{Planned, Submission, Submitted};
+use crate::vendors::error::{Reached, VendorError};
+
+/// How many jobs one round checks.
+const CHECK_BATCH: usize = 256;
+/// How many jobs one round starts: as many as one vendor call can, within these bounds. What a round heard is written
+/// when all of it was heard, so a crash loses the answers of one round.
+const START_BATCH: (usize, usize) = (16, 128);
+/// How many jobs one round looks up, cancels or moves, one call each.
+const SINGLES: usize = 32;
+/// How old a check may be when its start is sent; it grows old only while the store takes no writes.
+const CHECK_HOLDS: Duration = Duration::from_secs(30);
+
+impl Work {
+    /// Sends out what is due.
+    pub(super) async fn dispatch(&mut self) {
+        if self.rounds.len() >= ROUNDS {
+            return;
+        }
+        let now = self.driver.clock.now();
+        let paused = self.driver.runtime.health.paused(now);
+        let (mut heard, mut acquire, mut check, mut find, mut observe, mut cancel, mut reschedule) =
+            (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        for id in self.take_due() {
+            let Some(live) = self.live.get(&id) else { continue };
+            let keeps_time = self.driver.runtime.keeps_time(live.job.spec.target.kind);
+            let group = match plan(&live.job, keeps_time, now) {
+                Plan::Nothing => {
+                    self.forget(id);
+                    continue;
+                }
+                Plan::Acquire => &mut acquire,
+                Plan::WaitUntil(start) => {
+                    heard.push((id, Heard::Held(start)));
+                    continue;
+                }
+                Plan::Check => &mut check,
+                Plan::Find => &mut find,
+                Plan::Observe => &mut observe,
+                Plan::Cancel | Plan::Reschedule if live.untold => &mut observe,
+                Plan::Cancel => &mut cancel,
+                Plan::Reschedule => &mut reschedule,
+            };
+            group.push(id);
+        }
+        acquire.sort_unstable();
+        heard.extend(acquire.into_iter().map(|id| (id, Heard::Acquired)));
+        if let Some((until, why)) = paused {
+            let all = [&mut check, &mut find, &mut observe, &mut cancel, &mut reschedule];
+            heard.extend(
+                all.into_iter().flat_map(std::mem::take).map(|id| (id, Heard::Paused(until, why.clone()))),
+            );
+        }
+        if !heard.is_empty() {
+            self.hear(heard).await;
+        }
+        // A caller waits for a cancel, and a lost answer may hide a running operation: they go first.
+        self.ask_each(cancel, SINGLES, Ask::Cancel);
+        self.ask_each(find, SINGLES, Ask::Find);
+        self.ask_each(reschedule, SINGLES, Ask::Reschedule);
+        self.begin_checks(check).await;
+        let batch = self.driver.runtime.provider.vendor.capabilities().observe_batch.max(1);
+        self.ask_each(observe, batch, Ask::Observe);
+    }
+
+    pub(super) fn ask_each(&mut self, ids: Vec<JobId>, batch: usize, ask: fn(Vec<Planned>) -> Ask) {
+        for chunk in ids.chunks(batch) {
+            if self.rounds.len() >= ROUNDS {
+                // They stay due, and go out when a round has ended.
+                chunk.iter().for_each(|id| self.wake_at(*id, Instant::now()));
+                continue;
+            }
+            let jobs: Vec<_> =
+                chunk.iter().filter_map(|id| self.live.get(id)).map(|l| planned(&l.job)).collect();
+            if !jobs.is_empty() {
+                self.send(chunk.to_vec(), ask(jobs), false);
+            }
+        }
+    }
+
+    /// Marks jobs CHECKING, then asks for their prechecks.
+    pub(super) async fn begin_checks(&mut self, ids: Vec<JobId>) {
+        let mut began = Vec::new();
+        let mut ready = Vec::new();
+        for id in ids {
+            let Some(live) = self.live.get(&id) else { continue };
+            let (state, password) = (live.job.status.state, live.job.control.password);
+            if password != PasswordState::None {
+                match self.driver.vault.fetch(&*self.driver.store, id, password).await {
+                    Ok(Ok(_)) => {}
+                    Ok(Err(_)) => {
+                        began.push((id, Heard::PasswordGone));
+                        continue;
+                    }
+                    Err(error) => {
+                        tracing::warn!(job.id = %id, error = %error, "a sealed password cannot be read yet");
+                        self.wake_at(id, Instant::now() + Duration::from_secs(1));
+                        continue;
+                    }
+                }
+            }
+            if state != JobState::Checking {
+                began.push((id, Heard::CheckBegan));
+            }
+            ready.push(id);
+        }
+        if !began.is_empty() {
+            self.hear(began).await;
+        }
+        ready.retain(|id| self.live.get(id).is_some_and(|l| l.job.status.state == JobState::Checking));
+        self.ask_each(ready, CHECK_BATCH, Ask::Check);
+    }
+
+    /// Sends starts whose intent is durable. Writing it may have taken long: what the check found may not hold any
+    /// more, nor the proof that an earlier start did not arrive. Such a start is taken back and checked anew.
+    pub(super) async fn submit(&mut self, ids: Vec<JobId>) {
+        let mut ready = Vec::new();
+        let mut gone = Vec::new();
+        let now = self.driver.clock.now();
+        for id in ids {
+            let Some(live) = self.live.get(&id) else { continue };
+            let checked = live.job.status.submit_time.unwrap_or(now);
+            if clock::since(checked, now) > CHECK_HOLDS
+                || live.job.control.resend_before.is_some_and(|until| now >= until)
+            {
+                let text =
+                    "nothing was sent: the store took so long to note the start that it is checked anew";
+                let error = VendorError::new(VendorFault::TimedOut, Reached::No, text);
+                gone.push((id, Heard::Submitted(Submitted::Failed(error))));
+                continue;
+            }
+            let planned = planned(&live.job);
+            let password = self.driver.vault.fetch(&*self.driver.store, id, live.job.control.password).await;
+            match password {
+                Ok(Ok(password)) => ready.push(Submission { planned, password }),
+                Ok(Err(_)) => gone.push((id, Heard::PasswordGone)),
+                // Nothing was sent; `find` will say so, and the start is made later.
+                Err(error) => {
+                    let text =
+                        format!("nothing was sent: the password cannot be read from the store: {error}");
+                    let error = VendorError::new(VendorFault::Unreachable, Reached::No, text);
+                    gone.push((id, Heard::Submitted(Submitted::Failed(error))));
+                }
+            }
+        }
+        if !gone.is_empty() {
+            Box::pin(self.hear(gone)).await;
+        }
+        let (least, most) = START_BATCH;
+        let size = ready.iter().map(|s| self.starts_at_once(&s.planned.target)).max().unwrap_or(least);
+        while !ready.is_empty() {
+            let rest = ready.split_off(size.clamp(least, most).min(ready.len()));
+            let round = std::mem::replace(&mut ready, rest);
+            let ids = round.iter().map(|s| s.planned.job).collect();
+            self.send(ids, Ask::Submit(round), true);
+        }
+    }
+
+    pub(super) fn starts_at_once(&self, target: &Target) -> usize {
+        let capabilities = self.driver.runtime.provider.vendor.capabilities();
+        capabilities.of(target.kind).map_or(1, |c| c.batch_size as usize)
+    }
+
+    pub(super) fn send(&mut self, ids: Vec<JobId>, ask: Ask, submits: bool) {
+        let mut traces = Vec::new();
+        for id in &ids {
+            if let Some(live) = self.live.get_mut(id) {
+                live.busy = true;
+                traces.extend(live.job.spec.trace_parent.as_deref().and_then(TraceParent::parse));
+            }
+        }
+        self.driver.metrics.round(self.driver.runtime.provider.id.as_str(), ask.name(), ids.len());
+        let runtime = Arc::clone(&self.driver.runtime);
+        let shares = u32::try_from(1 + ids.len() / 64).unwrap_or(u32::MAX);
+        let limit = self.driver.round_limit.saturating_mul(shares);
+        let handle = self.rounds.spawn(async move {
+            let answers = tokio::time::timeout(limit, round::ask(runtime, ask, traces)).await;
+            answers.map_or(Done::Overdue, Done::Answers)
+        });
+        self.under_way.insert(handle.id(), UnderWay { jobs: ids, submits });
+    }
+
+    pub(super) fn ping(&mut self) {
+        self.next_ping = Instant::now() + self.driver.ping_interval;
+        let now = self.driver.clock.now();
+        let view = self.driver.runtime.health.view();
+        let fresh = view.last_heard.is_some_and(|at| clock::since(at, now) < self.driver.ping_interval);
+        if (fresh && view.version.is_some()) || self.driver.runtime.health.paused(now).is_some() {
+            return;
+        }
+        let vendor = Arc::clone(&self.driver.runtime.provider.vendor);
+        let limit = self.driver.round_limit;
+        self.rounds.spawn(async move {
+            let answer = tokio::time::timeout(limit, vendor.ping()).await;
+            Done::Pinged(answer.unwrap_or_else(|_| Err(overdue())))
+        });
+    }
+
+    /// Takes in a finished round.
+    pub(super) async fn take(&mut self, done: Result<(Id, Done), tokio::task::JoinError>) {
+        let now = self.driver.clock.now();
+        match done {
+            Ok((_, Done::Pinged(Ok(version)))) => {
+                self.driver.runtime.health.heard(now);
+                self.driver.runtime.health.version(version);
+            }
+            Ok((_, Done::Pinged(Err(error)))) => self.driver.runtime.health.failed(&error, now),
+            Ok((id, Done::Answers(answers))) => {
+                self.under_way.remove(&id);
+                self.judge_health(&answers, now);
+                self.hear(answers.heard).await;
+            }
+            Ok((id, Done::Overdue)) => {
+                tracing::error!(round.limit = ?self.driver.round_limit, "a round did not come back; it was ended");
+                self.driver.runtime.health.failed(&overdue(), now);
+                self.lost(id, overdue).await;
+            }
+            Err(error) => {
+                tracing::error!(error = %error, "a round died; this is a bug in Drydock");
+                let fault = || {
+                    VendorError::new(VendorFault::Garbled, Reached::Maybe, "the round died inside Drydock")
+                };
+                self.lost(error.id(), fault).await;
+            }
+        }
+    }
+
+    /// A round ended without answers: of its starts nobody knows whether they arrived.
+    pub(super) async fn lost(&mut self, id: Id, fault: fn() -> VendorError) {
+        let Some(lost) = self.under_way.remove(&id) else { return };
+        let heard = |id| {
+            let heard = if lost.submits {
+                Heard::Submitted(Submitted::Failed(fault()))
+            } else {
+                Heard::Observed(Err(fault()))
+            };
+            (id, heard)
+        };
+        self.hear(lost.jobs.into_iter().map(heard).collect()).await;
+    }
+
+    /// One answer in a round proves that the provider is there; a round of outages counts once.
+    pub(super) fn judge_health(&self, answers: &Answers, now: Timestamp) {
+        let errors: Vec<_> = answers.heard.iter().filter_map(|(_, heard)| vendor_error(heard)).collect();
+        if errors.len() < answers.heard.len() {
+            self.driver.runtime.health.heard(now);
+        } else if let Some(error) = errors.first() {
+            self.driver.runtime.health.failed(error, now);
+        }
+    }
+}
+
+fn overdue() -> VendorError {
+    VendorError::new(VendorFault::TimedOut, Reached::Maybe, "the call did not come back and was given up")
+}
+
+fn vendor_error(heard: &Heard) -> Option<&VendorError> {
+    match heard {
+        Heard::Checked(Err(error))
+        | Heard::Submitted(Submitted::Failed(error))
+        | Heard::Looked(Err(error))
+        | Heard::Observed(Err(error))
+        | Heard::CancelAnswered(Err(error))
+        | Heard::Rescheduled(_, Err(error)) => Some(error),
+        Heard::Checked(Ok(_))
+        | Heard::Submitted(Submitted::Started(_) | Submitted::Refused(..))
+        | Heard::Looked(Ok(_))
+        | Heard::Observed(Ok(_))
+        | Heard::CancelAnswered(Ok(_))
+        | Heard::Rescheduled(_, Ok(_))
+        | Heard::Acquired
+        | Heard::StillBusy(_)
+        | Heard::Held(_)
+        | Heard::CheckBegan
+        | Heard::PasswordGone
+        | Heard::Paused(..) => None,
+    }
+}
