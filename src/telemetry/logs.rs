@@ -143,15 +143,20 @@ fn text(mut to: Writer<'_>, time: &str, level: Level, target: &str, fields: Fiel
 }
 
 fn json(mut to: Writer<'_>, time: &str, level: Level, target: &str, fields: Fields) -> fmt::Result {
-    let mut line = Map::new();
-    line.insert("timestamp".to_owned(), time.into());
-    line.insert("level".to_owned(), level.as_str().into());
-    line.insert("target".to_owned(), target.into());
-    line.insert("message".to_owned(), fields.message.into());
-    for (name, value) in fields.values {
-        line.entry(name).or_insert(value);
+    // By hand, so that the words that every line has come first: a map would sort its keys.
+    let first =
+        [("timestamp", time), ("level", level.as_str()), ("target", target), ("message", &fields.message)];
+    let mut between = '{';
+    for (name, value) in first {
+        write!(to, "{between}{}:{}", Value::from(name), Value::from(value))?;
+        between = ',';
     }
-    writeln!(to, "{}", Value::Object(line))
+    for (name, value) in fields.values {
+        if !first.iter().any(|(taken, _)| *taken == name) {
+            write!(to, ",{}:{value}", Value::from(name))?;
+        }
+    }
+    writeln!(to, "}}")
 }
 
 /// An event's message and fields.

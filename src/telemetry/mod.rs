@@ -57,6 +57,8 @@ pub struct Telemetry {
 /// # Errors
 /// Bad settings, bad `OTEL_*` variables, or a second call.
 pub fn install(settings: &TelemetrySettings, otlp: Otlp) -> Result<Telemetry, InstallError> {
+    // An exporter may speak TLS; a second installation answers with the provider that is there: the same one.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let filter = settings.filter()?;
     let resource = resource(&settings.service_name);
     let traces = tracer_provider(otlp, resource.clone())?;
