@@ -251,8 +251,10 @@ impl Ledger {
         let ended = change.status.state.is_ended();
         let holds = change.control.holds_target && !ended;
         if holds && !entry.job.control.holds_target {
-            let held = self.live.get(target).into_iter().flatten().find(|(_, holds)| **holds);
-            if let Some((holder, _)) = held {
+            // Who waits longest comes first, whoever asks first.
+            let first = self.live.get(target).into_iter().flatten();
+            let ahead = first.into_iter().find(|(id, holds)| **holds || **id < change.id);
+            if let Some((holder, _)) = ahead {
                 return Err(StoreError::TargetBusy { target: target.clone(), holder: *holder });
             }
         }

@@ -45,6 +45,7 @@ macro_rules! behaviours {
                 an_ended_job_frees_its_target,
                 a_queued_job_takes_the_free_target,
                 a_target_is_not_taken_twice,
+                who_waits_longest_comes_first,
                 a_target_changes_hands_in_one_write,
                 a_change_without_event_is_silent,
                 a_password_is_kept_until_erased,

@@ -119,6 +119,21 @@ pub async fn a_target_is_not_taken_twice(backend: &impl Backend) {
     );
 }
 
+pub async fn who_waits_longest_comes_first(backend: &impl Backend) {
+    let store = backend.open().await;
+    let [holder, waits] = two(&store).await;
+    let mut third = new_job(3, "vc/a");
+    third.queue = Some(5);
+    let third = create_one(&store, third).await;
+    end(&store, &holder).await;
+    let answers = store.write(vec![taking(&third), taking(&waits)]).await.unwrap();
+    assert!(
+        matches!(answers[0], Err(StoreError::TargetBusy { holder, .. }) if holder == waits.id),
+        "{answers:?}"
+    );
+    assert!(answers[1].is_ok(), "{answers:?}");
+}
+
 pub async fn a_target_changes_hands_in_one_write(backend: &impl Backend) {
     let store = backend.open().await;
     let [holder, waits] = two(&store).await;

@@ -51,8 +51,8 @@ pub struct Call {
     pub(super) safe: bool,
 }
 
-/// A body that does not print, since it may hold a password.
-pub(super) struct Body(pub(super) Vec<u8>);
+/// A body that does not print and is wiped when dropped, since it may hold a password.
+pub(super) struct Body(pub(super) zeroize::Zeroizing<Vec<u8>>);
 
 impl std::fmt::Debug for Body {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -121,7 +121,7 @@ impl Call {
     #[must_use]
     pub fn bytes(mut self, content_type: &'static str, bytes: Vec<u8>) -> Self {
         self.headers.push((http::header::CONTENT_TYPE, HeaderValue::from_static(content_type)));
-        self.body = Some(Body(bytes));
+        self.body = Some(Body(bytes.into()));
         self
     }
 

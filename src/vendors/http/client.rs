@@ -204,7 +204,7 @@ impl HttpClient {
             request = request.header("traceparent", trace.as_str());
         }
         if let Some(body) = &call.body {
-            request = request.body(body.0.clone());
+            request = request.body(body.0.to_vec());
         }
         let response = request.send().await.map_err(transport)?;
         let status = response.status();
