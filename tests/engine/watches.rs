@@ -165,7 +165,16 @@ async fn a_merged_watch_ends_on_the_newest_state() {
         next(&mut watch).await.unwrap().unwrap().resume_token
     };
     let job = house.upgrade("c1").await;
-    house.ended(job.id).await;
+    // Once another watch has told the end, everything is there to be merged.
+    let every = WatchRequest { resume_token: Some(token.clone()), ..WatchRequest::default() };
+    let mut every = house.watch(every).await;
+    loop {
+        if let WatchBody::Events(events) = next(&mut every).await.unwrap().unwrap().body
+            && events.iter().any(|e| e.job == job.id && e.status.state.is_ended())
+        {
+            break;
+        }
+    }
     let merged = WatchRequest { resume_token: Some(token), latest_only: true, ..WatchRequest::default() };
     let mut watch = house.watch(merged).await;
     let mut states = Vec::new();
