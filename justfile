@@ -47,7 +47,3 @@ run *args:
 # Report every fault of a configuration, start nothing.
 check-config *args:
     cargo run -- check-config {{ args }}
-
-# The speed bench, with its yardsticks.
-bench *args:
-    cargo bench {{ args }}

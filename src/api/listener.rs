@@ -1,4 +1,4 @@
-//! Accepted connections: bounded in number, and all of them can be cut at once.
+//! Accepted connections: bounded in number, cut when they stay silent, and all of them can be cut at once.
 
 use std::io;
 use std::pin::Pin;
@@ -10,6 +10,7 @@ use futures_util::{Stream, stream};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use tokio::time::{Instant, Sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
@@ -17,13 +18,18 @@ use tonic::transport::server::{Connected, TcpConnectInfo};
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Accepts connections, at most `max` at a time; once `cut` is cancelled each of them fails.
+///
+/// One from which nothing is heard for as long as `silence` fails too. HTTP/2's keepalive begins only when the client has
+/// said its first words, so without this, clients that say nothing would hold every place for ever. It must be
+/// longer than the keepalive's interval and timeout together: then a client that is there is heard in time.
 pub fn connections(
     listener: TcpListener,
     max: usize,
+    silence: Duration,
     cut: CancellationToken,
 ) -> impl Stream<Item = io::Result<Connection>> {
     let slots = Arc::new(Semaphore::new(max));
-    stream::unfold((listener, slots, cut), |(listener, slots, cut)| async move {
+    stream::unfold((listener, slots, cut), move |(listener, slots, cut)| async move {
         // The semaphore is never closed.
         let slot = Arc::clone(&slots).acquire_owned().await.ok()?;
         loop {
@@ -31,8 +37,14 @@ pub fn connections(
                 Ok((stream, _)) => {
                     // Watches send small messages that should not wait for more; a refusal only costs speed.
                     let _ = stream.set_nodelay(true);
-                    let connection =
-                        Connection { stream, cut: Box::pin(cut.clone().cancelled_owned()), _slot: slot };
+                    let connection = Connection {
+                        stream,
+                        cut: Box::pin(cut.clone().cancelled_owned()),
+                        silence,
+                        heard: Instant::now(),
+                        check: Box::pin(tokio::time::sleep(silence)),
+                        _slot: slot,
+                    };
                     return Some((Ok(connection), (listener, slots, cut)));
                 }
                 Err(error) => {
@@ -48,6 +60,10 @@ pub fn connections(
 pub struct Connection {
     stream: TcpStream,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
+    silence: Duration,
+    heard: Instant,
+    /// When to look at `heard` next. It is not moved at every read: that would cost more than the read.
+    check: Pin<Box<Sleep>>,
     _slot: OwnedSemaphorePermit,
 }
 
@@ -57,6 +73,17 @@ impl Connection {
             Poll::Ready(()) => Err(io::ErrorKind::ConnectionAborted.into()),
             Poll::Pending => Ok(()),
         }
+    }
+
+    fn poll_silence(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        while self.check.as_mut().poll(context).is_ready() {
+            let until = self.heard + self.silence;
+            if until <= Instant::now() {
+                return Err(io::ErrorKind::TimedOut.into());
+            }
+            self.check.as_mut().reset(until);
+        }
+        Ok(())
     }
 }
 
@@ -77,7 +104,13 @@ impl AsyncRead for Connection {
         let this = self.get_mut();
         // Every connection is being read at all times, so this is what wakes it to be cut.
         this.poll_cut(context)?;
-        Pin::new(&mut this.stream).poll_read(context, buffer)
+        let read = Pin::new(&mut this.stream).poll_read(context, buffer);
+        if read.is_ready() {
+            this.heard = Instant::now();
+        } else {
+            this.poll_silence(context)?;
+        }
+        read
     }
 }
 
@@ -119,7 +152,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let cut = CancellationToken::new();
-        let mut incoming = std::pin::pin!(connections(listener, 1, cut.clone()));
+        let mut incoming = std::pin::pin!(connections(listener, 1, Duration::from_secs(60), cut.clone()));
         let _clients =
             (TcpStream::connect(address).await.unwrap(), TcpStream::connect(address).await.unwrap());
         let first = incoming.next().await.unwrap().unwrap();
@@ -129,5 +162,23 @@ mod tests {
         cut.cancel();
         let error = second.read_u8().await.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::ConnectionAborted);
+    }
+    #[tokio::test]
+    async fn who_says_nothing_loses_the_place() {
+        use tokio::io::AsyncWriteExt;
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let silence = Duration::from_millis(400);
+        let mut incoming = std::pin::pin!(connections(listener, 1, silence, CancellationToken::new()));
+        let mut client = TcpStream::connect(address).await.unwrap();
+        let mut accepted = incoming.next().await.unwrap().unwrap();
+        let begun = Instant::now();
+        // Words in between count from anew.
+        tokio::time::sleep(silence / 2).await;
+        client.write_u8(7).await.unwrap();
+        assert_eq!(accepted.read_u8().await.unwrap(), 7);
+        let error = accepted.read_u8().await.unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        assert!(begun.elapsed() >= silence * 3 / 2, "{:?}", begun.elapsed());
     }
 }

@@ -161,7 +161,7 @@ async fn serve_routes(
     let bind = |source| ServeError::Bind { address: settings.address, source };
     let listener = TcpListener::bind(settings.address).await.map_err(bind)?;
     let address = listener.local_addr().map_err(bind)?;
-    let incoming = connections(listener, settings.max_connections, cut.clone());
+    let incoming = connections(listener, settings.max_connections, settings.silence(), cut.clone());
     let stopped = stop.clone().cancelled_owned();
     let (guard, token) = (ended.clone().drop_guard(), tasks.token().clone());
     tasks.spawn("grpc server", async move {

@@ -97,6 +97,13 @@ impl GrpcSettings {
         faults
     }
 
+    /// How long a connection may go unheard. A client that is there answers the keepalive well before; one that never
+    /// began to speak HTTP/2 is not asked.
+    pub const fn silence(&self) -> Duration {
+        const SLACK_MS: u64 = 10_000;
+        Duration::from_millis(self.keepalive_interval_ms + self.keepalive_timeout_ms + SLACK_MS)
+    }
+
     /// The longest that a call may take.
     pub const fn max_deadline(&self) -> Duration {
         Duration::from_millis(self.max_deadline_ms)

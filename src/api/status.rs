@@ -11,7 +11,7 @@ use prost::Message;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt};
 
-use crate::domain::error::{Error, VendorFault};
+use crate::domain::error::{Error, FieldViolation, VendorFault};
 
 /// The domain of every reason.
 pub const DOMAIN: &str = "drydock";
@@ -20,6 +20,16 @@ pub const DEADLINE_EXCEEDED: &str = "DEADLINE_EXCEEDED";
 
 /// After an error that is likely to pass by itself.
 const SOON: Duration = Duration::from_secs(1);
+
+// A status travels in the head or trailers of an answer, and clients bound those: gRPC's C core (Python, C#, Ruby)
+// refuses some answers above 8 KiB and all above 16 KiB, and then its caller sees neither code nor details. Base64
+// makes a third more of details, and percent-encoding up to three times as much of a message.
+/// The longest message, and the longest text of a detail, in bytes.
+const MAX_TEXT: usize = 768;
+/// The longest value in `ErrorInfo.metadata`, in bytes. A resume token is never cut.
+const MAX_FACT: usize = 256;
+/// How much room the faults of a request have in the details, in bytes.
+const FAULTS_ROOM: usize = 3 << 10;
 
 /// The code of an error.
 pub const fn code(error: &Error) -> Code {
@@ -85,6 +95,7 @@ pub fn inside(error: Error) -> tonic_types::pb::Status {
 fn status(error: &Error, resume_token: Option<&str>) -> Status {
     let mut details = ErrorDetails::new();
     let mut metadata = metadata(error);
+    metadata.values_mut().for_each(|value| cut(value, MAX_FACT));
     if let Some(token) = resume_token {
         metadata.insert("resume_token".to_owned(), token.to_owned());
     }
@@ -93,19 +104,56 @@ fn status(error: &Error, resume_token: Option<&str>) -> Status {
     Status::with_error_details(code(error), message(error), details)
 }
 
-/// For people. Every fault is in it too, because many clients show nothing else.
+/// For people. The first faults are in it too, because many clients show nothing else.
 fn message(error: &Error) -> String {
-    let Error::InvalidRequest(faults) = error else { return error.to_string() };
-    const SHOWN: usize = 5;
     let mut message = error.to_string();
+    let Error::InvalidRequest(faults) = error else {
+        cut(&mut message, MAX_TEXT);
+        return message;
+    };
+    const SHOWN: usize = 5;
     for (index, fault) in faults.iter().take(SHOWN).enumerate() {
         message.push_str(if index == 0 { ": " } else { "; " });
         message.push_str(&format!("{} {}", fault.field, fault.rule));
     }
+    cut(&mut message, MAX_TEXT);
     if faults.len() > SHOWN {
         message.push_str(&format!("; and {} more in the details", faults.len() - SHOWN));
     }
     message
+}
+
+/// The faults that fit into a status, from the first on: at least one.
+fn told(faults: &[FieldViolation]) -> &[FieldViolation] {
+    let mut room = FAULTS_ROOM;
+    let fits = |fault: &&FieldViolation| {
+        // Tags and lengths of one entry are below ten bytes.
+        match room.checked_sub(fault.field.len() + fault.rule.len().min(MAX_TEXT) + 10) {
+            Some(left) => {
+                room = left;
+                true
+            }
+            None => false,
+        }
+    };
+    let count = faults.iter().take_while(fits).count().max(1);
+    faults.get(..count).unwrap_or(faults)
+}
+
+/// Shortens a text to `max` bytes at a character's end.
+fn cut(text: &mut String, max: usize) {
+    if text.len() > max {
+        let end = (0..=max).rev().find(|&i| text.is_char_boundary(i)).unwrap_or(0);
+        text.truncate(end);
+        text.push('…');
+    }
+}
+
+/// A copy of a detail's text, shortened.
+fn short(text: &str) -> String {
+    let mut text = text.to_owned();
+    cut(&mut text, MAX_TEXT);
+    text
 }
 
 /// Facts for machines, in `ErrorInfo.metadata`.
@@ -128,8 +176,11 @@ fn metadata(error: &Error) -> HashMap<String, String> {
             facts.insert("provider".to_owned(), provider.clone());
             return facts;
         }
-        Error::InvalidRequest(_)
-        | Error::Unsupported(_)
+        Error::InvalidRequest(faults) => match faults.len().saturating_sub(told(faults).len()) {
+            0 => Vec::new(),
+            left_out => vec![("faults_left_out", left_out.to_string())],
+        },
+        Error::Unsupported(_)
         | Error::PageTokenInvalid
         | Error::ResumeTokenInvalid
         | Error::ResumeTokenExpired
@@ -146,8 +197,8 @@ fn metadata(error: &Error) -> HashMap<String, String> {
 fn add_details(details: &mut ErrorDetails, error: &Error) {
     match error {
         Error::InvalidRequest(faults) => {
-            for fault in faults {
-                details.add_bad_request_violation(&fault.field, &fault.rule);
+            for fault in told(faults) {
+                details.add_bad_request_violation(&fault.field, short(&fault.rule));
             }
         }
         Error::PageTokenInvalid => {
@@ -168,7 +219,7 @@ fn add_details(details: &mut ErrorDetails, error: &Error) {
             details.set_resource_info("job", holder.to_string(), "", "the job that holds the target");
         }
         Error::WrongState { job, message, .. } | Error::CancelUnsupported { job, message } => {
-            details.add_precondition_failure_violation(error.reason(), job.to_string(), message);
+            details.add_precondition_failure_violation(error.reason(), job.to_string(), short(message));
         }
         Error::RequestIdReused { request_id } => {
             details.set_resource_info("request_id", request_id, "", error.to_string());
@@ -176,10 +227,10 @@ fn add_details(details: &mut ErrorDetails, error: &Error) {
         Error::Vendor { kind, provider, message, retry_after, .. } => {
             match kind {
                 VendorFault::Unauthenticated | VendorFault::PermissionDenied | VendorFault::Rejected => {
-                    details.add_precondition_failure_violation(error.reason(), provider, message);
+                    details.add_precondition_failure_violation(error.reason(), provider, short(message));
                 }
                 VendorFault::NotFound => {
-                    details.set_resource_info("vendor resource", "", provider, message);
+                    details.set_resource_info("vendor resource", "", provider, short(message));
                 }
                 VendorFault::Unreachable
                 | VendorFault::TimedOut
@@ -212,7 +263,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::domain::error::{FieldViolation, REASONS};
+    use crate::domain::error::REASONS;
     use crate::domain::id::JobId;
     use crate::domain::target::Target;
 
@@ -295,6 +346,35 @@ mod tests {
         assert_eq!((violations[6].field.as_str(), violations[6].description.as_str()), ("f6", "is wrong"));
         assert!(status.message().contains("7 fault(s): f0 is wrong; f1"), "{}", status.message());
         assert!(status.message().ends_with("and 2 more in the details"), "{}", status.message());
+    }
+
+    /// gRPC's C core refuses all answers whose metadata is above 16 KiB, and begins to above 8 KiB.
+    #[test]
+    fn a_status_fits_into_what_every_client_takes() {
+        let faults = |count: usize, rule: &str| {
+            let fault = |i| FieldViolation::new(format!("requests[{i}].zstack.tag_uuids[0]"), rule);
+            Error::InvalidRequest((0..count).map(fault).collect())
+        };
+        let long = "é".repeat(5_000);
+        let vendor = Error::Vendor {
+            kind: VendorFault::Rejected,
+            provider: "providers/vc".to_owned(),
+            message: long.clone(),
+            retry_after: None,
+            metadata: BTreeMap::from([("vendor_code".to_owned(), long.clone())]),
+        };
+        let job = JobId::new(Uuid::from_u128(7));
+        let refused = Error::CancelUnsupported { job, message: long.clone() };
+        for error in [faults(2_000, "must be 32 lower-case hex digits"), faults(3, &long), vendor, refused] {
+            let headers = Status::from(error.clone()).into_http::<tonic::body::Body>().into_parts().0.headers;
+            let size: usize = headers.iter().map(|(key, value)| key.as_str().len() + value.len() + 32).sum();
+            assert!(size < 8 << 10, "{size} bytes for {}", error.reason());
+        }
+        let details = Status::from(faults(2_000, "is wrong")).get_error_details();
+        let told = details.bad_request().unwrap().field_violations.len();
+        assert!(told > 40, "{told}");
+        let left_out = &details.error_info().unwrap().metadata["faults_left_out"];
+        assert_eq!(left_out, &(2_000 - told).to_string());
     }
 
     #[test]

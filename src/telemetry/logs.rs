@@ -9,11 +9,12 @@ use serde_json::{Map, Value};
 use tracing::field::{Field, Visit};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Level, Subscriber};
-use tracing_subscriber::Layer;
+use tracing_subscriber::filter::{FilterExt as _, filter_fn};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::{FmtContext, FormatEvent, FormatFields, MakeWriter};
-use tracing_subscriber::layer::Context;
+use tracing_subscriber::layer::{Context, Filter};
 use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::{EnvFilter, Layer};
 
 use crate::kit::clock::Clock;
 
@@ -36,6 +37,18 @@ where
     let lines = tracing_subscriber::fmt::layer().with_ansi(false).with_writer(writer);
     let style = if json { Style::Json } else { Style::Text };
     Box::new(Facts.and_then(lines.event_format(Lines { style, clock: Clock::system() })))
+}
+
+/// What a layer of log lines must be shown: the events that `wanted` lets through, and our own spans whatever it says.
+/// Otherwise a filter such as `warn`, which hides spans of level INFO, would take the ids out of the lines that are left.
+pub(super) fn shown<S>(wanted: EnvFilter) -> impl Filter<S> + Send + Sync + 'static
+where
+    S: Subscriber + for<'a> LookupSpan<'a>,
+{
+    let spans = filter_fn(|meta| {
+        meta.is_span() && *meta.level() <= Level::INFO && meta.target().starts_with("drydock")
+    });
+    wanted.or(spans.with_max_level_hint(Level::INFO))
 }
 
 /// Notes on every span which of its facts are kept.
@@ -281,11 +294,15 @@ mod tests {
 
     /// What is logged while `work` runs.
     fn logged(json: bool, work: impl FnOnce()) -> String {
+        logged_by("info", json, work)
+    }
+
+    fn logged_by(filter: &str, json: bool, work: impl FnOnce()) -> String {
         let sink = Sink::default();
         let provider = opentelemetry_sdk::trace::SdkTracerProvider::builder().build();
         let subscriber = tracing_subscriber::registry()
             .with(tracing_opentelemetry::layer().with_tracer(provider.tracer("test")))
-            .with(layer(json, sink.clone()));
+            .with(layer(json, sink.clone()).with_filter(shown(filter.parse().unwrap())));
         tracing::subscriber::with_default(subscriber, work);
         let bytes = sink.0.lock().unwrap().clone();
         String::from_utf8(bytes).unwrap()
@@ -312,6 +329,17 @@ mod tests {
         assert_eq!(line["trace_id"].as_str().unwrap().len(), 32);
         assert_eq!(line["span_id"].as_str().unwrap().len(), 16);
         assert_eq!(line.get("http.request.method"), None, "only what people search by");
+    }
+
+    #[test]
+    fn a_line_keeps_its_ids_when_the_filter_hides_spans() {
+        let lines = logged_by("warn", true, || {
+            inside_a_job();
+            tracing::info!("not asked for");
+        });
+        assert_eq!(lines.lines().count(), 1, "{lines}");
+        let line: Value = serde_json::from_str(&lines).unwrap();
+        assert_eq!((&line["job.id"], &line["provider.name"]), (&"jobs/7".into(), &"vcenter-ams".into()));
     }
 
     #[test]

@@ -18,6 +18,11 @@ const LONG_SECONDS: &[f64] =
     &[1.0, 10.0, 60.0, 300.0, 600.0, 1_200.0, 1_800.0, 3_600.0, 7_200.0, 14_400.0, 43_200.0, 86_400.0];
 /// Instruments that measure those.
 const LONG: &[&str] = &["drydock.job.duration"];
+/// Bounds for calls, from a read to a watch of an hour.
+const CALL_SECONDS: &[f64] =
+    &[0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 600.0, 3_600.0];
+/// Instruments that measure those.
+const CALLS: &[&str] = &["rpc.server.call.duration"];
 
 /// What `/metrics` serves. Clones share it.
 #[derive(Clone, Debug)]
@@ -64,7 +69,14 @@ fn in_seconds(instrument: &Instrument) -> Option<Stream> {
     if instrument.kind() != InstrumentKind::Histogram || instrument.unit() != "s" {
         return None;
     }
-    let boundaries = if LONG.contains(&instrument.name()) { LONG_SECONDS } else { SECONDS }.to_vec();
+    let boundaries = if LONG.contains(&instrument.name()) {
+        LONG_SECONDS
+    } else if CALLS.contains(&instrument.name()) {
+        CALL_SECONDS
+    } else {
+        SECONDS
+    }
+    .to_vec();
     let aggregation = Aggregation::ExplicitBucketHistogram { boundaries, record_min_max: true };
     Stream::builder().with_aggregation(aggregation).build().ok()
 }
@@ -79,16 +91,22 @@ mod tests {
     fn durations_spread_over_buckets_of_seconds() {
         let scrape = Scrape::new();
         let provider = provider(&scrape, None, Resource::builder_empty().build()).unwrap();
-        let histogram = provider.meter("drydock").f64_histogram("drydock.test.wait").with_unit("s").build();
-        histogram.record(0.002, &[]);
-        histogram.record(20.0, &[]);
+        let meter = provider.meter("drydock");
+        let histogram = |name| meter.f64_histogram(name).with_unit("s").build();
+        let wait = histogram("drydock.test.wait");
+        wait.record(0.002, &[]);
+        wait.record(20.0, &[]);
+        // A watch lives long.
+        histogram("rpc.server.call.duration").record(3_000.0, &[]);
         let text = scrape.text().unwrap();
-        let bucket = |le: &str| {
+        let bucket = |name: &str, le: &str| {
             let mark = format!("le=\"{le}\"");
-            let line =
-                text.lines().find(|l| l.starts_with("drydock_test_wait_seconds_bucket") && l.contains(&mark));
+            let line = text.lines().find(|l| l.starts_with(name) && l.contains(&mark));
             line.unwrap().rsplit(' ').next().unwrap().to_owned()
         };
-        assert_eq!([bucket("0.001"), bucket("0.0025"), bucket("10"), bucket("30")], ["0", "1", "1", "2"]);
+        let wait = |le| bucket("drydock_test_wait_seconds_bucket", le);
+        assert_eq!([wait("0.001"), wait("0.0025"), wait("10"), wait("30")], ["0", "1", "1", "2"]);
+        let call = |le| bucket("rpc_server_call_duration_seconds_bucket", le);
+        assert_eq!([call("600"), call("3600")], ["0", "1"]);
     }
 }

@@ -84,7 +84,7 @@ pub fn install(settings: &TelemetrySettings, otlp: Otlp) -> Result<Telemetry, In
     };
     tracing_subscriber::registry()
         .with(spans)
-        .with(logs::layer(json, std::io::stderr).with_filter(filter))
+        .with(logs::layer(json, std::io::stderr).with_filter(logs::shown(filter)))
         .try_init()?;
     Ok(Telemetry { traces, metrics, scrape })
 }

@@ -50,9 +50,6 @@ impl ObserveLayer {
             .f64_histogram("rpc.server.call.duration")
             .with_unit("s")
             .with_description("Duration of incoming calls")
-            .with_boundaries(vec![
-                0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 60.0, 3600.0,
-            ])
             .build();
         let active = meter
             .i64_up_down_counter("drydock.rpc.active")
