@@ -333,6 +333,18 @@ mod tests {
         assert_eq!(written, table);
     }
 
+    #[test]
+    fn the_contract_publishes_these_reasons() {
+        let prefix = "ERROR_REASON_";
+        let published: BTreeSet<_> = (1..)
+            .map_while(|number| crate::api::pb::ErrorReason::try_from(number).ok())
+            .map(|reason| reason.as_str_name().strip_prefix(prefix).unwrap())
+            .collect();
+        let mut reasons: BTreeSet<_> = REASONS.iter().copied().collect();
+        reasons.insert(DEADLINE_EXCEEDED);
+        assert_eq!(published, reasons);
+    }
+
     fn name(code: Code) -> &'static str {
         crate::api::layers::observe::code_name(code)
     }

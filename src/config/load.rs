@@ -34,6 +34,15 @@ pub fn load(file: Option<&Path>, given: Table) -> Result<Config, Faults> {
     load_with(file, &Environment::read(), given)
 }
 
+/// Checks what the program itself gives, above the defaults. Of the environment only the `OTEL_*` variables count:
+/// our own are for the user's gateway.
+///
+/// # Errors
+/// Every fault at once.
+pub(crate) fn load_given(given: Table) -> Result<Config, Faults> {
+    load_with(None, &Environment::read().without_ours(), given)
+}
+
 /// The same with a given environment.
 fn load_with(file: Option<&Path>, environment: &Environment, given: Table) -> Result<Config, Faults> {
     let named = |list| Faults { file: file.map(Path::to_path_buf), list };
@@ -90,6 +99,11 @@ impl Environment {
         let mut all: Vec<_> = ours.collect();
         all.sort();
         Self(all)
+    }
+
+    fn without_ours(mut self) -> Self {
+        self.0.retain(|(name, _)| !name.starts_with(PREFIX));
+        self
     }
 
     fn get(&self, name: &str) -> Option<&str> {

@@ -33,8 +33,15 @@ struct SecretsSettings {
 pub(super) fn check(layers: Layers, otlp: Otlp, faults: Vec<Fault>) -> Result<Config, Vec<Fault>> {
     let mut check = Check { layers, faults, warnings: Vec::new() };
     let grpc = check.section("grpc", |grpc: &GrpcSettings| {
-        let faults = grpc.faults().into_iter();
-        faults.map(|fault| (fault.key, fault.message)).collect()
+        let mut faults: Vec<_> = grpc.faults().into_iter().map(|fault| (fault.key, fault.message)).collect();
+        if let Some(tls) = &grpc.tls {
+            for (key, file) in [("tls.cert_file", &tls.cert_file), ("tls.key_file", &tls.key_file)] {
+                if let Err(error) = std::fs::File::open(file) {
+                    faults.push((key, format!("{} cannot be read: {error}", file.display())));
+                }
+            }
+        }
+        faults
     });
     let admin = check.section("admin", crate::app::admin::AdminSettings::faults);
     let store = check.section("store", |store: &StoreSettings| {

@@ -75,7 +75,7 @@ async fn demo(args: DemoArgs) -> Result<Exit, DemoError> {
     // Dropped last: the database's files go when nobody uses them any more.
     let scratch = Scratch::make().map_err(DemoError::Scratch)?;
     let fleet = Fleet::start(TARGETS, args.speed).await.map_err(DemoError::Fleet)?;
-    let config = load::load(None, settings(&fleet, &scratch, &args))?;
+    let config = load::load_given(settings(&fleet, &scratch, &args))?;
     let telemetry = telemetry::install(&config.telemetry, config.otlp).map_err(StartError::from)?;
     let running = app::start(config, telemetry.scrape()).await?;
     let (grpc, admin) = (running.grpc_address(), running.admin_address());

@@ -190,3 +190,30 @@ fn variables_and_keys_name_each_other() {
     let path = ["providers".to_owned(), "vcenter-ams".to_owned()];
     assert_eq!(variable(&path, "password"), "DRYDOCK__PROVIDERS__VCENTER_AMS__PASSWORD");
 }
+
+#[test]
+fn a_certificate_that_cannot_be_read_is_a_fault() {
+    let faults = good("[grpc.tls]\ncert_file = '/no/such.crt'\nkey_file = '/no/such.key'", &[]).unwrap_err();
+    let keys: Vec<_> = faults.list.iter().map(|fault| fault.key.as_str()).collect();
+    assert_eq!(keys, ["grpc.tls.cert_file", "grpc.tls.key_file"]);
+}
+
+#[test]
+fn what_the_program_gives_can_stand_alone() {
+    let environment = environment(&[
+        ("DRYDOCK__PROVIDERS__OTHER__PASSWORD", "canary"),
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://collector:4317"),
+    ]);
+    let given = PROVIDER.parse::<Table>().unwrap();
+    let told = load_with(None, &environment.without_ours(), given).map(|config| config.otlp.traces);
+    // The demo's provider lacks its password here; of the other one nothing is said.
+    assert!(
+        fault_text(&told.unwrap_err()).contains("providers.zstack-lab.password"),
+        "only its own provider"
+    );
+}
+
+fn fault_text(faults: &Faults) -> String {
+    assert_eq!(faults.list.len(), 1, "{faults}");
+    faults.to_string()
+}
