@@ -251,11 +251,6 @@ impl Engine {
     }
 
     async fn judged(&self, entry: &StartEntry, mut report: CheckReport) -> Result<Checked, Error> {
-        if let Some(other) = report.foreign.take() {
-            report.findings.push(step::foreign_finding(&other));
-        }
-        let operation = &entry.operation;
-        let verdict = judge(&mut report.findings, operation.accepted_risks(), operation.ignores_warnings());
         let filter = JobFilter {
             targets: vec![entry.target.clone()],
             states: JobState::ALL.into_iter().filter(|s| !s.is_ended()).collect(),
@@ -265,6 +260,12 @@ impl Engine {
         let page = PageRequest { size: 50, token: None };
         let live = self.store.jobs(&filter, &page).await.map_err(fault::store)?;
         let holder = live.items.into_iter().find(|j| j.control.holds_target).map(|j| j.id);
+        // What runs on a target that one of our jobs holds is that job's.
+        if let Some(other) = report.foreign.take().filter(|_| holder.is_none()) {
+            report.findings.push(step::foreign_finding(&other));
+        }
+        let operation = &entry.operation;
+        let verdict = judge(&mut report.findings, operation.accepted_risks(), operation.ignores_warnings());
         Ok(Checked { target: entry.target.clone(), findings: report.findings, verdict, holder })
     }
 
@@ -341,7 +342,7 @@ pub(super) fn start_time_faults(
     let earliest = now - PAST_TOLERANCE;
     let latest = crate::kit::clock::after(now, FUTURE_LIMIT);
     let rule = if start < earliest {
-        format!("lies in the past ({start}, and it is {now}); leave it out or give a time ahead")
+        format!("lies in the past ({start}, and it is {now}); give a time ahead")
     } else if start > latest {
         format!("lies more than two years ahead ({start})")
     } else {

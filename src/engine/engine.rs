@@ -19,6 +19,7 @@ use super::step::Step;
 use super::vault::Vault;
 use super::watch::{self, Watch};
 use super::wish;
+use crate::domain::capability::Capabilities;
 use crate::domain::error::Error;
 use crate::domain::event::Event;
 use crate::domain::id::{JobId, ProviderId};
@@ -35,6 +36,14 @@ use crate::store::{Store, StoreError};
 const STALE_TRIES: u32 = 8;
 /// How long a vendor may take to end its session at shutdown.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(3);
+
+/// What a provider can do that is configured no more: nothing.
+static NO_PROVIDER: Capabilities = Capabilities {
+    targets: Vec::new(),
+    observe_batch: 1,
+    lost_answer_grace: Duration::MAX,
+    lost_answer_limit: Duration::MAX,
+};
 
 /// The engine. One per process; share it by `Arc`.
 pub struct Engine {
@@ -99,6 +108,7 @@ impl Engine {
             runtimes.insert(runtime.provider.id.clone(), runtime);
         }
         count_live_jobs(&meter, &runtimes);
+        warn_of_orphans(&*store, &runtimes).await?;
         Ok(Arc::new(Self { store, providers: runtimes, settings, vault, clock, metrics, hub, tasks }))
     }
 
@@ -144,8 +154,8 @@ impl Engine {
     pub async fn cancel(&self, id: JobId) -> Result<(CancelOutcome, Job), Error> {
         let mut outcome = CancelOutcome::Requested;
         let job = self
-            .change(id, |job, runtime, now| {
-                let (what, step) = wish::cancel(job, runtime.provider.vendor.capabilities(), now)?;
+            .change(id, |job, capabilities, now| {
+                let (what, step) = wish::cancel(job, capabilities, now)?;
                 outcome = what;
                 Ok(step)
             })
@@ -164,6 +174,12 @@ impl Engine {
         start_time: Option<Timestamp>,
         ignore_maintenance_windows: Option<bool>,
     ) -> Result<Job, Error> {
+        if start_time.is_none() && ignore_maintenance_windows.is_none() {
+            return Err(Error::invalid(
+                "start_time",
+                "must be set, or ignore_maintenance_windows, so that a bare name moves nothing by mistake",
+            ));
+        }
         let job = self.job(id).await?;
         let mut faults = super::accept::start_time_faults(start_time, "", self.clock.now());
         if let Some(runtime) = self.providers.get(&job.spec.target.provider) {
@@ -182,8 +198,7 @@ impl Engine {
         if !faults.is_empty() {
             return Err(Error::InvalidRequest(faults));
         }
-        self.change(id, |job, runtime, now| {
-            let capabilities = runtime.provider.vendor.capabilities();
+        self.change(id, |job, capabilities, now| {
             wish::reschedule(job, capabilities, start_time, ignore_maintenance_windows, now).map(Some)
         })
         .await
@@ -194,8 +209,8 @@ impl Engine {
     /// # Errors
     /// `NotFound`, `WrongState` unless it is INDETERMINATE.
     pub async fn settle(&self, id: JobId, settlement: Settlement, reason: String) -> Result<Job, Error> {
-        self.change(id, |job, runtime, now| {
-            wish::settle(job, runtime.provider.vendor.capabilities(), settlement, &reason, now).map(Some)
+        self.change(id, |job, capabilities, now| {
+            wish::settle(job, capabilities, settlement, &reason, now).map(Some)
         })
         .await
     }
@@ -204,12 +219,15 @@ impl Engine {
     async fn change(
         &self,
         id: JobId,
-        mut decide: impl FnMut(&Job, &Runtime, Timestamp) -> Result<Option<Step>, Error>,
+        mut decide: impl FnMut(&Job, &Capabilities, Timestamp) -> Result<Option<Step>, Error>,
     ) -> Result<Job, Error> {
         for tries in 0..STALE_TRIES {
             let job = self.job(id).await?;
-            let runtime = self.runtime(&job.spec.target.provider)?;
-            let Some(step) = decide(&job, runtime, self.clock.now())? else { return Ok(job) };
+            let runtime = self.providers.get(&job.spec.target.provider);
+            // A provider that was taken out of the configuration can be asked nothing, but its jobs can still be
+            // prevented and settled.
+            let capabilities = runtime.map_or(&NO_PROVIDER, |r| r.provider.vendor.capabilities());
+            let Some(step) = decide(&job, capabilities, self.clock.now())? else { return Ok(job) };
             let change = Change {
                 id,
                 version: job.version,
@@ -221,7 +239,9 @@ impl Engine {
             let written = self.store.write(vec![change]).await.map_err(fault::store)?.into_iter().next();
             match written {
                 Some(Ok(job)) => {
-                    runtime.nudge(id);
+                    if let Some(runtime) = runtime {
+                        runtime.nudge(id);
+                    }
                     return Ok(job);
                 }
                 Some(Err(StoreError::Stale(_))) => {
@@ -288,6 +308,27 @@ impl Engine {
         }
         ended
     }
+}
+
+/// Jobs whose provider is configured no more are driven by nobody: that is said once, loudly.
+async fn warn_of_orphans(
+    store: &dyn Store,
+    runtimes: &BTreeMap<ProviderId, Arc<Runtime>>,
+) -> Result<(), Error> {
+    let mut orphans: BTreeMap<ProviderId, u64> = BTreeMap::new();
+    for (provider, _, count) in store.count_live().await.map_err(fault::store)? {
+        if !runtimes.contains_key(&provider) {
+            *orphans.entry(provider).or_default() += count;
+        }
+    }
+    for (provider, jobs) in orphans {
+        tracing::warn!(
+            provider.name = %provider,
+            jobs,
+            "live jobs wait for a provider that is not configured; configure it again, or cancel or settle them"
+        );
+    }
+    Ok(())
 }
 
 /// Live jobs by provider and state, read when metrics are collected.

@@ -86,7 +86,8 @@ async fn demo(args: DemoArgs) -> Result<Exit, DemoError> {
     ));
 
     let outcome = tokio::select! {
-        () = signals.next() => Ok(Exit::Done),
+        // Whoever waits for the end of the operations must not take a broken-off demo for a good one.
+        () = signals.next() => Ok(if args.exit_when_done { Exit::Cut } else { Exit::Done }),
         outcome = play(&fleet, grpc, admin, &args) => match outcome {
             Ok(_) if !args.exit_when_done => {
                 output::say("\nThe gateway stays up. Ctrl-C ends it.");
@@ -166,7 +167,7 @@ fn free_or_any(port: u16, what: &str) -> String {
     match TcpListener::bind(address) {
         Ok(_) => address.to_string(),
         Err(_) => {
-            output::problem(format_args!("port {port} is taken; {what} gets a free one"));
+            output::problem(format_args!("port {port} is taken; a free one is taken for {what}"));
             SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).to_string()
         }
     }

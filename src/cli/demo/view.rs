@@ -106,11 +106,12 @@ impl Bars {
     }
 }
 
-/// Such as `sim-zstack  UpdateClusterOS  9f1c…`.
+/// Such as `sim-zstack  UpdateClusterOS  …000000000001`: the end of an id tells the targets of a vendor apart.
 fn label(started: &Started) -> String {
     let mut parts = started.job.target.split('/').skip(1);
     let provider = parts.next().unwrap_or_default();
-    let target: String = parts.nth(1).unwrap_or_default().chars().take(12).collect();
+    let target = parts.nth(1).unwrap_or_default();
+    let target = target.get(target.len().saturating_sub(12)..).unwrap_or(target);
     format!("{provider:11} {:18} {target}", started.title)
 }
 

@@ -17,6 +17,7 @@ use crate::kit::retry::{Backoff, jitter};
 use crate::kit::trace::TraceParent;
 use crate::store::StoreError;
 use crate::store::contract::Change;
+use crate::vendors::contract::Submitted;
 
 /// How often a stale write is tried again on the newer job.
 const STALE_TRIES: u32 = 8;
@@ -109,6 +110,7 @@ impl Work {
                 Ok(job) if job.status.state.is_ended() => self.ended(job).await,
                 Ok(job) => {
                     let before = self.live.get(&id).map(|l| l.job.status.state);
+                    tell_trouble(&job, &heard, before);
                     if let Some(before) = before.filter(|b| *b != job.status.state) {
                         self.count(before, -1);
                         self.count(job.status.state, 1);
@@ -252,6 +254,7 @@ impl Work {
             job.id = %job.id,
             provider.name = %job.spec.target.provider,
             job.state = job.status.state.as_str(),
+            job.failure = job.status.failure.as_ref().map(|f| f.message.as_str()),
             trace_id = job.spec.trace_parent.as_deref().and_then(TraceParent::parse).as_ref().map(TraceParent::trace_id),
             "job ended"
         );
@@ -269,6 +272,24 @@ impl Work {
         for id in ids {
             self.wake_at(id, Instant::now());
         }
+    }
+}
+
+/// Says in the log what a person should know of a job: a lost answer, and an end that nobody can determine.
+fn tell_trouble(job: &Job, heard: &Heard, before: Option<JobState>) {
+    let provider = &job.spec.target.provider;
+    if job.status.state == JobState::Indeterminate && before != Some(JobState::Indeterminate) {
+        let why = job.status.failure.as_ref().map(|f| f.message.as_str());
+        tracing::error!(job.id = %job.id, provider.name = %provider, job.failure = why, "job INDETERMINATE");
+    } else if job.status.state == JobState::Submitting
+        && let Heard::Submitted(Submitted::Failed(error)) = heard
+    {
+        tracing::warn!(
+            job.id = %job.id,
+            provider.name = %provider,
+            error = %error,
+            "the answer to a start was lost; the vendor is asked whether it arrived"
+        );
     }
 }
 

@@ -221,10 +221,10 @@ impl Work {
         let now = self.driver.clock.now();
         match done {
             Ok((_, Done::Pinged(Ok(version)))) => {
-                self.driver.runtime.health.heard(now);
+                self.heard(now);
                 self.driver.runtime.health.version(version);
             }
-            Ok((_, Done::Pinged(Err(error)))) => self.driver.runtime.health.failed(&error, now),
+            Ok((_, Done::Pinged(Err(error)))) => self.failed(&error, now),
             Ok((id, Done::Answers(answers))) => {
                 self.under_way.remove(&id);
                 self.judge_health(&answers, now);
@@ -232,7 +232,7 @@ impl Work {
             }
             Ok((id, Done::Overdue)) => {
                 tracing::error!(round.limit = ?self.driver.round_limit, "a round did not come back; it was ended");
-                self.driver.runtime.health.failed(&overdue(), now);
+                self.failed(&overdue(), now);
                 self.lost(id, overdue).await;
             }
             Err(error) => {
@@ -263,9 +263,32 @@ impl Work {
     pub(super) fn judge_health(&self, answers: &Answers, now: Timestamp) {
         let errors: Vec<_> = answers.heard.iter().filter_map(|(_, heard)| vendor_error(heard)).collect();
         if errors.len() < answers.heard.len() {
-            self.driver.runtime.health.heard(now);
+            self.heard(now);
         } else if let Some(error) = errors.first() {
-            self.driver.runtime.health.failed(error, now);
+            self.failed(error, now);
+        }
+    }
+
+    /// The provider answered; said in the log when it did not before.
+    fn heard(&self, now: Timestamp) {
+        let runtime = &self.driver.runtime;
+        if runtime.health.view().reachable == Some(false) {
+            tracing::info!(provider.name = %runtime.provider.id, "the provider answers again");
+        }
+        runtime.health.heard(now);
+    }
+
+    /// The provider did not answer, or refused; said in the log when that is new.
+    fn failed(&self, error: &VendorError, now: Timestamp) {
+        let runtime = &self.driver.runtime;
+        let was = runtime.health.view().reachable;
+        runtime.health.failed(error, now);
+        if error.is_outage() && was != Some(false) {
+            tracing::warn!(
+                provider.name = %runtime.provider.id,
+                error = %error,
+                "the provider cannot be used; its jobs wait, and it is asked again"
+            );
         }
     }
 }

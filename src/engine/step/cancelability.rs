@@ -42,9 +42,18 @@ impl Draft<'_> {
             JobState::Scheduled if self.status.submit_time.is_none() => {
                 Cancelable::yes("nothing was sent to the vendor")
             }
-            JobState::Submitting => Cancelable::yes(
-                "the start is in flight: it is prevented if it did not arrive, else the vendor is asked",
-            ),
+            JobState::Submitting => {
+                let support = self.capabilities.of(self.job.spec.target.kind).map(|c| c.cancel);
+                Cancelable::yes(match support {
+                    Some(CancelSupport::Asked) => {
+                        "the start is in flight: it is prevented if it did not arrive, else the vendor is asked"
+                    }
+                    Some(CancelSupport::Never(_)) | None => {
+                        "the start is in flight: it is prevented if it did not arrive, else it goes on, for the vendor \
+                         cannot cancel it"
+                    }
+                })
+            }
             JobState::Scheduled | JobState::Running | JobState::Suspended => self.vendor_cancelable(),
             JobState::Cancelling => Cancelable::no("a cancel is under way"),
             JobState::Indeterminate => {

@@ -209,7 +209,7 @@ impl Draft<'_> {
 pub fn foreign_finding(other: &str) -> Finding {
     let text = format!(
         "an operation that Drydock did not start is under way on the target: {other}. Wait for its end, or ask with \
-         on_busy = QUEUE"
+         on_busy = ON_BUSY_QUEUE"
     );
     Finding::new("drydock.foreign_operation", Severity::Error, text)
 }
