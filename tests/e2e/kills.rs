@@ -25,13 +25,20 @@ async fn killed_before_anything_was_sent() {
     let mut gateway = Gateway::configure(&[("zs", &vendor)]);
     gateway.up().await;
     let job = start(&gateway, 0).await;
+    // One more waits behind it: that one is PENDING for as long as we like.
+    let queued = pb::UpgradeClusterRequest { on_busy: pb::OnBusy::Queue.into(), ..upgrade(0) };
+    let queued = gateway.upgrades().upgrade_cluster(queued).await.unwrap().into_inner().job.unwrap().name;
+    let state = gateway.job(&queued).await.status.unwrap().state();
+    assert_eq!(state, pb::JobState::Pending);
     gateway.kill().await;
     assert_eq!(vendor.effects().starts(&zstack::target_id(0)), 0);
     vendor.faults().clear();
     gateway.up().await;
     let job = gateway.ended(&job).await;
     assert_eq!(job.status.unwrap().state(), pb::JobState::Succeeded);
-    assert_eq!(vendor.effects().starts(&zstack::target_id(0)), 1);
+    let queued = gateway.ended(&queued).await;
+    assert_eq!(queued.status.unwrap().state(), pb::JobState::Succeeded);
+    assert_eq!(vendor.effects().starts(&zstack::target_id(0)), 2, "one start for each of the two jobs");
 }
 
 #[tokio::test(flavor = "multi_thread")]
