@@ -39,6 +39,7 @@ pub fn load(file: Option<&Path>, given: Table) -> Result<Config, Faults> {
 ///
 /// # Errors
 /// Every fault at once.
+#[cfg(feature = "simulators")]
 pub(crate) fn load_given(given: Table) -> Result<Config, Faults> {
     load_with(None, &Environment::read().without_ours(), given)
 }
@@ -101,6 +102,7 @@ impl Environment {
         Self(all)
     }
 
+    #[cfg(feature = "simulators")]
     fn without_ours(mut self) -> Self {
         self.0.retain(|(name, _)| !name.starts_with(PREFIX));
         self
