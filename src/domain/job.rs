@@ -263,9 +263,10 @@ pub struct JobControl {
     /// not from the intent: between the two the call may have waited for the request budget.
     #[serde(default)]
     pub lost_time: Option<Timestamp>,
-    /// Whether the answer to any start was ever lost: an operation on the target may then be our own.
+    /// When the first start without an answer was sent. From then on nothing but the vendor's word on the job itself
+    /// shows that nothing runs: an operation on the target, and what is refused because of it, may be our own.
     #[serde(default)]
-    pub answer_was_lost: bool,
+    pub first_lost: Option<Timestamp>,
     /// A start whose answer was lost may be sent again before this moment only; later nobody can say any more
     /// whether the first one arrived.
     #[serde(default)]

@@ -174,7 +174,7 @@ impl Engine {
                 handle: None,
                 attempts: 0,
                 lost_time: None,
-                answer_was_lost: false,
+                first_lost: None,
                 resend_before: None,
                 holds_target: true,
                 cancel_sent: false,

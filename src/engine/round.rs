@@ -65,7 +65,8 @@ pub(super) fn planned(job: &Job) -> Planned {
         operation: job.operation_now(),
         key: job.control.key,
         attempts: job.control.attempts,
-        submit_time: job.status.submit_time,
+        // Also of a start that was taken back: what proves that it did not arrive ages from here.
+        submit_time: job.status.submit_time.or(job.control.first_lost),
         handle: job.control.handle.clone(),
     }
 }

@@ -85,7 +85,7 @@ fn job(operation: Operation) -> Job {
             handle: None,
             attempts: 0,
             lost_time: None,
-            answer_was_lost: false,
+            first_lost: None,
             resend_before: None,
             holds_target: true,
             cancel_sent: false,
@@ -377,12 +377,54 @@ fn what_may_be_our_own_earlier_start_is_not_called_somebody_elses() {
     let capabilities = capabilities(CancelSupport::Asked);
     let mut job = upgrade();
     job.status.state = JobState::Checking;
-    job.control.answer_was_lost = true;
+    job.control.first_lost = Some(Timestamp::UNIX_EPOCH);
     let report = CheckReport { foreign: Some("task-7".into()), ..CheckReport::default() };
     let step = apply(&job, &Heard::Checked(Ok(report)), &capabilities, Timestamp::UNIX_EPOCH);
     assert_eq!((step.status.state, step.submit), (JobState::Indeterminate, false));
     write(&mut job, step);
     assert_eq!(plan(&job, true, Timestamp::UNIX_EPOCH), Plan::Find, "the vendor's word may still settle it");
+}
+
+#[test]
+fn a_refusal_after_a_lost_answer_does_not_say_that_nothing_runs() {
+    let capabilities = capabilities(CancelSupport::Asked);
+    let refused = || Failure::new(FailureReason::VendorRejected, "an upgrade is under way");
+    let error = || VendorError::new(VendorFault::Rejected, Reached::No, "an upgrade is under way");
+    let blocked = || CheckReport {
+        findings: vec![Finding::new("v.busy", Severity::Error, "busy")],
+        ..CheckReport::default()
+    };
+    let cases = [
+        (JobState::Submitting, Heard::Submitted(Submitted::Refused(refused(), Vec::new()))),
+        (JobState::Submitting, Heard::Submitted(Submitted::Failed(error()))),
+        (JobState::Checking, Heard::Checked(Ok(blocked()))),
+        (JobState::Checking, Heard::Checked(Err(error()))),
+    ];
+    for (state, heard) in cases {
+        let mut job = upgrade();
+        job.status.state = state;
+        let first = apply(&job, &heard, &capabilities, Timestamp::UNIX_EPOCH);
+        assert_eq!(first.status.state, JobState::Rejected, "{heard:?}");
+        job.control.first_lost = Some(Timestamp::UNIX_EPOCH);
+        let step = apply(&job, &heard, &capabilities, Timestamp::UNIX_EPOCH);
+        assert_eq!((step.status.state, step.submit), (JobState::Indeterminate, false), "{heard:?}");
+        assert!(step.control.holds_target, "what may run keeps its target");
+    }
+}
+
+#[test]
+fn an_adapter_is_told_when_a_lost_start_was_sent_also_after_it_was_taken_back() {
+    let capabilities = capabilities(CancelSupport::Asked);
+    let sent = clock::after(Timestamp::UNIX_EPOCH, Duration::from_secs(5));
+    let mut job = upgrade();
+    job.status.state = JobState::Submitting;
+    job.status.submit_time = Some(sent);
+    job.control.lost_time = Some(sent);
+    let late = clock::after(sent, Duration::from_secs(60));
+    let step = apply(&job, &Heard::Looked(Ok(Found::NotArrived { until: None })), &capabilities, late);
+    write(&mut job, step);
+    assert_eq!((job.status.state, job.status.submit_time), (JobState::Pending, None));
+    assert_eq!(super::round::planned(&job).submit_time, Some(sent), "a proof ages from here");
 }
 
 #[test]

@@ -87,7 +87,7 @@ pub fn new_job(n: u64, place: &str) -> NewJob {
             handle: None,
             attempts: 0,
             lost_time: None,
-            answer_was_lost: false,
+            first_lost: None,
             resend_before: None,
             holds_target: false,
             cancel_sent: false,

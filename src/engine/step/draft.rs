@@ -14,7 +14,7 @@ use crate::engine::describe::describe;
 use crate::kit::clock;
 use crate::vendors::error::VendorError;
 
-/// The most findings and parts that a job keeps; a vendor that sends more is cut off, and a finding says so.
+/// The most findings that a job keeps; of more, those that can stop a job stay.
 pub(super) const MAX_FINDINGS: usize = 200;
 /// The most parts that a job keeps.
 pub(super) const MAX_PARTS: usize = 1000;

@@ -120,7 +120,7 @@ pub fn apply(
         Heard::Submitted(Submitted::Started(observation)) => draft.observed(observation, true),
         Heard::Submitted(Submitted::Refused(failure, findings)) => {
             draft.add_findings(findings.clone());
-            draft.end(Signal::Refuse, Some(failure.clone()));
+            draft.refuse(failure.clone());
         }
         Heard::Submitted(Submitted::Failed(error)) => trouble = draft.submit_failed(error),
         Heard::Looked(Ok(found)) => draft.looked(found),

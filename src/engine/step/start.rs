@@ -20,7 +20,7 @@ impl Draft<'_> {
             self.control.handle.clone_from(&report.handle);
         }
         self.status.observe_time = Some(self.now);
-        if let Some(other) = report.foreign.as_ref().filter(|_| self.control.answer_was_lost) {
+        if let Some(other) = report.foreign.as_ref().filter(|_| self.control.first_lost.is_some()) {
             self.give_up(&format!(
                 "an operation is under way that may be this job's own earlier start: {other}"
             ));
@@ -38,7 +38,7 @@ impl Draft<'_> {
                 let finding = foreign_finding(other);
                 let text = finding.message.clone();
                 self.add_findings(vec![finding]);
-                self.end(Signal::Refuse, Some(Failure::new(FailureReason::PrecheckFailed, text)));
+                self.refuse(Failure::new(FailureReason::PrecheckFailed, text));
             }
             return false;
         }
@@ -71,26 +71,35 @@ impl Draft<'_> {
             }
             Verdict::UnacceptedWarning => {
                 let ids = self.listed(|f| f.severity == Severity::Warning && !f.accepted);
-                self.end(
-                    Signal::Refuse,
-                    Some(Failure::new(
-                        FailureReason::PrecheckFailed,
-                        format!(
-                            "warnings that nobody accepted: {ids}. List their ids in accepted_risks to go on"
-                        ),
-                    )),
+                let text = format!(
+                    "warnings that nobody accepted: {ids}. List their ids in accepted_risks to go on"
                 );
+                self.refuse(Failure::new(FailureReason::PrecheckFailed, text));
                 false
             }
             Verdict::Blocked => {
                 let ids = self.listed(|f| f.severity == Severity::Error);
-                self.end(
-                    Signal::Refuse,
-                    Some(Failure::new(FailureReason::PrecheckFailed, format!("prechecks failed: {ids}"))),
-                );
+                self.refuse(Failure::new(FailureReason::PrecheckFailed, format!("prechecks failed: {ids}")));
                 false
             }
         }
+    }
+
+    /// A precheck or the vendor refuses the start: nothing runs, unless an earlier start went without an answer. That
+    /// one may be the very reason of the refusal, so then only the vendor's word on it ends the job.
+    pub(super) fn refuse(&mut self, failure: Failure) {
+        if self.control.first_lost.is_some() {
+            self.give_up(&format!(
+                "a repeat was refused, perhaps because the first start runs: {}",
+                failure.message
+            ));
+        } else {
+            self.end(Signal::Refuse, Some(failure));
+        }
+    }
+
+    fn note_lost(&mut self) {
+        self.control.first_lost = self.control.first_lost.or(self.status.submit_time).or(Some(self.now));
     }
 
     pub(super) fn listed(&self, which: impl Fn(&&Finding) -> bool) -> String {
@@ -108,7 +117,7 @@ impl Draft<'_> {
     pub(super) fn check_failed(&mut self, error: &VendorError) -> Option<Trouble> {
         match refusal(error) {
             Some(failure) => {
-                self.end(Signal::Refuse, Some(failure));
+                self.refuse(failure);
                 None
             }
             None => Some(self.unheard(error)),
@@ -119,7 +128,7 @@ impl Draft<'_> {
         match error.reached {
             Reached::No => match refusal(error) {
                 Some(failure) => {
-                    self.end(Signal::Refuse, Some(failure));
+                    self.refuse(failure);
                     None
                 }
                 None => {
@@ -130,7 +139,7 @@ impl Draft<'_> {
             // The vendor may have begun: from here on only its word counts.
             Reached::Maybe | Reached::Yes => {
                 self.control.lost_time = Some(self.now);
-                self.control.answer_was_lost = true;
+                self.note_lost();
                 self.status.vendor.last_error = Some(error.message.clone());
                 self.wait(
                     WaitReason::LostAnswer,
@@ -148,7 +157,7 @@ impl Draft<'_> {
     pub(super) fn looked(&mut self, found: &Found) {
         // After a crash nobody noted when the answer was lost; it was before this look.
         let sent = *self.control.lost_time.get_or_insert(self.now);
-        self.control.answer_was_lost = true;
+        self.note_lost();
         let passed = clock::since(sent, self.now);
         match found {
             Found::Arrived(observation) => {
