@@ -236,7 +236,8 @@ impl Engine {
                 control: step.control,
                 event: step.event,
             };
-            let written = self.store.write(vec![change]).await.map_err(fault::store)?.into_iter().next();
+            let written =
+                self.store.write(vec![change], None).await.map_err(fault::store)?.into_iter().next();
             match written {
                 Some(Ok(job)) => {
                     if let Some(runtime) = runtime {
