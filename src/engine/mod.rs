@@ -9,6 +9,7 @@
 
 mod accept;
 pub mod calls;
+pub mod commit;
 mod describe;
 mod driver;
 #[expect(clippy::module_inception, reason = "the engine is what this room is about")]
@@ -27,7 +28,7 @@ pub mod settings;
 pub mod step;
 #[cfg(test)]
 mod step_tests;
-mod token;
+pub mod token;
 mod vault;
 mod watch;
 pub mod wish;

@@ -205,7 +205,7 @@ async fn a_job_that_ends_while_its_watch_looks_still_tells_its_end() {
         let mut last = None;
         while let Some(item) = next(&mut watch).await {
             if let WatchBody::Events(events) = item.unwrap().body {
-                last = events.last().map(|e| e.status.state);
+                last = events.events().last().map(|e| e.status.state);
             }
         }
         last
