@@ -161,12 +161,6 @@ impl Follower {
         assert_kept(self.recorder.recording(), &truth);
         truth
     }
-
-    /// How many events came in all.
-    pub fn events(&self) -> usize {
-        let connections = &self.recorder.recording().connections;
-        connections.iter().flat_map(|c| &c.messages).map(|m| m.events().len()).sum()
-    }
 }
 
 /// Waits until a house has nothing to do: every job has ended and nothing was written for a while.

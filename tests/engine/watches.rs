@@ -111,7 +111,7 @@ async fn latest_state_only_merges_what_was_not_read_and_ends_right() {
     quick.read_to_the_end(&house).await;
     let truth = slow.judge(&*house.store, true).await;
     quick.judge(&*house.store, true).await;
-    assert_eq!(slow.events(), 60, "of {} events, one for each job", truth.facts.len());
+    assert_eq!(slow.recorder.recording().told(), 60, "of {} events, one for each job", truth.facts.len());
 }
 
 #[tokio::test]
@@ -182,7 +182,7 @@ async fn filters_of_every_kind_let_nothing_else_through() {
     for follower in &mut followers {
         follower.read_to_the_end(&house).await;
         follower.judge(&*house.store, true).await;
-        told.push(follower.events());
+        told.push(follower.recorder.recording().told());
     }
     assert!(told[0] > told[8] && told[8] > 0, "{told:?}");
     assert_eq!(told[16], 2, "{told:?}");

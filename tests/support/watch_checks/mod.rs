@@ -13,7 +13,9 @@
 mod checks;
 mod recorder;
 mod timeline;
+pub mod wire;
 
+use std::collections::HashSet;
 use std::fmt;
 use std::time::Duration;
 
@@ -29,6 +31,15 @@ pub struct Recording {
     pub quiet: Duration,
     /// In the order of their opening.
     pub connections: Vec<Connection>,
+}
+
+impl Recording {
+    /// How many different events came, over all connections.
+    pub fn told(&self) -> usize {
+        let messages = self.connections.iter().flat_map(|c| &c.messages);
+        let told: HashSet<_> = messages.flat_map(|m| m.events()).map(|e| (&e.job, e.sequence)).collect();
+        told.len()
+    }
 }
 
 /// One call of `WatchJob` or `WatchJobs`. Times count from the recording's beginning.
