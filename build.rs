@@ -24,8 +24,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     tonic_prost_build::configure()
         // Maps in key order: equal requests then have equal bytes, whose digest is the idempotency check.
         .btree_map(".drydock.v1")
-        // Its `Debug` is written by hand and leaves the password out.
-        .skip_debug([".drydock.v1.ReinstallInstancesRequest"])
+        // Their `Debug` is written by hand and leaves the password out.
+        .skip_debug([".drydock.v1.ReinstallInstancesRequest", ".drydock.v1.RetryJobRequest"])
         .extern_path(".google.rpc", "::tonic_types::pb")
         .compile_fds(compiler.file_descriptor_set())?;
     Ok(())

@@ -21,6 +21,7 @@ mod lifespan;
 mod metrics;
 pub mod plan;
 mod provider;
+mod retry;
 mod round;
 pub mod settings;
 pub mod step;

@@ -77,7 +77,7 @@ pub(super) enum Work {
 impl Work {
     fn rows(&self) -> usize {
         match self {
-            Self::Create(ask) => ask.what.jobs.len(),
+            Self::Create(ask) => ask.what.touched().count(),
             Self::Write(ask) => ask.what.len(),
             Self::Ping(_) => 1,
         }
