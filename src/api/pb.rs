@@ -4,6 +4,13 @@
 
 tonic::include_proto!("drydock.v1");
 
+/// The servers' side: its watches answer with ready bytes, see `codec`.
+mod server {
+    tonic::include_proto!("server/drydock.v1");
+}
+
+pub use server::*;
+
 /// The contract as a serialised `FileDescriptorSet`, with comments: for reflection.
 pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/drydock_descriptor.bin"));
 

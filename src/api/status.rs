@@ -74,13 +74,21 @@ pub fn watch_end(error: &Error, resume_token: Option<&str>) -> Status {
 
 /// The status of a call whose time is up.
 pub fn deadline(limit: Duration) -> Status {
+    let goes_on = "what it began goes on, so repeat it with the same request_id";
+    time_up(limit, format!("the call took longer than {} ms; {goes_on}", limit.as_millis()), None)
+}
+
+/// The status of a watch that its caller wanted for no longer.
+pub fn watch_deadline(limit: Duration, resume_token: Option<&str>) -> Status {
+    let message = format!("the watch was wanted for {} ms; go on with the last token", limit.as_millis());
+    time_up(limit, message, resume_token)
+}
+
+fn time_up(limit: Duration, message: String, resume_token: Option<&str>) -> Status {
     let mut details = ErrorDetails::new();
-    let metadata = HashMap::from([("limit_ms".to_owned(), limit.as_millis().to_string())]);
+    let mut metadata = HashMap::from([("limit_ms".to_owned(), limit.as_millis().to_string())]);
+    metadata.extend(resume_token.map(|token| ("resume_token".to_owned(), token.to_owned())));
     details.set_error_info(DEADLINE_EXCEEDED, DOMAIN, metadata);
-    let message = format!(
-        "the call took longer than {} ms; what it began goes on, so repeat it with the same request_id",
-        limit.as_millis()
-    );
     Status::with_error_details(Code::DeadlineExceeded, message, details)
 }
 

@@ -1,13 +1,13 @@
 //! What the API may ask of the engine, as plain data.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::commit::Delivery;
+use super::token::ResumeToken;
 use crate::domain::capability::Capabilities;
-use crate::domain::event::Event;
 use crate::domain::finding::{Finding, Verdict};
 use crate::domain::id::{JobId, ProviderId, RequestId};
 use crate::domain::job::Job;
@@ -204,13 +204,13 @@ pub struct WatchRequest {
     pub until_end: bool,
 }
 
-/// One message of a watch. Every message has a token that resumes exactly after it.
+/// One message of a watch.
 #[derive(Clone, Debug)]
 pub struct WatchItem {
     /// What it says.
     pub body: WatchBody,
-    /// Resumes after this message.
-    pub resume_token: String,
+    /// Resumes exactly after this message; `None` before `Synced`.
+    pub resume_token: Option<ResumeToken>,
 }
 
 /// What a message of a watch says.
@@ -220,8 +220,8 @@ pub enum WatchBody {
     Snapshot(Box<Job>),
     /// The snapshot is complete; what follows are events.
     Synced,
-    /// Events of one commit, in order.
-    Events(Vec<Arc<Event>>),
+    /// Events of one commit, in order; of several, merged, when only the latest state was asked for.
+    Events(Delivery),
     /// Nothing happened; here is a fresh token.
     Heartbeat,
 }

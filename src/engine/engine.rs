@@ -14,6 +14,7 @@ use super::health::Health;
 use super::hub::Hub;
 use super::metrics::Metrics;
 use super::provider::{Provider, Runtime};
+use super::retention::{Keep, Purge};
 use super::settings::EngineSettings;
 use super::step::Step;
 use super::vault::Vault;
@@ -107,6 +108,14 @@ impl Engine {
             tasks.spawn("driver", driver.supervise());
             runtimes.insert(runtime.provider.id.clone(), runtime);
         }
+        let purge = Purge {
+            store: Arc::clone(&store),
+            clock: clock.clone(),
+            keep: Keep { age: settings.keep_ended(), jobs: settings.keep_ended_jobs },
+            purged: metrics.purged.clone(),
+            token: tasks.token().clone(),
+        };
+        tasks.spawn("retention", purge.run());
         count_live_jobs(&meter, &runtimes);
         warn_of_orphans(&*store, &runtimes).await?;
         Ok(Arc::new(Self { store, providers: runtimes, settings, vault, clock, metrics, hub, tasks }))
@@ -236,7 +245,8 @@ impl Engine {
                 control: step.control,
                 event: step.event,
             };
-            let written = self.store.write(vec![change]).await.map_err(fault::store)?.into_iter().next();
+            let written =
+                self.store.write(vec![change], None).await.map_err(fault::store)?.into_iter().next();
             match written {
                 Some(Ok(job)) => {
                     if let Some(runtime) = runtime {

@@ -14,6 +14,7 @@ pub(super) struct Metrics {
     duration: Histogram<f64>,
     pub subscribers: UpDownCounter<i64>,
     pub watch_lag: Histogram<f64>,
+    pub purged: Counter<u64>,
     rounds: Histogram<f64>,
 }
 
@@ -41,6 +42,10 @@ impl Metrics {
                 .f64_histogram("drydock.watch.lag")
                 .with_unit("s")
                 .with_description("From an event's time to the moment that watches can deliver it")
+                .build(),
+            purged: meter
+                .u64_counter("drydock.jobs.purged")
+                .with_description("Ended jobs removed because they need not be kept any longer")
                 .build(),
             rounds: meter
                 .f64_histogram("drydock.round.jobs")

@@ -9,6 +9,7 @@
 
 mod accept;
 pub mod calls;
+pub mod commit;
 mod describe;
 mod driver;
 #[expect(clippy::module_inception, reason = "the engine is what this room is about")]
@@ -21,13 +22,14 @@ mod lifespan;
 mod metrics;
 pub mod plan;
 mod provider;
+mod retention;
 mod retry;
 mod round;
 pub mod settings;
 pub mod step;
 #[cfg(test)]
 mod step_tests;
-mod token;
+pub mod token;
 mod vault;
 mod watch;
 pub mod wish;

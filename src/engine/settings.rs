@@ -28,6 +28,10 @@ pub struct EngineSettings {
     pub pause_first_ms: u64,
     /// The longest pause, in milliseconds. At least `pause_first_ms`, up to 3600000.
     pub pause_max_ms: u64,
+    /// For how long ended jobs are kept, in days, with their events and the `request_id` that made them. 1 to 36500.
+    pub keep_ended_days: u32,
+    /// How many ended jobs are kept at most, the latest to end; the others go whatever their age. 0 to 100000000.
+    pub keep_ended_jobs: u64,
     /// How long a shutdown may take, in milliseconds. 100 to 600000.
     pub shutdown_deadline_ms: u64,
 }
@@ -44,6 +48,8 @@ impl Default for EngineSettings {
             round_limit_ms: 900_000,
             pause_first_ms: 2_000,
             pause_max_ms: 120_000,
+            keep_ended_days: 90,
+            keep_ended_jobs: 1_000_000,
             shutdown_deadline_ms: 10_000,
         }
     }
@@ -67,8 +73,15 @@ impl EngineSettings {
         range("round_limit_ms", self.round_limit_ms, 1_000, 86_400_000);
         range("pause_first_ms", self.pause_first_ms, 10, 600_000);
         range("pause_max_ms", self.pause_max_ms, self.pause_first_ms.min(3_600_000), 3_600_000);
+        range("keep_ended_days", u64::from(self.keep_ended_days), 1, 36_500);
+        range("keep_ended_jobs", self.keep_ended_jobs, 0, 100_000_000);
         range("shutdown_deadline_ms", self.shutdown_deadline_ms, 100, 600_000);
         faults
+    }
+
+    /// How long ended jobs are kept.
+    pub const fn keep_ended(&self) -> Duration {
+        Duration::from_secs(self.keep_ended_days as u64 * 86_400)
     }
 
     /// The heartbeat as a duration.

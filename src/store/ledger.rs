@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use super::contract::{Accepted, Change, NewJob, NewRequest};
 use super::error::StoreError;
+use super::lease::Guard;
 use crate::domain::event::NewEvent;
 use crate::domain::id::{JobId, RequestId};
 use crate::domain::job::{Job, JobStatus, RequestRef};
@@ -240,10 +241,22 @@ impl Ledger {
         Ok(Accepted { job, reused: false })
     }
 
-    /// Decides [`super::Store::write`].
-    pub(super) fn write(&mut self, changes: &[Change]) -> Vec<Result<Job, StoreError>> {
+    /// Decides [`super::Store::write`]. Whether the guard's lease still holds, the store has looked up.
+    pub(super) fn write(
+        &mut self,
+        changes: &[Change],
+        guard: Option<&Guard>,
+    ) -> Result<Vec<Result<Job, StoreError>>, StoreError> {
+        if let Some(guard) = guard {
+            let jobs = changes.iter().filter_map(|change| self.jobs.get(&change.id));
+            for entry in jobs {
+                if entry.job.spec.target.provider != guard.provider {
+                    return Err(StoreError::Fenced(entry.job.spec.target.provider.clone()));
+                }
+            }
+        }
         let commit = self.position + 1;
-        changes.iter().map(|change| self.change(change, commit)).collect()
+        Ok(changes.iter().map(|change| self.change(change, commit)).collect())
     }
 
     fn change(&mut self, change: &Change, commit: u64) -> Result<Job, StoreError> {

@@ -14,7 +14,9 @@ use drydock::domain::state::JobState;
 use drydock::engine::JobFilter;
 use drydock::engine::calls::{WatchBody, WatchFilter, WatchRequest};
 use drydock::store::contract::{Accepted, Change, NewRequest};
-use drydock::store::{Store, StoreError};
+use drydock::store::lease::{Attendance, Fence, Guard, Presence, ReplicaId};
+use drydock::store::retention::{Purged, Retention};
+use drydock::store::{Leases, Store, StoreError};
 use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
@@ -51,6 +53,34 @@ impl Flaky {
 
 fn away() -> StoreError {
     StoreError::Unavailable("the test says so".into())
+}
+
+#[async_trait]
+impl Leases for Flaky {
+    async fn attend(&self, presence: &Presence) -> Result<Attendance, StoreError> {
+        self.inner.attend(presence).await
+    }
+
+    async fn take_lease(
+        &self,
+        provider: &ProviderId,
+        replica: ReplicaId,
+        lease: Duration,
+    ) -> Result<Option<Fence>, StoreError> {
+        self.inner.take_lease(provider, replica, lease).await
+    }
+
+    async fn release_leases(&self, replica: ReplicaId, guards: &[Guard]) -> Result<(), StoreError> {
+        self.inner.release_leases(replica, guards).await
+    }
+
+    async fn leave(&self, replica: ReplicaId) -> Result<(), StoreError> {
+        self.inner.leave(replica).await
+    }
+
+    fn lease_changes(&self) -> watch::Receiver<u64> {
+        self.inner.lease_changes()
+    }
 }
 
 #[async_trait]
@@ -93,11 +123,15 @@ impl Store for Flaky {
         self.inner.live_jobs(provider, after, limit).await
     }
 
-    async fn write(&self, changes: Vec<Change>) -> Result<Vec<Result<Job, StoreError>>, StoreError> {
+    async fn write(
+        &self,
+        changes: Vec<Change>,
+        guard: Option<Guard>,
+    ) -> Result<Vec<Result<Job, StoreError>>, StoreError> {
         if changes.iter().any(|c| c.status.state == JobState::Submitting && c.control.attempts == 2) {
             tokio::time::sleep(Duration::from_millis(self.stall_resend.load(Ordering::SeqCst))).await;
         }
-        self.inner.write(changes).await
+        self.inner.write(changes, guard).await
     }
 
     async fn sealed_password(&self, id: JobId) -> Result<Option<Vec<u8>>, StoreError> {
@@ -118,6 +152,10 @@ impl Store for Flaky {
 
     async fn count_live(&self) -> Result<Vec<(ProviderId, JobState, u64)>, StoreError> {
         self.inner.count_live().await
+    }
+
+    async fn purge(&self, retention: Retention, limit: u32) -> Result<Purged, StoreError> {
+        self.inner.purge(retention, limit).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
@@ -167,7 +205,7 @@ async fn a_job_that_ends_while_its_watch_looks_still_tells_its_end() {
         let mut last = None;
         while let Some(item) = next(&mut watch).await {
             if let WatchBody::Events(events) = item.unwrap().body {
-                last = events.last().map(|e| e.status.state);
+                last = events.events().last().map(|e| e.status.state);
             }
         }
         last

@@ -28,21 +28,25 @@ use crate::scripted::Scripted;
 /// Long enough that a busy machine does not fail a test, short enough that a hang is seen.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
+/// How many ended jobs a house keeps unless told otherwise.
+const KEEP: u64 = 1_000;
+
 pub struct House {
     pub dir: tempfile::TempDir,
     pub vendor: Scripted,
     pub engine: Arc<Engine>,
     pub store: Arc<dyn Store>,
     sealed: bool,
+    keep_ended_jobs: u64,
 }
 
 impl House {
     pub async fn new(vendor: Scripted) -> Self {
-        Self::build(vendor, tempfile::tempdir().unwrap(), false).await
+        Self::build(vendor, tempfile::tempdir().unwrap(), false, KEEP).await
     }
 
     pub async fn sealing(vendor: Scripted) -> Self {
-        Self::build(vendor, tempfile::tempdir().unwrap(), true).await
+        Self::build(vendor, tempfile::tempdir().unwrap(), true, KEEP).await
     }
 
     /// A house on a store that fails when told.
@@ -50,12 +54,12 @@ impl House {
         let dir = tempfile::tempdir().unwrap();
         let flaky = Arc::new(Flaky::new(Self::open(&dir).await));
         let store: Arc<dyn Store> = Arc::clone(&flaky) as _;
-        (Self::furnish(vendor, dir, false, store).await, flaky)
+        (Self::furnish(vendor, dir, false, KEEP, store).await, flaky)
     }
 
-    async fn build(vendor: Scripted, dir: tempfile::TempDir, sealed: bool) -> Self {
+    async fn build(vendor: Scripted, dir: tempfile::TempDir, sealed: bool, keep_ended_jobs: u64) -> Self {
         let store = Self::open(&dir).await;
-        Self::furnish(vendor, dir, sealed, store).await
+        Self::furnish(vendor, dir, sealed, keep_ended_jobs, store).await
     }
 
     async fn open(dir: &tempfile::TempDir) -> Arc<dyn Store> {
@@ -65,7 +69,13 @@ impl House {
         SqliteStore::open(&settings).await.unwrap()
     }
 
-    async fn furnish(vendor: Scripted, dir: tempfile::TempDir, sealed: bool, store: Arc<dyn Store>) -> Self {
+    async fn furnish(
+        vendor: Scripted,
+        dir: tempfile::TempDir,
+        sealed: bool,
+        keep_ended_jobs: u64,
+        store: Arc<dyn Store>,
+    ) -> Self {
         let provider = Provider {
             id: ProviderId::parse("a").unwrap(),
             endpoint: "http://scripted".into(),
@@ -79,6 +89,7 @@ impl House {
             heartbeat_ms: 100,
             queue_limit: 2,
             round_limit_ms: 2_000,
+            keep_ended_jobs,
             ..EngineSettings::default()
         };
         let sealer = sealed.then(|| {
@@ -88,17 +99,23 @@ impl House {
         let engine = Engine::start_up(Arc::clone(&store), vec![provider], settings, sealer, Clock::system())
             .await
             .unwrap();
-        Self { dir, vendor, engine, store, sealed }
+        Self { dir, vendor, engine, store, sealed, keep_ended_jobs }
     }
 
     /// Ends this engine in order and starts another one on the same file.
     pub async fn restart(self) -> Self {
-        let Self { dir, vendor, engine, store, sealed } = self;
+        let keep = self.keep_ended_jobs;
+        self.restart_keeping(keep).await
+    }
+
+    /// The same, and from now on so many ended jobs are kept.
+    pub async fn restart_keeping(self, keep_ended_jobs: u64) -> Self {
+        let Self { dir, vendor, engine, store, sealed, keep_ended_jobs: _ } = self;
         engine.shutdown(Duration::from_secs(5)).await;
         drop(engine);
         store.close().await;
         drop(store);
-        Self::build(vendor, dir, sealed).await
+        Self::build(vendor, dir, sealed, keep_ended_jobs).await
     }
 
     pub async fn start(&self, entries: Vec<StartEntry>) -> Result<Vec<Result<Started, Error>>, Error> {
@@ -180,7 +197,7 @@ pub async fn next(watch: &mut Watch) -> Option<Result<WatchItem, Error>> {
 /// The positions of an item's events.
 pub fn positions(item: &WatchItem) -> Vec<u64> {
     match &item.body {
-        WatchBody::Events(events) => events.iter().map(|e| e.position).collect(),
+        WatchBody::Events(events) => events.events().iter().map(|e| e.position).collect(),
         WatchBody::Snapshot(_) | WatchBody::Synced | WatchBody::Heartbeat => Vec::new(),
     }
 }

@@ -7,6 +7,8 @@ mod house;
 #[cfg(test)]
 mod jobs;
 #[cfg(test)]
+mod retention;
+#[cfg(test)]
 mod retries;
 #[cfg(test)]
 mod scripted;

@@ -18,7 +18,7 @@ async fn a_watch_cut_fifty_times_misses_and_repeats_nothing() {
     let synced = next(&mut watch).await.unwrap().unwrap();
     assert!(matches!(synced.body, WatchBody::Synced));
     let mut jobs: Vec<JobId> = Vec::new();
-    let mut token = synced.resume_token;
+    let mut token = synced.resume_token.unwrap().to_string();
     let mut seen: HashMap<JobId, Vec<u64>> = HashMap::new();
     let (mut ended, mut last, mut cuts) = (0, 0, 0);
     while jobs.len() < 60 || ended < jobs.len() {
@@ -30,10 +30,13 @@ async fn a_watch_cut_fifty_times_misses_and_repeats_nothing() {
         let mut watch = house.watch(request).await;
         for _ in 0..=(cuts % 2) {
             let item = next(&mut watch).await.unwrap().unwrap();
-            token = item.resume_token.clone();
+            token = item.resume_token.unwrap().to_string();
             if let WatchBody::Events(events) = &item.body {
-                assert!(events.windows(2).all(|w| w[0].commit == w[1].commit), "one commit at a time");
-                for event in events {
+                assert!(
+                    events.events().windows(2).all(|w| w[0].commit == w[1].commit),
+                    "one commit at a time"
+                );
+                for event in events.events() {
                     assert!(event.position > last, "in order and never twice");
                     last = event.position;
                     seen.entry(event.job).or_default().push(event.sequence);
@@ -62,7 +65,7 @@ async fn a_snapshot_and_what_follows_tell_each_change_once() {
     let mut ended = 0;
     while !synced || ended < jobs {
         let item = next(&mut watch).await.unwrap().unwrap();
-        assert_eq!(item.resume_token.is_empty(), !synced && !matches!(item.body, WatchBody::Synced));
+        assert_eq!(item.resume_token.is_none(), !synced && !matches!(item.body, WatchBody::Synced));
         match item.body {
             WatchBody::Snapshot(job) => {
                 assert!(!synced && known.insert(job.id, job.sequence).is_none());
@@ -70,7 +73,7 @@ async fn a_snapshot_and_what_follows_tell_each_change_once() {
             }
             WatchBody::Synced => synced = true,
             WatchBody::Events(events) => {
-                for event in events {
+                for event in events.events() {
                     let before = known.insert(event.job, event.sequence).unwrap_or(0);
                     assert_eq!(event.sequence, before + 1, "no gap and no repeat after the snapshot");
                     ended += usize::from(event.status.state.is_ended());
@@ -98,14 +101,18 @@ async fn a_watch_of_one_job_ends_with_the_job() {
     while let Some(item) = next(&mut watch).await {
         let item = item.unwrap();
         if let WatchBody::Events(events) = &item.body {
-            assert!(events.iter().all(|e| e.job == job.id), "only what matches");
+            assert!(events.events().iter().all(|e| e.job == job.id), "only what matches");
         }
         last = Some(item);
     }
     let last = last.unwrap();
     assert!(house.ended(job.id).await.status.state.is_ended());
     // Everything was seen: resumed at the end, the stream ends at once; on an ended job, after its snapshot.
-    assert!(next(&mut house.watch(one(Some(last.resume_token), false)).await).await.is_none());
+    assert!(
+        next(&mut house.watch(one(Some(last.resume_token.unwrap().to_string()), false)).await)
+            .await
+            .is_none()
+    );
     let mut late = house.watch(one(None, true)).await;
     assert!(matches!(next(&mut late).await.unwrap().unwrap().body, WatchBody::Snapshot(_)));
     assert!(matches!(next(&mut late).await.unwrap().unwrap().body, WatchBody::Synced));
@@ -125,8 +132,8 @@ async fn filters_let_nothing_else_through() {
     loop {
         let item = next(&mut watch).await.unwrap().unwrap();
         if let WatchBody::Events(events) = item.body {
-            assert!(events.iter().all(|e| e.job == blue));
-            if events.iter().any(|e| e.status.state.is_ended()) {
+            assert!(events.events().iter().all(|e| e.job == blue));
+            if events.events().iter().any(|e| e.status.state.is_ended()) {
                 break;
             }
         }
@@ -138,20 +145,23 @@ async fn an_idle_watch_gets_fresh_tokens_and_a_stop_ends_it() {
     let house = House::new(Scripted::new()).await;
     let mut watch = house.watch(WatchRequest::default()).await;
     let beat = next(&mut watch).await.unwrap().unwrap();
-    assert!(matches!(beat.body, WatchBody::Heartbeat) && !beat.resume_token.is_empty());
+    assert!(matches!(beat.body, WatchBody::Heartbeat) && beat.resume_token.is_some());
     assert!(positions(&beat).is_empty());
     house.engine.stop_watches();
     assert_eq!(next(&mut watch).await.unwrap().unwrap_err(), Error::ShuttingDown);
     assert!(next(&mut watch).await.is_none());
     // The token is good on the next engine over the same store.
     let house = house.restart().await;
-    let resumed = WatchRequest { resume_token: Some(beat.resume_token), ..WatchRequest::default() };
+    let resumed = WatchRequest {
+        resume_token: Some(beat.resume_token.unwrap().to_string()),
+        ..WatchRequest::default()
+    };
     let mut watch = house.watch(resumed).await;
     let job = house.upgrade("c1").await;
     loop {
         let item = next(&mut watch).await.unwrap().unwrap();
         if let WatchBody::Events(events) = item.body {
-            assert_eq!((events[0].job, events[0].sequence), (job.id, 1));
+            assert_eq!((events.events()[0].job, events.events()[0].sequence), (job.id, 1));
             break;
         }
     }
@@ -162,7 +172,7 @@ async fn a_merged_watch_ends_on_the_newest_state() {
     let house = House::new(Scripted::new()).await;
     let token = {
         let mut watch = house.watch(WatchRequest::default()).await;
-        next(&mut watch).await.unwrap().unwrap().resume_token
+        next(&mut watch).await.unwrap().unwrap().resume_token.unwrap().to_string()
     };
     let job = house.upgrade("c1").await;
     // Once another watch has told the end, everything is there to be merged.
@@ -170,7 +180,7 @@ async fn a_merged_watch_ends_on_the_newest_state() {
     let mut every = house.watch(every).await;
     loop {
         if let WatchBody::Events(events) = next(&mut every).await.unwrap().unwrap().body
-            && events.iter().any(|e| e.job == job.id && e.status.state.is_ended())
+            && events.events().iter().any(|e| e.job == job.id && e.status.state.is_ended())
         {
             break;
         }
@@ -180,7 +190,7 @@ async fn a_merged_watch_ends_on_the_newest_state() {
     let mut states = Vec::new();
     while !states.last().is_some_and(|s: &drydock::domain::state::JobState| s.is_ended()) {
         if let WatchBody::Events(events) = next(&mut watch).await.unwrap().unwrap().body {
-            states.extend(events.iter().map(|e| e.status.state));
+            states.extend(events.events().iter().map(|e| e.status.state));
         }
     }
     assert_eq!(states.len(), 1, "what nobody read was merged");
@@ -191,7 +201,7 @@ async fn foreign_and_malformed_tokens_are_refused() {
     let (house, other) = (House::new(Scripted::new()).await, House::new(Scripted::new()).await);
     let token = {
         let mut watch = other.watch(WatchRequest::default()).await;
-        next(&mut watch).await.unwrap().unwrap().resume_token
+        next(&mut watch).await.unwrap().unwrap().resume_token.unwrap().to_string()
     };
     for bad in [token.as_str(), "nonsense", ""] {
         let request = WatchRequest { resume_token: Some(bad.to_owned()), ..WatchRequest::default() };

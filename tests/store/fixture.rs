@@ -146,7 +146,7 @@ pub fn change(job: &Job, state: JobState) -> Change {
 }
 
 pub async fn write_one(store: &Arc<dyn Store>, change: Change) -> Result<Job, StoreError> {
-    store.write(vec![change]).await.unwrap().remove(0)
+    store.write(vec![change], None).await.unwrap().remove(0)
 }
 
 pub async fn end(store: &Arc<dyn Store>, job: &Job) -> Job {

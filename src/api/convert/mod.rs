@@ -5,6 +5,7 @@
 
 pub mod event;
 pub mod filter;
+pub mod frame;
 pub mod job;
 pub mod operation;
 pub mod page;

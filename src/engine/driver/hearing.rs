@@ -174,7 +174,7 @@ impl Work {
         let retry = Backoff { first: Duration::from_millis(100), max: Duration::from_secs(5) };
         let mut failures = 0;
         loop {
-            match self.driver.store.write(changes.clone()).await {
+            match self.driver.store.write(changes.clone(), None).await {
                 Ok(results) => return Some(results),
                 Err(error) => {
                     failures += 1;
