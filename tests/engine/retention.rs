@@ -35,20 +35,18 @@ async fn ended_jobs_go_and_live_ones_stay() {
 async fn a_watch_from_before_what_is_kept_is_told_so() {
     let house = House::new(Scripted::new()).await;
     let mut watch = house.watch(WatchRequest { snapshot: true, ..WatchRequest::default() }).await;
-    let before = next(&mut watch).await.unwrap().unwrap().resume_token;
+    let before = next(&mut watch).await.unwrap().unwrap().resume_token.unwrap().to_string();
     let id = house.upgrade("c1").await.id;
     house.ended(id).await;
     // Its last event's token is the first that misses nothing.
-    let mut after = String::new();
-    loop {
+    let after = loop {
         let item = next(&mut watch).await.unwrap().unwrap();
-        after.clone_from(&item.resume_token);
-        if let WatchBody::Events(events) = &item.body
-            && events.iter().any(|e| e.status.state.is_ended())
+        if let WatchBody::Events(delivery) = &item.body
+            && delivery.events().iter().any(|e| e.status.state.is_ended())
         {
-            break;
+            break item.resume_token.unwrap().to_string();
         }
-    }
+    };
     let house = house.restart_keeping(0).await;
     gone(&house, id).await;
     let late = WatchRequest { resume_token: Some(before), ..WatchRequest::default() };
@@ -57,7 +55,7 @@ async fn a_watch_from_before_what_is_kept_is_told_so() {
     let mut watch = house.watch(request).await;
     let next_job = house.upgrade("c2").await.id;
     let item = next(&mut watch).await.unwrap().unwrap();
-    assert!(matches!(&item.body, WatchBody::Events(e) if e[0].job == next_job), "{item:?}");
+    assert!(matches!(&item.body, WatchBody::Events(e) if e.events()[0].job == next_job), "{item:?}");
 }
 
 #[tokio::test]
