@@ -23,6 +23,7 @@ mod metrics;
 pub mod plan;
 mod provider;
 mod retention;
+mod retry;
 mod round;
 pub mod settings;
 pub mod step;

@@ -13,6 +13,8 @@ mod jobs;
 #[cfg(test)]
 mod retention;
 #[cfg(test)]
+mod retries;
+#[cfg(test)]
 mod scripted;
 #[cfg(test)]
 mod secrets;
