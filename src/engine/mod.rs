@@ -8,6 +8,7 @@
 //! ```
 
 mod accept;
+mod berths;
 pub mod calls;
 pub mod commit;
 mod describe;
