@@ -76,6 +76,7 @@ fn planned(collection: &str, id: &str, operation: Operation) -> Planned {
         attempts: 0,
         submit_time: None,
         handle: None,
+        permit: drydock::kit::permit::Permit::unlimited(),
     }
 }
 
