@@ -26,8 +26,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         .build_server(false)
         // Maps in key order: equal requests then have equal bytes, whose digest is the idempotency check.
         .btree_map(".drydock.v1")
-        // Its `Debug` is written by hand and leaves the password out.
-        .skip_debug([".drydock.v1.ReinstallInstancesRequest"])
+        // Their `Debug` is written by hand and leaves the password out.
+        .skip_debug([".drydock.v1.ReinstallInstancesRequest", ".drydock.v1.RetryJobRequest"])
         .extern_path(".google.rpc", "::tonic_types::pb")
         .compile_fds(contract.clone())?;
 

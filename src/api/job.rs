@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use tonic::{Request, Response, Status};
 
+use super::answer;
 use super::convert::Faults;
 use super::convert::event::event;
 use super::convert::filter::JobList;
 use super::convert::job::job;
 use super::convert::page::{bounded, next_token, read_page};
-use super::gate::Gate;
+use super::convert::retry::{Retry, retry};
+use super::gate::{Gate, Outcome, trace_parent};
 use super::layers::deadline::CallDeadline;
 use super::messages::Messages;
 use super::pb;
@@ -19,7 +21,7 @@ use crate::engine::calls::{CancelOutcome, Settlement, WatchRequest};
 
 const MAX_SETTLE_REASON: usize = 1000;
 
-/// Jobs: read, list, follow, cancel, settle.
+/// Jobs: read, list, follow, cancel, settle, try again.
 #[derive(Clone, Debug)]
 pub struct Jobs(pub Gate);
 
@@ -104,6 +106,23 @@ impl JobService for Jobs {
         let change = async move { engine.settle(id, settlement, reason).await };
         let after = self.0.finish("settle", change).await?;
         Ok(Response::new(pb::SettleJobResponse { job: Some(job(&after)) }))
+    }
+
+    async fn retry_job(
+        &self,
+        request: Request<pb::RetryJobRequest>,
+    ) -> Result<Response<pb::RetryJobResponse>, Status> {
+        let trace = trace_parent(&request);
+        let Retry { request, validate_only } = retry(request.into_inner(), trace)?;
+        let engine = Arc::clone(&self.0.engine);
+        let outcome = if validate_only {
+            Outcome::Planned(Box::new(engine.check_retry(&request).await?))
+        } else {
+            let started = self.0.finish("retry", async move { engine.retry(request).await }).await?;
+            Outcome::Started(Box::new(started))
+        };
+        let answer::One { job, reused, plan } = answer::one(outcome);
+        Ok(Response::new(pb::RetryJobResponse { job, reused, plan }))
     }
 }
 

@@ -28,3 +28,17 @@ impl std::fmt::Debug for ReinstallInstancesRequest {
             .finish_non_exhaustive()
     }
 }
+
+/// Leaves the password out.
+impl std::fmt::Debug for RetryJobRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RetryJobRequest")
+            .field("name", &self.name)
+            .field("request_id", &self.request_id)
+            .field("validate_only", &self.validate_only)
+            .field("on_busy", &self.on_busy)
+            .field("accepted_risks", &self.accepted_risks)
+            .field("start_time", &self.start_time)
+            .finish_non_exhaustive()
+    }
+}

@@ -38,9 +38,10 @@ pub const fn code(error: &Error) -> Code {
             Code::InvalidArgument
         }
         Error::NotFound { .. } => Code::NotFound,
-        Error::TargetBusy { .. } | Error::WrongState { .. } | Error::CancelUnsupported { .. } => {
-            Code::FailedPrecondition
-        }
+        Error::TargetBusy { .. }
+        | Error::WrongState { .. }
+        | Error::CancelUnsupported { .. }
+        | Error::AlreadyRetried { .. } => Code::FailedPrecondition,
         Error::QueueFull { .. } | Error::Overloaded(_) => Code::ResourceExhausted,
         Error::RequestIdReused { .. } => Code::AlreadyExists,
         Error::Unsupported(_) => Code::Unimplemented,
@@ -179,6 +180,7 @@ fn metadata(error: &Error) -> HashMap<String, String> {
             vec![("job", job.to_string()), ("state", (*state).to_owned())]
         }
         Error::CancelUnsupported { job, .. } => vec![("job", job.to_string())],
+        Error::AlreadyRetried { job, by } => vec![("job", job.to_string()), ("retried_by", by.to_string())],
         Error::Vendor { provider, metadata, .. } => {
             let mut facts: HashMap<_, _> = metadata.clone().into_iter().collect();
             facts.insert("provider".to_owned(), provider.clone());
@@ -228,6 +230,10 @@ fn add_details(details: &mut ErrorDetails, error: &Error) {
         }
         Error::WrongState { job, message, .. } | Error::CancelUnsupported { job, message } => {
             details.add_precondition_failure_violation(error.reason(), job.to_string(), short(message));
+        }
+        Error::AlreadyRetried { job, by } => {
+            details.add_precondition_failure_violation(error.reason(), job.to_string(), error.to_string());
+            details.set_resource_info("job", by.to_string(), "", "the job that tries it again");
         }
         Error::RequestIdReused { request_id } => {
             details.set_resource_info("request_id", request_id, "", error.to_string());
@@ -295,6 +301,7 @@ mod tests {
             Error::Unsupported("no".to_owned()),
             Error::WrongState { job, state: "RUNNING", message: "wait".to_owned() },
             Error::CancelUnsupported { job, message: "no way".to_owned() },
+            Error::AlreadyRetried { job, by: JobId::new(Uuid::from_u128(8)) },
             Error::PageTokenInvalid,
             Error::ResumeTokenInvalid,
             Error::ResumeTokenExpired,

@@ -46,6 +46,32 @@ pub struct StartEntry {
     pub field_prefix: String,
 }
 
+/// A request to try an ended job again by a new one.
+#[derive(Debug)]
+pub struct RetryRequest {
+    /// The ended job.
+    pub job: JobId,
+    /// As in [`StartRequest::request`].
+    pub request: Option<(RequestId, [u8; 32])>,
+    /// What differs from the old job.
+    pub asked: Retrial,
+    /// What to do when the target already has a live job.
+    pub on_busy: OnBusy,
+    /// The caller's trace.
+    pub trace_parent: Option<TraceParent>,
+}
+
+/// In what a retry differs from the job that it tries again.
+#[derive(Clone, Debug, Default)]
+pub struct Retrial {
+    /// Another start of a scheduled upgrade. `None`: the old job's, while it lies ahead.
+    pub start_time: Option<Timestamp>,
+    /// Warnings that are accepted beside those of the old job.
+    pub accepted_risks: Vec<String>,
+    /// The password, again: the old job's was erased.
+    pub password: Option<Secret>,
+}
+
 /// What to do when a target already has a live job.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum OnBusy {

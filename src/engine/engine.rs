@@ -35,7 +35,7 @@ use crate::store::contract::{Change, JobFilter};
 use crate::store::{Store, StoreError};
 
 /// How often a caller's change is tried again when the driver wrote first.
-const STALE_TRIES: u32 = 8;
+pub(super) const STALE_TRIES: u32 = 8;
 /// How long a vendor may take to end its session at shutdown.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(3);
 

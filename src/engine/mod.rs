@@ -29,6 +29,7 @@ pub mod plan;
 mod provider;
 mod report;
 mod retention;
+mod retry;
 mod round;
 pub mod settings;
 mod spread;

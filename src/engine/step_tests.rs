@@ -62,6 +62,7 @@ fn job(operation: Operation) -> Job {
             request: None,
             trace_parent: None,
             create_time: Timestamp::UNIX_EPOCH,
+            retry_of: None,
         },
         status: JobStatus {
             state: JobState::Pending,
@@ -79,6 +80,7 @@ fn job(operation: Operation) -> Job {
             cancelable: cancelable_at_first(),
             cancel_request_time: None,
             vendor: VendorView::default(),
+            retried_by: None,
         },
         control: JobControl {
             key: Uuid::from_u128(9),

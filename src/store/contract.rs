@@ -112,6 +112,15 @@ pub struct NewRequest {
     pub jobs: Vec<NewJob>,
 }
 
+impl NewRequest {
+    /// The jobs whose rows the request may write: its own, and those changed beside them.
+    pub(super) fn touched(&self) -> impl Iterator<Item = JobId> {
+        self.jobs
+            .iter()
+            .flat_map(|new| std::iter::once(new.id).chain(new.beside.iter().map(|change| change.id)))
+    }
+}
+
 /// One job to accept.
 #[derive(Clone, Debug)]
 pub struct NewJob {
@@ -130,6 +139,9 @@ pub struct NewJob {
     pub queue: Option<u32>,
     /// Its first event.
     pub event: NewEvent,
+    /// A change of another job that is made in the same commit if this job is made anew, and not otherwise: not when
+    /// the request is a repeated one, nor when the target is busy. `Stale` or `Missing` refuses this job too.
+    pub beside: Option<Change>,
 }
 
 /// A job that a request stands for.

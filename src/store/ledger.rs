@@ -214,6 +214,10 @@ impl Ledger {
                 false
             }
         };
+        // Last of all that can refuse: what is refused here has changed nothing yet.
+        if let Some(beside) = &new.beside {
+            self.change(beside, commit)?;
+        }
         let mut job = Job {
             id: new.id,
             spec: new.spec.clone(),
@@ -224,7 +228,7 @@ impl Ledger {
         };
         job.control.holds_target = holds;
         if !ended {
-            self.know_live(target.clone(), new.id, holds);
+            self.know_live(new.spec.target.clone(), new.id, holds);
         }
         if let Some(at) = request {
             self.know_place(at.id, at.index, new.id);

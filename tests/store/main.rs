@@ -40,6 +40,9 @@ macro_rules! behaviours {
                 places_in_a_request_are_kept_apart,
                 a_job_that_is_born_ended_holds_nothing,
                 an_id_made_twice_harms_only_itself,
+                a_change_beside_a_job_is_of_the_same_commit,
+                what_makes_no_job_changes_nothing_beside_it,
+                of_two_jobs_beside_one_change_one_is_made,
             }
             write {
                 a_change_is_read_back,

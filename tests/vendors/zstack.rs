@@ -775,3 +775,12 @@ impl IntoIds for Submitted {
         }
     }
 }
+
+#[tokio::test]
+async fn after_the_lease_no_start_is_sent() {
+    let rig = Rig::at(10_000.0).await;
+    let outcome = rig.start(&Planned { permit: crate::permits::ended(), ..planned(0) }).await;
+    let Submitted::Failed(error) = outcome else { panic!("{outcome:?}") };
+    crate::permits::assert_unsent(&error);
+    assert_eq!(rig.sim.effects().starts(&target_id(0)), 0);
+}

@@ -10,6 +10,7 @@ pub mod job;
 pub mod operation;
 pub mod page;
 pub mod provider;
+pub mod retry;
 pub mod start;
 pub mod structure;
 pub mod time;

@@ -44,7 +44,7 @@ pub(super) async fn load(
             Work::Create(ask) => {
                 let request = &ask.what;
                 requests.extend(request.request.map(|(id, _)| id.uuid()));
-                jobs.extend(request.jobs.iter().map(|job| job.id.uuid()));
+                jobs.extend(request.touched().map(|job| job.uuid()));
                 targets.extend(request.jobs.iter().map(|job| job.spec.target.clone()));
             }
             Work::Write(ask) => jobs.extend(ask.what.changes.iter().map(|change| change.id.uuid())),

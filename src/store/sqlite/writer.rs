@@ -89,7 +89,7 @@ pub(super) enum Work {
 impl Work {
     fn rows(&self) -> usize {
         match self {
-            Self::Create(ask) => ask.what.jobs.len(),
+            Self::Create(ask) => ask.what.touched().count(),
             Self::Write(ask) => ask.what.changes.len(),
             // It takes no other write into its group.
             Self::Purge(_) => GROUP_ROWS,
