@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::calls::{Checked, OnBusy, StartEntry, StartRequest, Started};
 use super::engine::Engine;
 use super::fault;
-use super::provider::Runtime;
+use super::provider::{Nudge, Runtime};
 use super::step;
 use super::vault::Kept;
 use crate::domain::error::{Error, FieldViolation};
@@ -87,7 +87,7 @@ impl Engine {
             Err(error) => {
                 ids.iter().for_each(|id| self.vault.forget(*id));
                 // They may be durable all the same: a store that cannot confirm a commit may have made it.
-                ids.iter().zip(&wakes).for_each(|(id, runtime)| runtime.nudge(*id));
+                ids.iter().zip(&wakes).for_each(|(id, runtime)| runtime.nudge(*id, Nudge::AGAIN));
                 return Err(fault::store(error));
             }
         };
@@ -137,7 +137,7 @@ impl Engine {
                 if !accepted.job.status.state.is_ended()
                     && let Ok(runtime) = self.runtime(&accepted.job.spec.target.provider)
                 {
-                    runtime.nudge(accepted.job.id);
+                    runtime.nudge(accepted.job.id, Nudge::of(&accepted.job));
                 }
                 Ok(Started { job: accepted.job, reused: accepted.reused })
             }
@@ -347,6 +347,7 @@ fn imagined(entry: &StartEntry) -> Planned {
         attempts: 0,
         submit_time: None,
         handle: None,
+        permit: crate::kit::permit::Permit::unlimited(),
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::commit::Delivery;
 use super::token::ResumeToken;
@@ -140,10 +141,26 @@ pub struct ProviderView {
     pub health: ProviderHealth,
     /// Live jobs by state.
     pub live_jobs: BTreeMap<JobState, u64>,
+    /// Who drives its jobs; `None` while nobody does.
+    pub driver: Option<DriverView>,
 }
 
-/// How a provider is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// The replica that drives a provider's jobs, as callers see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DriverView {
+    /// What people call it.
+    pub replica: String,
+    /// The id of one run of it: a restart is another one.
+    pub replica_id: String,
+    /// Since when it drives; `None` until it has told.
+    pub since: Option<Timestamp>,
+    /// How often the provider changed hands.
+    pub fence: u64,
+}
+
+/// How a provider is. Replicas tell it each other, so a field that one does not know yet has a default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ProviderHealth {
     /// Whether the latest call got an answer; `None` before the first one.
     pub reachable: Option<bool>,

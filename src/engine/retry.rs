@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::calls::{Checked, RetryRequest, StartEntry, Started};
 use super::engine::{Engine, STALE_TRIES};
+use super::provider::Nudge;
 use super::wish;
 use crate::domain::error::{Error, FieldViolation};
 use crate::domain::id::{JobId, RequestId};
@@ -49,7 +50,7 @@ impl Engine {
                 Err(error) => {
                     self.vault.forget(id);
                     // It may be durable all the same: a store that cannot confirm a commit may have made it.
-                    runtime.nudge(id);
+                    runtime.nudge(id, Nudge::AGAIN);
                     return Err(super::fault::store(error));
                 }
             }

@@ -11,6 +11,7 @@ use super::step::Heard;
 use crate::domain::error::VendorFault;
 use crate::domain::id::JobId;
 use crate::domain::job::Job;
+use crate::kit::permit::Permit;
 use crate::kit::trace::{self, TraceParent};
 use crate::vendors::contract::{Planned, Submission, Submitted};
 use crate::vendors::error::{Reached, VendorError};
@@ -45,6 +46,14 @@ impl Ask {
         }
     }
 
+    /// Whether it changes nothing at the vendor.
+    pub const fn reads(&self) -> bool {
+        match self {
+            Self::Check(_) | Self::Find(_) | Self::Observe(_) => true,
+            Self::Submit(_) | Self::Cancel(_) | Self::Reschedule(_) => false,
+        }
+    }
+
     fn jobs(&self) -> Vec<JobId> {
         match self {
             Self::Check(batch)
@@ -58,7 +67,7 @@ impl Ask {
 }
 
 /// A job as the adapter sees it.
-pub(super) fn planned(job: &Job) -> Planned {
+pub(super) fn planned(job: &Job, permit: &Permit) -> Planned {
     Planned {
         job: job.id,
         target: job.spec.target.clone(),
@@ -68,6 +77,7 @@ pub(super) fn planned(job: &Job) -> Planned {
         // Also of a start that was taken back: what proves that it did not arrive ages from here.
         submit_time: job.status.submit_time.or(job.control.first_lost),
         handle: job.control.handle.clone(),
+        permit: permit.clone(),
     }
 }
 

@@ -1,6 +1,8 @@
-//! Tools without a business word: time, owned tasks, secrets, back-off, trace context, tables read whole.
+//! Tools without a business word: time, permits that end, owned tasks, secrets, back-off, trace context, tables read
+//! whole.
 
 pub mod clock;
+pub mod permit;
 pub mod retry;
 pub mod seal;
 pub mod secret;

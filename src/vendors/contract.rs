@@ -24,6 +24,7 @@ use crate::domain::job::{Cancelable, Handle, Part, Progress, Provenance};
 use crate::domain::operation::Operation;
 use crate::domain::page::{Page, PageRequest};
 use crate::domain::target::{AvailableVersion, Image, Target, TargetInfo, TargetKind};
+use crate::kit::permit::Permit;
 use crate::kit::secret::Secret;
 
 /// One provider's account at a vendor.
@@ -105,6 +106,9 @@ pub struct Planned {
     pub submit_time: Option<jiff::Timestamp>,
     /// The adapter's own notes from earlier calls.
     pub handle: Option<Handle>,
+    /// Until when a call that changes something may be sent: put it on the call (`http::Call::under`), which asks it at
+    /// the last moment. Afterwards another replica may be driving the job.
+    pub permit: Permit,
 }
 
 /// One job to start.

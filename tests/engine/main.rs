@@ -11,6 +11,8 @@ mod house;
 #[cfg(test)]
 mod jobs;
 #[cfg(test)]
+mod replicas;
+#[cfg(test)]
 mod retention;
 #[cfg(test)]
 mod retries;

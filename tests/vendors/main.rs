@@ -3,6 +3,7 @@
 
 mod avisi;
 mod huawei;
+mod permits;
 mod table;
 mod vsphere;
 mod zstack;

@@ -5,7 +5,7 @@ use super::{job, operation};
 use crate::api::pb;
 use crate::domain::capability::{CancelSupport, Capability};
 use crate::domain::target::{AvailableVersion, Image, TargetInfo, TargetKind};
-use crate::engine::calls::{ProviderHealth, ProviderView};
+use crate::engine::calls::{DriverView, ProviderHealth, ProviderView};
 
 /// A provider.
 pub fn provider(view: &ProviderView) -> pb::Provider {
@@ -22,6 +22,16 @@ pub fn provider(view: &ProviderView) -> pb::Provider {
             .filter(|(_, count)| **count > 0)
             .map(|(state, count)| pb::LiveJobs { state: job::state(*state).into(), count: *count })
             .collect(),
+        driver: view.driver.as_ref().map(driver),
+    }
+}
+
+fn driver(driver: &DriverView) -> pb::Driver {
+    pb::Driver {
+        replica: driver.replica.clone(),
+        replica_id: driver.replica_id.clone(),
+        since_time: driver.since.map(timestamp),
+        fence: driver.fence,
     }
 }
 
@@ -160,6 +170,12 @@ mod tests {
                 version: Some("9.1".to_owned()),
             },
             live_jobs: BTreeMap::from([(JobState::Running, 2), (JobState::Pending, 0)]),
+            driver: Some(DriverView {
+                replica: "host-a".to_owned(),
+                replica_id: "01890a5d-ac96-774b-bcce-b302099a8057".to_owned(),
+                since: at(4),
+                fence: 7,
+            }),
         };
         insta::assert_debug_snapshot!(provider(&view));
     }

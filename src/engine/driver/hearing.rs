@@ -11,6 +11,7 @@ use crate::domain::state::JobState;
 use crate::domain::target::Target;
 use crate::engine::lifespan;
 use crate::engine::plan::{Plan, plan};
+use crate::engine::provider::Nudge;
 use crate::engine::step::{Heard, Step, apply};
 use crate::kit::clock;
 use crate::kit::retry::{Backoff, jitter};
@@ -35,6 +36,9 @@ impl Work {
             }
             left = self.hear_once(left, &mut submit).await;
         }
+        if self.fenced {
+            return;
+        }
         for (id, _) in left {
             tracing::warn!(job.id = %id, "a job changes too fast; what was heard is asked again");
             self.wake_at(id, Instant::now() + Duration::from_secs(1));
@@ -51,12 +55,15 @@ impl Work {
         submit: &mut Vec<JobId>,
     ) -> Vec<(JobId, Heard)> {
         let now = self.driver.clock.now();
-        let stopping = self.driver.token.is_cancelled();
+        let stopping = self.driver.tenure.finish.is_cancelled();
+        let paused_here = !self.driver.tenure.permit.holds();
         let paused = self.driver.runtime.health.paused(now).map(|(until, _)| until);
         let mut writes: Vec<(JobId, Heard, Step)> = Vec::new();
         for (id, heard) in heard {
-            // Once told to stop, nothing may be started: the check is made again by whoever comes next.
-            if stopping && matches!(heard, Heard::Checked(Ok(_))) {
+            // Once told to stop, or without a lease, nothing may be started: the check is made again by whoever drives
+            // next.
+            if matches!(heard, Heard::Checked(Ok(_))) && (stopping || paused_here) {
+                self.wake_at(id, Instant::now());
                 continue;
             }
             let Some(live) = self.live.get_mut(&id) else { continue };
@@ -66,7 +73,7 @@ impl Work {
             if quiet && clock::since(live.written, now) < TOUCH {
                 live.job.status.clone_from(&step.status);
                 if std::mem::take(&mut live.dirty) {
-                    self.driver.runtime.nudge(id);
+                    self.driver.runtime.nudge(id, Nudge::AGAIN);
                 }
                 self.settle(id, &heard, &step);
             } else {
@@ -165,21 +172,29 @@ impl Work {
         }
     }
 
-    /// Writes until the store takes it: what was heard from a vendor must not be lost to a busy disk. `None`:
-    /// told to stop; the vendor is asked again after the next start.
+    /// Writes until the store takes it: what was heard from a vendor must not be lost to a busy disk. `None`: told to
+    /// stop (the vendor is asked again after the next start), or somebody else drives.
     pub(super) async fn write_until_done(
-        &self,
+        &mut self,
         changes: Vec<Change>,
     ) -> Option<Vec<Result<Job, StoreError>>> {
         let retry = Backoff { first: Duration::from_millis(100), max: Duration::from_secs(5) };
         let mut failures = 0;
         loop {
-            match self.driver.store.write(changes.clone(), None).await {
+            let guard = self.driver.tenure.guard();
+            match self.driver.store.write(changes.clone(), Some(guard.clone())).await {
                 Ok(results) => return Some(results),
+                Err(StoreError::Fenced(_)) => {
+                    if self.driver.tenure.renewed(&guard).await {
+                        continue;
+                    }
+                    self.fenced = true;
+                    return None;
+                }
                 Err(error) => {
                     failures += 1;
                     tracing::error!(error = %error, jobs = changes.len(), "the store takes no writes; tried again");
-                    if self.driver.token.is_cancelled() && failures > 3 {
+                    if self.driver.tenure.finish.is_cancelled() && failures > 3 {
                         return None;
                     }
                     tokio::time::sleep(retry.delay(failures, jitter())).await;
