@@ -16,6 +16,7 @@ use super::metrics::Metrics;
 use super::reply::Reply;
 use crate::domain::error::VendorFault;
 use crate::domain::id::ProviderId;
+use crate::kit::crash_point::{self, CrashPoint};
 use crate::kit::trace::TraceParent;
 use crate::vendors::error::{Reached, VendorError};
 use crate::vendors::settings::{Limits, Tls};
@@ -206,7 +207,9 @@ impl HttpClient {
         if let Some(body) = &call.body {
             request = request.body(body.0.to_vec());
         }
+        crash_point::reach(CrashPoint::RequestUnsent);
         let response = request.send().await.map_err(transport)?;
+        crash_point::reach(CrashPoint::AnswerUnread);
         let status = response.status();
         let headers = response.headers().clone();
         let body = read_capped(response).await?;
