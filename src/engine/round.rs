@@ -11,6 +11,7 @@ use super::step::Heard;
 use crate::domain::error::VendorFault;
 use crate::domain::id::JobId;
 use crate::domain::job::Job;
+use crate::kit::crash_point::{self, CrashPoint};
 use crate::kit::permit::Permit;
 use crate::kit::trace::{self, TraceParent};
 use crate::vendors::contract::{Planned, Submission, Submitted};
@@ -51,6 +52,18 @@ impl Ask {
         match self {
             Self::Check(_) | Self::Find(_) | Self::Observe(_) => true,
             Self::Submit(_) | Self::Cancel(_) | Self::Reschedule(_) => false,
+        }
+    }
+
+    /// The crash points around the call.
+    const fn around(&self) -> (CrashPoint, CrashPoint) {
+        match self {
+            Self::Check(_) => (CrashPoint::CheckUnsent, CrashPoint::CheckAnswered),
+            Self::Submit(_) => (CrashPoint::StartUnsent, CrashPoint::StartAnswered),
+            Self::Find(_) => (CrashPoint::LookUnsent, CrashPoint::LookAnswered),
+            Self::Observe(_) => (CrashPoint::ObserveUnsent, CrashPoint::ObserveAnswered),
+            Self::Cancel(_) => (CrashPoint::CancelUnsent, CrashPoint::CancelAnswered),
+            Self::Reschedule(_) => (CrashPoint::MoveUnsent, CrashPoint::MoveAnswered),
         }
     }
 
@@ -95,7 +108,10 @@ pub(super) async fn ask(runtime: Arc<Runtime>, ask: Ask, traces: Vec<TraceParent
         span.record("job.id", tracing::field::display(job));
     }
     join_traces(&span, traces);
+    let (before, after) = ask.around();
+    crash_point::reach(before);
     let heard = call(&runtime, ask, jobs).instrument(span).await;
+    crash_point::reach(after);
     Answers { heard }
 }
 

@@ -14,6 +14,7 @@ use crate::engine::plan::{Plan, plan};
 use crate::engine::provider::Nudge;
 use crate::engine::step::{Heard, Step, apply};
 use crate::kit::clock;
+use crate::kit::crash_point::{self, CrashPoint};
 use crate::kit::retry::{Backoff, jitter};
 use crate::kit::trace::TraceParent;
 use crate::store::StoreError;
@@ -112,6 +113,9 @@ impl Work {
         }
         let Some(results) = self.write_until_done(changes).await else { return };
         let now = self.driver.clock.now();
+        for (_, heard, step) in &kept {
+            crash_point::reach(written(heard, step));
+        }
         for ((id, heard, step), result) in kept.into_iter().zip(results) {
             match result {
                 Ok(job) if job.status.state.is_ended() => self.ended(job).await,
@@ -305,6 +309,25 @@ fn tell_trouble(job: &Job, heard: &Heard, before: Option<JobState>) {
             error = %error,
             "the answer to a start was lost; the vendor is asked whether it arrived"
         );
+    }
+}
+
+/// The crash point after a step's write. Each kind of news has its own, so that a new kind needs one to compile.
+fn written(heard: &Heard, step: &Step) -> CrashPoint {
+    match heard {
+        Heard::Acquired => CrashPoint::AcquiredWritten,
+        Heard::StillBusy(_) => CrashPoint::StillBusyWritten,
+        Heard::Held(_) => CrashPoint::HeldWritten,
+        Heard::CheckBegan => CrashPoint::CheckBeganWritten,
+        Heard::Checked(_) if step.submit => CrashPoint::IntentWritten,
+        Heard::Checked(_) => CrashPoint::CheckedWritten,
+        Heard::Submitted(_) => CrashPoint::StartedWritten,
+        Heard::Looked(_) => CrashPoint::LookedWritten,
+        Heard::Observed(_) => CrashPoint::ObservedWritten,
+        Heard::CancelAnswered(_) => CrashPoint::CancelledWritten,
+        Heard::Rescheduled(..) => CrashPoint::MovedWritten,
+        Heard::PasswordGone => CrashPoint::PasswordGoneWritten,
+        Heard::Paused(..) => CrashPoint::PausedWritten,
     }
 }
 

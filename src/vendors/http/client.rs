@@ -17,6 +17,7 @@ use super::metrics::Metrics;
 use super::reply::Reply;
 use crate::domain::error::VendorFault;
 use crate::domain::id::ProviderId;
+use crate::kit::crash_point::{self, CrashPoint};
 use crate::kit::trace::TraceParent;
 use crate::vendors::error::{Reached, VendorError};
 use crate::vendors::settings::{Limits, Tls};
@@ -218,7 +219,9 @@ impl HttpClient {
             (Some(body), None) => request.body(body.0.to_vec()),
             (None, _) => request,
         };
+        crash_point::reach(CrashPoint::RequestUnsent);
         let response = request.send().await.map_err(transport)?;
+        crash_point::reach(CrashPoint::AnswerUnread);
         let status = response.status();
         let headers = response.headers().clone();
         let body = read_capped(response).await?;
