@@ -242,6 +242,7 @@ impl Engine {
                     self.judged(entry, report).await
                 }
                 Err(error) => {
+                    let error = runtime.told(error);
                     runtime.health.failed(&error, now);
                     Err(fault::vendor(&runtime.provider.id, error))
                 }
@@ -329,6 +330,7 @@ fn imagined(entry: &StartEntry) -> Planned {
         attempts: 0,
         submit_time: None,
         handle: None,
+        cancel_requested: false,
     }
 }
 

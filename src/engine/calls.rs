@@ -114,13 +114,17 @@ pub struct ProviderView {
     pub health: ProviderHealth,
     /// Live jobs by state.
     pub live_jobs: BTreeMap<JobState, u64>,
+    /// What a person should know of its configuration.
+    pub warnings: Vec<String>,
 }
 
 /// How a provider is.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ProviderHealth {
-    /// Whether the latest call got an answer; `None` before the first one.
+    /// Whether the latest call got an answer that its jobs can use; `None` before the first one.
     pub reachable: Option<bool>,
+    /// Not reachable because the vendor refuses the provider's credentials.
+    pub credentials_refused: bool,
     /// When it last answered.
     pub last_heard: Option<Timestamp>,
     /// The latest error, as public text.

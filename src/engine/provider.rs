@@ -8,11 +8,12 @@ use tokio::sync::Notify;
 use super::calls::{ProviderView, StartEntry};
 use super::health::Health;
 use crate::domain::cadence::Cadence;
-use crate::domain::error::FieldViolation;
+use crate::domain::error::{FieldViolation, VendorFault};
 use crate::domain::id::{JobId, ProviderId};
 use crate::domain::operation::Operation;
 use crate::domain::state::JobState;
 use crate::vendors::contract::{Asked, Vendor};
+use crate::vendors::error::VendorError;
 
 /// A configured provider, as the roof hands it to the engine.
 pub struct Provider {
@@ -24,6 +25,8 @@ pub struct Provider {
     pub labels: BTreeMap<String, String>,
     /// How often its running jobs are looked at.
     pub cadence: Cadence,
+    /// What a person should know of its configuration.
+    pub warnings: Vec<String>,
     /// The adapter.
     pub vendor: Arc<dyn Vendor>,
 }
@@ -71,6 +74,25 @@ impl Runtime {
         self.live.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
     }
 
+    /// The same error; refused credentials name the configuration keys that a person has to mend.
+    pub fn told(&self, mut error: VendorError) -> VendorError {
+        if error.kind == VendorFault::Unauthenticated {
+            let Provider { id, vendor, .. } = &self.provider;
+            let keys: Vec<_> = vendor
+                .credential_keys()
+                .iter()
+                .map(|key| format!("`providers.{}.{key}`", id.as_str()))
+                .collect();
+            if !keys.is_empty() {
+                error.message.push_str(&format!(
+                    ". The vendor refuses the provider's credentials: mend {} in the configuration",
+                    keys.join(", ")
+                ));
+            }
+        }
+        error
+    }
+
     /// As callers see it.
     pub fn view(&self) -> ProviderView {
         ProviderView {
@@ -80,6 +102,7 @@ impl Runtime {
             labels: self.provider.labels.clone(),
             capabilities: self.provider.vendor.capabilities().clone(),
             health: self.health.view(),
+            warnings: self.provider.warnings.clone(),
             live_jobs: self.live.lock().unwrap_or_else(PoisonError::into_inner).clone(),
         }
     }

@@ -110,6 +110,7 @@ fn planned(n: usize, operation: Operation) -> Planned {
         attempts: 0,
         submit_time: None,
         handle: None,
+        cancel_requested: false,
     }
 }
 

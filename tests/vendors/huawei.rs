@@ -60,6 +60,7 @@ fn planned(id: &str, image: Option<&str>) -> Planned {
         attempts: 1,
         submit_time: None,
         handle: None,
+        cancel_requested: false,
     }
 }
 

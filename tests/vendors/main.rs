@@ -4,5 +4,6 @@
 mod avisi;
 mod huawei;
 mod table;
+mod tls;
 mod vsphere;
 mod zstack;

@@ -121,6 +121,7 @@ fn with(n: usize, options: ZstackUpgradeOptions) -> Planned {
         attempts: 1,
         submit_time: Some(Clock::system().now()),
         handle: None,
+        cancel_requested: false,
     }
 }
 

@@ -22,11 +22,13 @@ pub fn provider(view: &ProviderView) -> pb::Provider {
             .filter(|(_, count)| **count > 0)
             .map(|(state, count)| pb::LiveJobs { state: job::state(*state).into(), count: *count })
             .collect(),
+        warnings: view.warnings.clone(),
     }
 }
 
 fn health(health: &ProviderHealth) -> pb::ProviderHealth {
     let reachability = match health.reachable {
+        Some(false) if health.credentials_refused => pb::Reachability::CredentialsRefused,
         None => pb::Reachability::Unknown,
         Some(true) => pb::Reachability::Reachable,
         Some(false) => pb::Reachability::Unreachable,
@@ -153,6 +155,7 @@ mod tests {
             },
             health: ProviderHealth {
                 reachable: Some(false),
+                credentials_refused: true,
                 last_heard: at(1),
                 last_error: Some("refused".to_owned()),
                 last_error_time: at(2),
@@ -160,6 +163,7 @@ mod tests {
                 version: Some("9.1".to_owned()),
             },
             live_jobs: BTreeMap::from([(JobState::Running, 2), (JobState::Pending, 0)]),
+            warnings: vec!["certificates are not checked".to_owned()],
         };
         insta::assert_debug_snapshot!(provider(&view));
     }

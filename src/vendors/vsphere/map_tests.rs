@@ -25,6 +25,7 @@ fn planned(name: &str) -> Planned {
         attempts: 1,
         submit_time: None,
         handle: None,
+        cancel_requested: false,
     }
 }
 
@@ -33,6 +34,7 @@ fn terms(second: i64) -> Terms<'static> {
         desired: NEW,
         now: Timestamp::from_second(1_000_000 + second).unwrap(),
         settle: Duration::from_secs(300),
+        cancel_requested: false,
     }
 }
 

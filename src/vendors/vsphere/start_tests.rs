@@ -31,6 +31,7 @@ fn planned(name: &str, attempts: u32) -> Planned {
         attempts,
         submit_time: None,
         handle: None,
+        cancel_requested: false,
     }
 }
 

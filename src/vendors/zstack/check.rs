@@ -210,6 +210,7 @@ mod tests {
             attempts: 0,
             submit_time: None,
             handle: None,
+            cancel_requested: false,
         }
     }
 
