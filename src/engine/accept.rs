@@ -263,6 +263,7 @@ impl Engine {
                     self.judged(entry, report).await
                 }
                 Err(error) => {
+                    let error = runtime.told(error);
                     runtime.health.failed(&error, now);
                     Err(fault::vendor(&runtime.provider.id, error))
                 }
@@ -351,6 +352,7 @@ fn imagined(entry: &StartEntry) -> Planned {
         submit_time: None,
         handle: None,
         permit: crate::kit::permit::Permit::unlimited(),
+        cancel_requested: false,
     }
 }
 

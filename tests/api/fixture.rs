@@ -52,6 +52,7 @@ impl House {
             endpoint: "https://silent.example".to_owned(),
             labels: [("site".to_owned(), "ams".to_owned())].into(),
             cadence: Cadence { min: Duration::from_secs(60), max: Duration::from_secs(60) },
+            warnings: Vec::new(),
             vendor: Arc::new(Silent::new()),
         };
         let engine = Engine::start_up(store, vec![provider], engine, None, Clock::system()).await.unwrap();

@@ -58,7 +58,7 @@ impl Work {
         let now = self.driver.clock.now();
         let stopping = self.driver.tenure.finish.is_cancelled();
         let paused_here = !self.driver.tenure.permit.holds();
-        let paused = self.driver.runtime.health.paused(now).map(|(until, _)| until);
+        let paused = self.driver.runtime.health.paused(now).map(|pause| pause.until);
         let mut writes: Vec<(JobId, Heard, Step)> = Vec::new();
         for (id, heard) in heard {
             // Once told to stop, or without a lease, nothing may be started: the check is made again by whoever drives
@@ -242,7 +242,7 @@ impl Work {
             | Heard::Submitted(_)
             | Heard::Looked(_)
             | Heard::PasswordGone
-            | Heard::Paused(..) => live.untold,
+            | Heard::Paused(_) => live.untold,
         };
         if let Some(trouble) = step.trouble {
             live.trouble = live.trouble.saturating_add(1);
@@ -252,8 +252,8 @@ impl Work {
         } else {
             live.trouble = 0;
         }
-        if let Some((until, _)) = paused {
-            wait = wait.max(clock::since(now, until));
+        if let Some(pause) = paused {
+            wait = wait.max(clock::since(now, pause.until));
         }
         // A day at most: timers far away are planned again, and the clock may have been set meanwhile.
         self.wake_at(id, Instant::now() + wait.min(Duration::from_secs(86_400)));
@@ -343,6 +343,6 @@ fn still_fits(heard: &Heard, job: Option<&Job>) -> bool {
         | Heard::Rescheduled(..) => true,
         Heard::Checked(_) => job.status.state == JobState::Checking,
         Heard::Acquired | Heard::StillBusy(_) => !job.control.holds_target,
-        Heard::Held(_) | Heard::CheckBegan | Heard::PasswordGone | Heard::Paused(..) => false,
+        Heard::Held(_) | Heard::CheckBegan | Heard::PasswordGone | Heard::Paused(_) => false,
     }
 }

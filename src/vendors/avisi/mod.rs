@@ -132,6 +132,10 @@ impl Vendor for Avisi {
         &self.capabilities
     }
 
+    fn credential_keys(&self) -> &'static [&'static str] {
+        if self.client.is_operator() { &["token", "admin_token"] } else { &["token"] }
+    }
+
     fn validate(&self, asked: &Asked<'_>) -> Vec<FieldViolation> {
         validate::validate(asked)
     }
