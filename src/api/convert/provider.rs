@@ -108,6 +108,7 @@ pub fn version(version: AvailableVersion) -> pb::AvailableVersion {
         display_name: version.name.unwrap_or_default(),
         description: version.description.unwrap_or_default(),
         release_date: version.release_date.unwrap_or_default(),
+        channels: version.channels,
     }
 }
 
