@@ -211,6 +211,7 @@ fn build_providers(configs: Vec<ProviderConfig>, clock: &Clock) -> Result<Vec<en
             endpoint: common.endpoint.to_string(),
             labels: common.labels,
             cadence: common.poll.cadence(),
+            warnings: common.tls.warnings(),
             vendor: build(id.clone(), http, clock.clone()),
             id,
         })

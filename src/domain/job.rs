@@ -186,6 +186,8 @@ pub enum WaitReason {
     TargetBusy,
     /// The provider does not answer, or its breaker is open.
     VendorUnreachable,
+    /// The vendor refuses the provider's credentials, or its account lacks a right: a person must mend it.
+    VendorCredentialsRefused,
     /// The provider's request budget is used up, or the vendor said "too many requests".
     RateBudget,
     /// The answer to the starting call was lost, and the vendor is being asked.

@@ -22,6 +22,7 @@ use crate::domain::job::{JobControl, JobSpec, JobStatus, Provenance, RequestRef,
 use crate::domain::operation::Operation;
 use crate::domain::page::PageRequest;
 use crate::domain::state::JobState;
+use crate::kit::crash_point::{self, CrashPoint};
 use crate::store::contract::{JobFilter, NewJob, NewRequest};
 use crate::vendors::contract::{CheckReport, Planned};
 
@@ -81,7 +82,9 @@ impl Engine {
             answers.push(None);
         }
         let ids: Vec<_> = jobs.iter().map(|j| j.id).collect();
+        crash_point::reach(CrashPoint::AcceptUncommitted);
         let accepted = self.store.create(NewRequest { request: request.request, jobs }).await;
+        crash_point::reach(CrashPoint::AcceptCommitted);
         let accepted = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
@@ -260,6 +263,7 @@ impl Engine {
                     self.judged(entry, report).await
                 }
                 Err(error) => {
+                    let error = runtime.told(error);
                     runtime.health.failed(&error, now);
                     Err(fault::vendor(&runtime.provider.id, error))
                 }
@@ -348,6 +352,7 @@ fn imagined(entry: &StartEntry) -> Planned {
         submit_time: None,
         handle: None,
         permit: crate::kit::permit::Permit::unlimited(),
+        cancel_requested: false,
     }
 }
 

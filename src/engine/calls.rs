@@ -143,6 +143,8 @@ pub struct ProviderView {
     pub live_jobs: BTreeMap<JobState, u64>,
     /// Who drives its jobs; `None` while nobody does.
     pub driver: Option<DriverView>,
+    /// What a person should know of its configuration.
+    pub warnings: Vec<String>,
 }
 
 /// The replica that drives a provider's jobs, as callers see it.
@@ -162,8 +164,10 @@ pub struct DriverView {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ProviderHealth {
-    /// Whether the latest call got an answer; `None` before the first one.
+    /// Whether the latest call got an answer that its jobs can use; `None` before the first one.
     pub reachable: Option<bool>,
+    /// Not reachable because the vendor refuses the provider's credentials.
+    pub credentials_refused: bool,
     /// When it last answered.
     pub last_heard: Option<Timestamp>,
     /// The latest error, as public text.

@@ -27,6 +27,7 @@ use crate::domain::id::{JobId, ProviderId};
 use crate::domain::job::Job;
 use crate::domain::page::{Page, PageRequest};
 use crate::kit::clock::Clock;
+use crate::kit::crash_point::{self, CrashPoint};
 use crate::kit::retry::{Backoff, jitter};
 use crate::kit::seal::Sealer;
 use crate::kit::tasks::{Ended, Tasks};
@@ -264,8 +265,10 @@ impl Engine {
                 control: step.control,
                 event: step.event,
             };
+            crash_point::reach(CrashPoint::WishUncommitted);
             let written =
                 self.store.write(vec![change], None).await.map_err(fault::store)?.into_iter().next();
+            crash_point::reach(CrashPoint::WishCommitted);
             match written {
                 Some(Ok(job)) => {
                     if let Some(runtime) = runtime {

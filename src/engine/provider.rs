@@ -10,12 +10,13 @@ use tokio::sync::Notify;
 use super::calls::{DriverView, ProviderHealth, ProviderView, StartEntry};
 use super::health::Health;
 use crate::domain::cadence::Cadence;
-use crate::domain::error::FieldViolation;
+use crate::domain::error::{FieldViolation, VendorFault};
 use crate::domain::id::{JobId, ProviderId};
 use crate::domain::job::Job;
 use crate::domain::operation::Operation;
 use crate::domain::state::JobState;
 use crate::vendors::contract::{Asked, Vendor};
+use crate::vendors::error::VendorError;
 
 /// A configured provider, as the roof hands it to the engine.
 pub struct Provider {
@@ -27,6 +28,8 @@ pub struct Provider {
     pub labels: BTreeMap<String, String>,
     /// How often its running jobs are looked at.
     pub cadence: Cadence,
+    /// What a person should know of its configuration.
+    pub warnings: Vec<String>,
     /// The adapter.
     pub vendor: Arc<dyn Vendor>,
 }
@@ -126,6 +129,25 @@ impl Runtime {
         self.bell.notify_one();
     }
 
+    /// The same error; refused credentials name the configuration keys that a person has to mend.
+    pub fn told(&self, mut error: VendorError) -> VendorError {
+        if error.kind == VendorFault::Unauthenticated {
+            let Provider { id, vendor, .. } = &self.provider;
+            let keys: Vec<_> = vendor
+                .credential_keys()
+                .iter()
+                .map(|key| format!("`providers.{}.{key}`", id.as_str()))
+                .collect();
+            if !keys.is_empty() {
+                error.message.push_str(&format!(
+                    ". The vendor refuses the provider's credentials: mend {} in the configuration",
+                    keys.join(", ")
+                ));
+            }
+        }
+        error
+    }
+
     pub fn take_doubt(&self) -> bool {
         self.doubted.swap(false, Ordering::AcqRel)
     }
@@ -184,6 +206,7 @@ impl Runtime {
             labels: self.provider.labels.clone(),
             capabilities: self.provider.vendor.capabilities().clone(),
             health,
+            warnings: self.provider.warnings.clone(),
             live_jobs,
             driver,
         }

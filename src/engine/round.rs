@@ -11,6 +11,7 @@ use super::step::Heard;
 use crate::domain::error::VendorFault;
 use crate::domain::id::JobId;
 use crate::domain::job::Job;
+use crate::kit::crash_point::{self, CrashPoint};
 use crate::kit::permit::Permit;
 use crate::kit::trace::{self, TraceParent};
 use crate::vendors::contract::{Planned, Submission, Submitted};
@@ -54,6 +55,18 @@ impl Ask {
         }
     }
 
+    /// The crash points around the call.
+    const fn around(&self) -> (CrashPoint, CrashPoint) {
+        match self {
+            Self::Check(_) => (CrashPoint::CheckUnsent, CrashPoint::CheckAnswered),
+            Self::Submit(_) => (CrashPoint::StartUnsent, CrashPoint::StartAnswered),
+            Self::Find(_) => (CrashPoint::LookUnsent, CrashPoint::LookAnswered),
+            Self::Observe(_) => (CrashPoint::ObserveUnsent, CrashPoint::ObserveAnswered),
+            Self::Cancel(_) => (CrashPoint::CancelUnsent, CrashPoint::CancelAnswered),
+            Self::Reschedule(_) => (CrashPoint::MoveUnsent, CrashPoint::MoveAnswered),
+        }
+    }
+
     fn jobs(&self) -> Vec<JobId> {
         match self {
             Self::Check(batch)
@@ -78,6 +91,7 @@ pub(super) fn planned(job: &Job, permit: &Permit) -> Planned {
         submit_time: job.status.submit_time.or(job.control.first_lost),
         handle: job.control.handle.clone(),
         permit: permit.clone(),
+        cancel_requested: job.status.cancel_request_time.is_some(),
     }
 }
 
@@ -95,7 +109,10 @@ pub(super) async fn ask(runtime: Arc<Runtime>, ask: Ask, traces: Vec<TraceParent
         span.record("job.id", tracing::field::display(job));
     }
     join_traces(&span, traces);
+    let (before, after) = ask.around();
+    crash_point::reach(before);
     let heard = call(&runtime, ask, jobs).instrument(span).await;
+    crash_point::reach(after);
     Answers { heard }
 }
 
@@ -111,28 +128,41 @@ fn join_traces(span: &tracing::Span, mut traces: Vec<TraceParent>) {
 
 async fn call(runtime: &Runtime, ask: Ask, jobs: Vec<JobId>) -> Vec<(JobId, Heard)> {
     let vendor = &runtime.provider.vendor;
+    let told = |error| runtime.told(error);
     match ask {
         Ask::Check(batch) => {
             let answers = vendor.check(&batch).await;
-            pair(jobs, answers.into_iter().map(Heard::Checked), |e| Heard::Checked(Err(e)))
+            pair(jobs, answers.into_iter().map(|a| Heard::Checked(a.map_err(told))), |e| {
+                Heard::Checked(Err(e))
+            })
         }
         Ask::Submit(batch) => {
             let answers = vendor.submit(&batch).await;
-            pair(jobs, answers.into_iter().map(Heard::Submitted), |e| Heard::Submitted(Submitted::Failed(e)))
+            let answers = answers.into_iter().map(|answer| match answer {
+                Submitted::Failed(error) => Submitted::Failed(told(error)),
+                Submitted::Started(_) | Submitted::Refused(..) => answer,
+            });
+            pair(jobs, answers.map(Heard::Submitted), |e| Heard::Submitted(Submitted::Failed(e)))
         }
         Ask::Observe(batch) => {
             let answers = vendor.observe(&batch).await;
-            pair(jobs, answers.into_iter().map(Heard::Observed), |e| Heard::Observed(Err(e)))
+            pair(jobs, answers.into_iter().map(|a| Heard::Observed(a.map_err(told))), |e| {
+                Heard::Observed(Err(e))
+            })
         }
         Ask::Find(batch) => {
-            each(batch, |planned| async move { Heard::Looked(vendor.find(&planned).await) }).await
+            each(batch, |planned| async move { Heard::Looked(vendor.find(&planned).await.map_err(told)) })
+                .await
         }
         Ask::Cancel(batch) => {
-            each(batch, |planned| async move { Heard::CancelAnswered(vendor.cancel(&planned).await) }).await
+            each(batch, |planned| async move {
+                Heard::CancelAnswered(vendor.cancel(&planned).await.map_err(told))
+            })
+            .await
         }
         Ask::Reschedule(batch) => {
             each(batch, |planned| async move {
-                let answer = vendor.reschedule(&planned).await;
+                let answer = vendor.reschedule(&planned).await.map_err(told);
                 Heard::Rescheduled(Box::new(planned.operation), answer)
             })
             .await

@@ -488,6 +488,32 @@ fn an_outage_is_a_condition_and_no_state() {
 }
 
 #[test]
+fn what_the_vendor_no_longer_says_is_taken_off_and_what_was_accepted_stays() {
+    let capabilities = capabilities(CancelSupport::Asked);
+    let mut job = upgrade();
+    job.status.state = JobState::Running;
+    job.status.submit_time = Some(Timestamp::UNIX_EPOCH);
+    let mut risk = Finding::new("v.risk", Severity::Warning, "risky");
+    risk.accepted = true;
+    let old = Finding::new("v.old", Severity::Warning, "old");
+    let own = Finding::new("drydock.cancel_refused", Severity::Info, "no");
+    job.status.findings = vec![risk.clone(), old, own];
+    let told = |findings: Vec<Finding>, findings_complete| {
+        Heard::Observed(Ok(Observation { findings, findings_complete, ..running() }))
+    };
+    let ids = |step: &Step| step.status.findings.iter().map(|f| f.id.clone()).collect::<Vec<_>>();
+    let new = Finding::new("v.new", Severity::Info, "new");
+    let step = apply(&job, &told(vec![new.clone()], false), &capabilities, Timestamp::UNIX_EPOCH);
+    assert_eq!(ids(&step), ["v.risk", "v.old", "drydock.cancel_refused", "v.new"]);
+    let step = apply(&job, &told(vec![new], true), &capabilities, Timestamp::UNIX_EPOCH);
+    assert_eq!(ids(&step), ["v.risk", "drydock.cancel_refused", "v.new"]);
+    // The vendor says the accepted warning again: it is still accepted.
+    let again = Finding { accepted: false, ..risk };
+    let step = apply(&job, &told(vec![again], true), &capabilities, Timestamp::UNIX_EPOCH);
+    assert!(step.status.findings[0].accepted);
+}
+
+#[test]
 fn an_error_behind_many_findings_still_stops_the_start() {
     let capabilities = capabilities(CancelSupport::Asked);
     let mut job = upgrade();

@@ -1,7 +1,8 @@
 //! Tools without a business word: time, permits that end, owned tasks, secrets, back-off, trace context, tables read
-//! whole.
+//! whole, crash points for tests.
 
 pub mod clock;
+pub mod crash_point;
 pub mod permit;
 pub mod retry;
 pub mod seal;

@@ -84,6 +84,7 @@ impl House {
             endpoint: "http://scripted".into(),
             labels: BTreeMap::new(),
             cadence: Cadence { min: Duration::from_millis(10), max: Duration::from_millis(40) },
+            warnings: Vec::new(),
             vendor: Arc::new(vendor.clone()),
         };
         let sealer = sealed.then(|| {

@@ -38,6 +38,8 @@ pub struct State {
     pub cancelled: Vec<String>,
     pub passwords: Vec<String>,
     pub down: bool,
+    /// The vendor refuses the credentials.
+    pub locked_out: bool,
     pub blind: bool,
     pub observe_calls: u32,
     pub fails: Vec<String>,
@@ -141,6 +143,9 @@ impl Scripted {
         if self.state().down {
             return Err(VendorError::new(VendorFault::Unreachable, Reached::No, "connection refused"));
         }
+        if self.state().locked_out {
+            return Err(VendorError::new(VendorFault::Unauthenticated, Reached::No, "wrong password"));
+        }
         Ok(())
     }
 
@@ -178,6 +183,10 @@ impl Vendor for Scripted {
 
     fn capabilities(&self) -> &Capabilities {
         &self.capabilities
+    }
+
+    fn credential_keys(&self) -> &'static [&'static str] {
+        &["user", "password"]
     }
 
     fn validate(&self, asked: &Asked<'_>) -> Vec<FieldViolation> {

@@ -111,6 +111,7 @@ fn planned(n: usize, operation: Operation) -> Planned {
         submit_time: None,
         handle: None,
         permit: drydock::kit::permit::Permit::unlimited(),
+        cancel_requested: false,
     }
 }
 

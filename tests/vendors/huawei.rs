@@ -61,6 +61,7 @@ fn planned(id: &str, image: Option<&str>) -> Planned {
         submit_time: None,
         handle: None,
         permit: drydock::kit::permit::Permit::unlimited(),
+        cancel_requested: false,
     }
 }
 

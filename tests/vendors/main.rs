@@ -5,5 +5,6 @@ mod avisi;
 mod huawei;
 mod permits;
 mod table;
+mod tls;
 mod vsphere;
 mod zstack;

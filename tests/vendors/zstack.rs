@@ -122,6 +122,7 @@ fn with(n: usize, options: ZstackUpgradeOptions) -> Planned {
         submit_time: Some(Clock::system().now()),
         handle: None,
         permit: drydock::kit::permit::Permit::unlimited(),
+        cancel_requested: false,
     }
 }
 

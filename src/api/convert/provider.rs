@@ -22,6 +22,7 @@ pub fn provider(view: &ProviderView) -> pb::Provider {
             .filter(|(_, count)| **count > 0)
             .map(|(state, count)| pb::LiveJobs { state: job::state(*state).into(), count: *count })
             .collect(),
+        warnings: view.warnings.clone(),
         driver: view.driver.as_ref().map(driver),
     }
 }
@@ -37,6 +38,7 @@ fn driver(driver: &DriverView) -> pb::Driver {
 
 fn health(health: &ProviderHealth) -> pb::ProviderHealth {
     let reachability = match health.reachable {
+        Some(false) if health.credentials_refused => pb::Reachability::CredentialsRefused,
         None => pb::Reachability::Unknown,
         Some(true) => pb::Reachability::Reachable,
         Some(false) => pb::Reachability::Unreachable,
@@ -106,6 +108,7 @@ pub fn version(version: AvailableVersion) -> pb::AvailableVersion {
         display_name: version.name.unwrap_or_default(),
         description: version.description.unwrap_or_default(),
         release_date: version.release_date.unwrap_or_default(),
+        channels: version.channels,
     }
 }
 
@@ -163,6 +166,7 @@ mod tests {
             },
             health: ProviderHealth {
                 reachable: Some(false),
+                credentials_refused: true,
                 last_heard: at(1),
                 last_error: Some("refused".to_owned()),
                 last_error_time: at(2),
@@ -170,6 +174,7 @@ mod tests {
                 version: Some("9.1".to_owned()),
             },
             live_jobs: BTreeMap::from([(JobState::Running, 2), (JobState::Pending, 0)]),
+            warnings: vec!["certificates are not checked".to_owned()],
             driver: Some(DriverView {
                 replica: "host-a".to_owned(),
                 replica_id: "01890a5d-ac96-774b-bcce-b302099a8057".to_owned(),

@@ -14,6 +14,7 @@ use crate::engine::plan::{Plan, plan};
 use crate::engine::provider::Nudge;
 use crate::engine::step::{Heard, Step, apply};
 use crate::kit::clock;
+use crate::kit::crash_point::{self, CrashPoint};
 use crate::kit::retry::{Backoff, jitter};
 use crate::kit::trace::TraceParent;
 use crate::store::StoreError;
@@ -57,7 +58,7 @@ impl Work {
         let now = self.driver.clock.now();
         let stopping = self.driver.tenure.finish.is_cancelled();
         let paused_here = !self.driver.tenure.permit.holds();
-        let paused = self.driver.runtime.health.paused(now).map(|(until, _)| until);
+        let paused = self.driver.runtime.health.paused(now).map(|pause| pause.until);
         let mut writes: Vec<(JobId, Heard, Step)> = Vec::new();
         for (id, heard) in heard {
             // Once told to stop, or without a lease, nothing may be started: the check is made again by whoever drives
@@ -112,6 +113,9 @@ impl Work {
         }
         let Some(results) = self.write_until_done(changes).await else { return };
         let now = self.driver.clock.now();
+        for (_, heard, step) in &kept {
+            crash_point::reach(written(heard, step));
+        }
         for ((id, heard, step), result) in kept.into_iter().zip(results) {
             match result {
                 Ok(job) if job.status.state.is_ended() => self.ended(job).await,
@@ -238,7 +242,7 @@ impl Work {
             | Heard::Submitted(_)
             | Heard::Looked(_)
             | Heard::PasswordGone
-            | Heard::Paused(..) => live.untold,
+            | Heard::Paused(_) => live.untold,
         };
         if let Some(trouble) = step.trouble {
             live.trouble = live.trouble.saturating_add(1);
@@ -248,8 +252,8 @@ impl Work {
         } else {
             live.trouble = 0;
         }
-        if let Some((until, _)) = paused {
-            wait = wait.max(clock::since(now, until));
+        if let Some(pause) = paused {
+            wait = wait.max(clock::since(now, pause.until));
         }
         // A day at most: timers far away are planned again, and the clock may have been set meanwhile.
         self.wake_at(id, Instant::now() + wait.min(Duration::from_secs(86_400)));
@@ -308,6 +312,25 @@ fn tell_trouble(job: &Job, heard: &Heard, before: Option<JobState>) {
     }
 }
 
+/// The crash point after a step's write. Each kind of news has its own, so that a new kind needs one to compile.
+fn written(heard: &Heard, step: &Step) -> CrashPoint {
+    match heard {
+        Heard::Acquired => CrashPoint::AcquiredWritten,
+        Heard::StillBusy(_) => CrashPoint::StillBusyWritten,
+        Heard::Held(_) => CrashPoint::HeldWritten,
+        Heard::CheckBegan => CrashPoint::CheckBeganWritten,
+        Heard::Checked(_) if step.submit => CrashPoint::IntentWritten,
+        Heard::Checked(_) => CrashPoint::CheckedWritten,
+        Heard::Submitted(_) => CrashPoint::StartedWritten,
+        Heard::Looked(_) => CrashPoint::LookedWritten,
+        Heard::Observed(_) => CrashPoint::ObservedWritten,
+        Heard::CancelAnswered(_) => CrashPoint::CancelledWritten,
+        Heard::Rescheduled(..) => CrashPoint::MovedWritten,
+        Heard::PasswordGone => CrashPoint::PasswordGoneWritten,
+        Heard::Paused(..) => CrashPoint::PausedWritten,
+    }
+}
+
 /// Whether what was heard still means something for a job that was changed meanwhile. Answers of the vendor
 /// always do; a plan that was made for an older state does not.
 fn still_fits(heard: &Heard, job: Option<&Job>) -> bool {
@@ -320,6 +343,6 @@ fn still_fits(heard: &Heard, job: Option<&Job>) -> bool {
         | Heard::Rescheduled(..) => true,
         Heard::Checked(_) => job.status.state == JobState::Checking,
         Heard::Acquired | Heard::StillBusy(_) => !job.control.holds_target,
-        Heard::Held(_) | Heard::CheckBegan | Heard::PasswordGone | Heard::Paused(..) => false,
+        Heard::Held(_) | Heard::CheckBegan | Heard::PasswordGone | Heard::Paused(_) => false,
     }
 }

@@ -65,10 +65,10 @@ impl Work {
         }
         acquire.sort_unstable();
         heard.extend(acquire.into_iter().map(|id| (id, Heard::Acquired)));
-        if let Some((until, why)) = paused {
+        if let Some(pause) = paused {
             let all = [&mut check, &mut find, &mut observe, &mut cancel, &mut reschedule];
             heard.extend(
-                all.into_iter().flat_map(std::mem::take).map(|id| (id, Heard::Paused(until, why.clone()))),
+                all.into_iter().flat_map(std::mem::take).map(|id| (id, Heard::Paused(pause.clone()))),
             );
         }
         if !heard.is_empty() {
@@ -236,7 +236,7 @@ impl Work {
             }
             Ok((id, Done::Pinged(Err(error)))) => {
                 self.under_way.remove(&id);
-                self.failed(&error, now);
+                self.failed(&self.driver.runtime.told(error), now);
             }
             Ok((id, Done::Answers(answers))) => {
                 self.under_way.remove(&id);
@@ -332,6 +332,6 @@ fn vendor_error(heard: &Heard) -> Option<&VendorError> {
         | Heard::Held(_)
         | Heard::CheckBegan
         | Heard::PasswordGone
-        | Heard::Paused(..) => None,
+        | Heard::Paused(_) => None,
     }
 }

@@ -132,6 +132,10 @@ impl Vendor for Avisi {
         &self.capabilities
     }
 
+    fn credential_keys(&self) -> &'static [&'static str] {
+        if self.client.is_operator() { &["token", "admin_token"] } else { &["token"] }
+    }
+
     fn validate(&self, asked: &Asked<'_>) -> Vec<FieldViolation> {
         validate::validate(asked)
     }
@@ -145,7 +149,13 @@ impl Vendor for Avisi {
 
     async fn versions(&self, _target: &Target) -> Result<Vec<AvailableVersion>, VendorError> {
         let all = self.client.versions().await?.into_iter().filter_map(|v| v.version).take(MAX_VERSIONS);
-        let plain = |version| AvailableVersion { version, name: None, description: None, release_date: None };
+        let plain = |version| AvailableVersion {
+            version,
+            name: None,
+            description: None,
+            release_date: None,
+            channels: Vec::new(),
+        };
         Ok(all.map(plain).collect())
     }
 

@@ -15,8 +15,10 @@ use super::call::Call;
 use super::gated::{Gate, Gated};
 use super::metrics::Metrics;
 use super::reply::Reply;
+use super::trust::{self, Authorities};
 use crate::domain::error::VendorFault;
 use crate::domain::id::ProviderId;
+use crate::kit::crash_point::{self, CrashPoint};
 use crate::kit::trace::TraceParent;
 use crate::vendors::error::{Reached, VendorError};
 use crate::vendors::settings::{Limits, Tls};
@@ -59,7 +61,13 @@ pub enum BuildError {
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The TLS or HTTP library refused the settings.
+    /// A pin is no fingerprint.
+    #[error("`tls.pin_sha256` holds something that is no SHA-256 fingerprint")]
+    Pin,
+    /// The TLS library refused the settings.
+    #[error("the TLS settings cannot be used: {0}")]
+    Tls(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The HTTP library refused the settings.
     #[error("the HTTP client cannot be built: {0}")]
     Client(#[from] reqwest::Error),
 }
@@ -84,20 +92,24 @@ impl HttpClient {
             .retry(reqwest::retry::never())
             .referer(false)
             .no_proxy();
-        if let Some(path) = &tls.ca_bundle_file {
-            let fault = |source| BuildError::CaBundle { path: path.display().to_string(), source };
-            let pem = std::fs::read(path).map_err(|e| fault(e.into()))?;
-            let certificates = reqwest::Certificate::from_pem_bundle(&pem).map_err(|e| fault(e.into()))?;
-            if certificates.is_empty() {
-                return Err(fault("the file holds no PEM certificate".into()));
+        let pins = tls.pins();
+        // A pin that cannot be read must not turn into less of a check.
+        if pins.len() != tls.pin_sha256.len() {
+            return Err(BuildError::Pin);
+        }
+        let authorities = tls.ca_bundle_file.as_deref().map(Authorities::read).transpose()?;
+        if pins.is_empty() {
+            if let Some(authorities) = authorities {
+                http = http.tls_certs_merge(authorities.trusted()?);
             }
-            http = http.tls_certs_merge(certificates);
+        } else {
+            let roots = authorities.as_ref().map(Authorities::roots).transpose()?;
+            http = http.tls_backend_preconfigured(trust::pinned(pins, roots).map_err(BuildError::Tls)?);
+        }
+        for warning in tls.warnings() {
+            tracing::warn!(provider.name = %provider, "{warning}");
         }
         if tls.danger_accept_any_certificate {
-            tracing::warn!(
-                provider.name = %provider,
-                "tls.danger_accept_any_certificate is on: anyone between Drydock and this vendor can read its credentials"
-            );
             http = http.tls_danger_accept_invalid_certs(true);
         }
         let rate = limits.requests_per_second.clamp(0.1, 10_000.0);
@@ -218,7 +230,9 @@ impl HttpClient {
             (Some(body), None) => request.body(body.0.to_vec()),
             (None, _) => request,
         };
+        crash_point::reach(CrashPoint::RequestUnsent);
         let response = request.send().await.map_err(transport)?;
+        crash_point::reach(CrashPoint::AnswerUnread);
         let status = response.status();
         let headers = response.headers().clone();
         let body = read_capped(response).await?;
@@ -269,7 +283,10 @@ fn transport(error: reqwest::Error) -> VendorError {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        text = format!("{text}: {cause}");
+        match trust::mismatch(cause) {
+            Some(mismatch) => text = format!("{text}: {mismatch}"),
+            None => text = format!("{text}: {cause}"),
+        }
         source = cause.source();
     }
     let kind = if error.is_timeout() { VendorFault::TimedOut } else { VendorFault::Unreachable };

@@ -11,8 +11,8 @@ use super::auth::Auth;
 use super::config::Config;
 use super::fault;
 use super::wire::{
-    Info, PrecheckList, PrecheckResult, PrecheckSpec, Summary, SupervisorItem, SupervisorList, Task,
-    TaskFilter, TaskMap, TaskQuery, TaskResultSpec, UpgradeList, UpgradeSpec, VersionNotes, read,
+    Compatibility, Info, PrecheckList, PrecheckResult, PrecheckSpec, Summary, SupervisorItem, SupervisorList,
+    Task, TaskFilter, TaskMap, TaskQuery, TaskResultSpec, UpgradeList, UpgradeSpec, VersionNotes, Zone, read,
 };
 use crate::kit::permit::Permit;
 use crate::vendors::error::VendorError;
@@ -174,6 +174,36 @@ impl Client {
     pub(super) async fn supervisor_version(&self, version: &str) -> Result<VersionNotes, VendorError> {
         let route = "/api/vcenter/namespace-management/software/supervisors/versions/{version}";
         self.get(self.software(&["supervisors", "versions", version]), route).await
+    }
+
+    /// `POST software/supervisors/versions/{version}?action=check-compatibility&{by}={id}`: a question, by POST.
+    pub(super) async fn compatibility(
+        &self,
+        version: &str,
+        by: &'static str,
+        id: &str,
+    ) -> Result<Compatibility, VendorError> {
+        let mut url = self.software(&["supervisors", "versions", version]);
+        url.query_pairs_mut().append_pair("action", "check-compatibility").append_pair(by, id);
+        let request = Request {
+            verb: Verb::Post,
+            url,
+            route: "/api/vcenter/namespace-management/software/supervisors/versions/{version}?action=check-compatibility",
+            body: None,
+            safe: true,
+        };
+        good(&self.send(request).await?)?.json()
+    }
+
+    /// `GET supervisors/{supervisor}/topology`: its zones with their clusters.
+    pub(super) async fn topology(&self, id: &str) -> Result<Vec<Zone>, VendorError> {
+        let url = Call::join(
+            &self.endpoint,
+            &["api", "vcenter", "namespace-management", "supervisors", id, "topology"],
+        );
+        let zones: Vec<Value> =
+            self.get(url, "/api/vcenter/namespace-management/supervisors/{supervisor}/topology").await?;
+        Ok(zones.iter().filter_map(read).collect())
     }
 
     /// `GET supervisors/summaries`

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::client::Client;
 use super::fault;
 use super::findings;
-use super::map::{id_name, shown, start_answer};
+use super::map::{NO_CANCEL, id_name, shown, start_answer};
 use super::notes::Notes;
 use super::together::together;
 use super::wire::{ErrorBody, ResultMap, UpgradeResult, UpgradeSpec, read};
@@ -16,6 +16,7 @@ use crate::domain::failure::Failure;
 use crate::domain::finding::Finding;
 use crate::domain::job::{Cancelable, Provenance};
 use crate::domain::operation::Operation;
+use crate::domain::target::TargetKind;
 use crate::vendors::contract::{Observation, Phase, Planned, Submission, Submitted};
 use crate::vendors::error::{Reached, VendorError};
 use crate::vendors::http::Reply;
@@ -43,6 +44,7 @@ pub(super) fn notes(planned: &Planned) -> (Notes, Option<bool>) {
     let checked = Notes::read(planned.handle.as_ref());
     let ignore = ignores(&planned.operation, &checked);
     let notes = Notes {
+        aim: checked.aim,
         baseline: checked.baseline,
         warnings: checked.warnings,
         known_tasks: checked.known_tasks,
@@ -80,6 +82,9 @@ impl<'a> Start<'a> {
         let mut seen = Observation::new(Phase::Running, Provenance::Reported);
         seen.ids.insert(id_name(self.planned.target.kind).to_owned(), self.id().to_owned());
         seen.handle = Some(self.notes.handle());
+        if self.planned.target.kind == TargetKind::Cluster {
+            seen.cancelable = Some(Cancelable::no(NO_CANCEL));
+        }
         seen
     }
 }

@@ -32,6 +32,7 @@ fn planned(name: &str, attempts: u32) -> Planned {
         submit_time: None,
         handle: None,
         permit: crate::kit::permit::Permit::unlimited(),
+        cancel_requested: false,
     }
 }
 

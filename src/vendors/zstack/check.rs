@@ -211,6 +211,7 @@ mod tests {
             submit_time: None,
             handle: None,
             permit: crate::kit::permit::Permit::unlimited(),
+            cancel_requested: false,
         }
     }
 
