@@ -3,6 +3,7 @@
 
 mod avisi;
 mod huawei;
+mod locked_out;
 mod table;
 mod tls;
 mod vsphere;
