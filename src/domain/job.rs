@@ -69,6 +69,9 @@ pub struct JobSpec {
     pub trace_parent: Option<String>,
     /// When it was accepted.
     pub create_time: Timestamp,
+    /// The ended job that it tries again. That job's `status.retried_by` names this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_of: Option<JobId>,
 }
 
 /// Where a job came from.
@@ -124,6 +127,9 @@ pub struct JobStatus {
     /// The vendor's own words.
     #[serde(default)]
     pub vendor: VendorView,
+    /// The job that tries this one again. Written once, after the end, in the commit that makes that job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retried_by: Option<JobId>,
 }
 
 /// Where a state comes from.

@@ -11,6 +11,8 @@ use super::step::Heard;
 use crate::domain::error::VendorFault;
 use crate::domain::id::JobId;
 use crate::domain::job::Job;
+use crate::kit::crash_point::{self, CrashPoint};
+use crate::kit::permit::Permit;
 use crate::kit::trace::{self, TraceParent};
 use crate::vendors::contract::{Planned, Submission, Submitted};
 use crate::vendors::error::{Reached, VendorError};
@@ -45,6 +47,26 @@ impl Ask {
         }
     }
 
+    /// Whether it changes nothing at the vendor.
+    pub const fn reads(&self) -> bool {
+        match self {
+            Self::Check(_) | Self::Find(_) | Self::Observe(_) => true,
+            Self::Submit(_) | Self::Cancel(_) | Self::Reschedule(_) => false,
+        }
+    }
+
+    /// The crash points around the call.
+    const fn around(&self) -> (CrashPoint, CrashPoint) {
+        match self {
+            Self::Check(_) => (CrashPoint::CheckUnsent, CrashPoint::CheckAnswered),
+            Self::Submit(_) => (CrashPoint::StartUnsent, CrashPoint::StartAnswered),
+            Self::Find(_) => (CrashPoint::LookUnsent, CrashPoint::LookAnswered),
+            Self::Observe(_) => (CrashPoint::ObserveUnsent, CrashPoint::ObserveAnswered),
+            Self::Cancel(_) => (CrashPoint::CancelUnsent, CrashPoint::CancelAnswered),
+            Self::Reschedule(_) => (CrashPoint::MoveUnsent, CrashPoint::MoveAnswered),
+        }
+    }
+
     fn jobs(&self) -> Vec<JobId> {
         match self {
             Self::Check(batch)
@@ -58,7 +80,7 @@ impl Ask {
 }
 
 /// A job as the adapter sees it.
-pub(super) fn planned(job: &Job) -> Planned {
+pub(super) fn planned(job: &Job, permit: &Permit) -> Planned {
     Planned {
         job: job.id,
         target: job.spec.target.clone(),
@@ -68,6 +90,7 @@ pub(super) fn planned(job: &Job) -> Planned {
         // Also of a start that was taken back: what proves that it did not arrive ages from here.
         submit_time: job.status.submit_time.or(job.control.first_lost),
         handle: job.control.handle.clone(),
+        permit: permit.clone(),
         cancel_requested: job.status.cancel_request_time.is_some(),
     }
 }
@@ -86,7 +109,10 @@ pub(super) async fn ask(runtime: Arc<Runtime>, ask: Ask, traces: Vec<TraceParent
         span.record("job.id", tracing::field::display(job));
     }
     join_traces(&span, traces);
+    let (before, after) = ask.around();
+    crash_point::reach(before);
     let heard = call(&runtime, ask, jobs).instrument(span).await;
+    crash_point::reach(after);
     Answers { heard }
 }
 

@@ -62,6 +62,7 @@ fn job(operation: Operation) -> Job {
             request: None,
             trace_parent: None,
             create_time: Timestamp::UNIX_EPOCH,
+            retry_of: None,
         },
         status: JobStatus {
             state: JobState::Pending,
@@ -79,6 +80,7 @@ fn job(operation: Operation) -> Job {
             cancelable: cancelable_at_first(),
             cancel_request_time: None,
             vendor: VendorView::default(),
+            retried_by: None,
         },
         control: JobControl {
             key: Uuid::from_u128(9),
@@ -424,7 +426,11 @@ fn an_adapter_is_told_when_a_lost_start_was_sent_also_after_it_was_taken_back() 
     let step = apply(&job, &Heard::Looked(Ok(Found::NotArrived { until: None })), &capabilities, late);
     write(&mut job, step);
     assert_eq!((job.status.state, job.status.submit_time), (JobState::Pending, None));
-    assert_eq!(super::round::planned(&job).submit_time, Some(sent), "a proof ages from here");
+    assert_eq!(
+        super::round::planned(&job, &crate::kit::permit::Permit::unlimited()).submit_time,
+        Some(sent),
+        "a proof ages from here"
+    );
 }
 
 #[test]

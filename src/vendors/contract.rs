@@ -24,6 +24,7 @@ use crate::domain::job::{Cancelable, Handle, Part, Progress, Provenance};
 use crate::domain::operation::Operation;
 use crate::domain::page::{Page, PageRequest};
 use crate::domain::target::{AvailableVersion, Image, Target, TargetInfo, TargetKind};
+use crate::kit::permit::Permit;
 use crate::kit::secret::Secret;
 
 /// One provider's account at a vendor.
@@ -111,6 +112,9 @@ pub struct Planned {
     pub submit_time: Option<jiff::Timestamp>,
     /// The adapter's own notes from earlier calls.
     pub handle: Option<Handle>,
+    /// Until when a call that changes something may be sent: put it on the call (`http::Call::under`), which asks it at
+    /// the last moment. Afterwards another replica may be driving the job.
+    pub permit: Permit,
     /// A caller asked to cancel it, and the vendor was asked to or may have been (that answer can be lost, too). An
     /// operation that then ends without success may have been cancelled, or may have failed by itself.
     pub cancel_requested: bool,

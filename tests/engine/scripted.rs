@@ -58,6 +58,10 @@ pub struct State {
     pub proof_ends: Option<jiff::Timestamp>,
     /// Checks never come back.
     pub hang_checks: bool,
+    /// How long a start takes until it is answered, after it took effect.
+    pub slow_submit: Duration,
+    /// How often a start was looked up.
+    pub finds: u32,
     /// The sizes of the batches that `submit` got.
     pub batches: Vec<usize>,
 }
@@ -126,6 +130,13 @@ impl Scripted {
 
     fn state(&self) -> std::sync::MutexGuard<'_, State> {
         self.state.lock().unwrap()
+    }
+
+    /// One that believes a look-up at once.
+    pub fn without_grace() -> Self {
+        let mut vendor = Self::new();
+        vendor.capabilities.lost_answer_grace = Duration::ZERO;
+        vendor
     }
 
     fn gate(&self) -> Result<(), VendorError> {
@@ -256,11 +267,14 @@ impl Vendor for Scripted {
                 )),
             });
         }
+        let wait = self.state().slow_submit;
+        tokio::time::sleep(wait).await;
         out
     }
 
     async fn find(&self, planned: &Planned) -> Result<Found, VendorError> {
         self.gate()?;
+        self.state().finds += 1;
         if self.state.lock().unwrap().blind {
             return Ok(Found::CannotTell("the script is blind".into()));
         }

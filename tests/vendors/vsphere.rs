@@ -76,6 +76,7 @@ fn planned(collection: &str, id: &str, operation: Operation) -> Planned {
         attempts: 0,
         submit_time: None,
         handle: None,
+        permit: drydock::kit::permit::Permit::unlimited(),
         cancel_requested: false,
     }
 }
@@ -1385,4 +1386,23 @@ async fn no_secret_shows_anywhere() {
     for text in texts {
         assert!(!secrets.iter().any(|secret| text.contains(secret)), "{text}");
     }
+}
+
+#[tokio::test]
+async fn after_the_lease_no_start_and_no_cancel_is_sent() {
+    let sim = sim(2, SLOW).await;
+    let vendor = connect(&no_prechecks(&sim));
+    let mut jobs = [cluster(0), cluster(1), supervisor(0)];
+    jobs.iter_mut().for_each(|job| job.permit = crate::permits::ended());
+    for outcome in submit(&vendor, &mut jobs).await {
+        let Submitted::Failed(error) = outcome else { panic!("{outcome:?}") };
+        crate::permits::assert_unsent(&error);
+    }
+    for id in [cluster_id(0), cluster_id(1), supervisor_id(0)] {
+        assert_eq!(sim.effects().starts(&id), 0);
+    }
+    let mut job = supervisor(1);
+    begin(&vendor, &mut job).await;
+    job.permit = crate::permits::ended();
+    crate::permits::assert_unsent(&vendor.cancel(&job).await.unwrap_err());
 }

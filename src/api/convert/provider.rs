@@ -5,7 +5,7 @@ use super::{job, operation};
 use crate::api::pb;
 use crate::domain::capability::{CancelSupport, Capability};
 use crate::domain::target::{AvailableVersion, Image, TargetInfo, TargetKind};
-use crate::engine::calls::{ProviderHealth, ProviderView};
+use crate::engine::calls::{DriverView, ProviderHealth, ProviderView};
 
 /// A provider.
 pub fn provider(view: &ProviderView) -> pb::Provider {
@@ -23,6 +23,16 @@ pub fn provider(view: &ProviderView) -> pb::Provider {
             .map(|(state, count)| pb::LiveJobs { state: job::state(*state).into(), count: *count })
             .collect(),
         warnings: view.warnings.clone(),
+        driver: view.driver.as_ref().map(driver),
+    }
+}
+
+fn driver(driver: &DriverView) -> pb::Driver {
+    pb::Driver {
+        replica: driver.replica.clone(),
+        replica_id: driver.replica_id.clone(),
+        since_time: driver.since.map(timestamp),
+        fence: driver.fence,
     }
 }
 
@@ -98,6 +108,7 @@ pub fn version(version: AvailableVersion) -> pb::AvailableVersion {
         display_name: version.name.unwrap_or_default(),
         description: version.description.unwrap_or_default(),
         release_date: version.release_date.unwrap_or_default(),
+        channels: version.channels,
     }
 }
 
@@ -164,6 +175,12 @@ mod tests {
             },
             live_jobs: BTreeMap::from([(JobState::Running, 2), (JobState::Pending, 0)]),
             warnings: vec!["certificates are not checked".to_owned()],
+            driver: Some(DriverView {
+                replica: "host-a".to_owned(),
+                replica_id: "01890a5d-ac96-774b-bcce-b302099a8057".to_owned(),
+                since: at(4),
+                fence: 7,
+            }),
         };
         insta::assert_debug_snapshot!(provider(&view));
     }

@@ -153,8 +153,9 @@ pub fn apply(
             Signal::Abort,
             Some(Failure::new(
                 FailureReason::SecretUnavailable,
-                "the password was kept in memory only and is gone; nothing was sent. Send the request again with a \
-                 new request_id, and set `secrets.password_key_file` to keep waiting passwords over a restart",
+                "the password was kept only in the memory of the process that took the request, and is gone or out of \
+                 reach; nothing was sent. Send the request again with a new request_id, and set \
+                 `secrets.password_key_file` to keep waiting passwords over a restart and for all replicas",
             )),
         ),
         Heard::Paused(pause) => draft.wait(pause.reason, pause.message.clone(), Some(pause.until)),

@@ -11,17 +11,21 @@ use sqlx::{ConnectOptions as _, Row as _, SqlSafeStr as _};
 use uuid::Uuid;
 
 use super::fault::Fault;
+use crate::kit::crash_point::{self, CrashPoint};
 use crate::store::error::StoreError;
 use crate::store::settings::StoreSettings;
 
 /// The migrations, oldest first. Append only.
 pub(super) fn migrations() -> Vec<Migration> {
-    [(1, "jobs", include_str!("../../../migrations/sqlite/0001_jobs.sql"))]
-        .into_iter()
-        .map(|(version, name, sql)| {
-            Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
-        })
-        .collect()
+    [
+        (1, "jobs", include_str!("../../../migrations/sqlite/0001_jobs.sql")),
+        (2, "retention", include_str!("../../../migrations/sqlite/0002_retention.sql")),
+    ]
+    .into_iter()
+    .map(|(version, name, sql)| {
+        Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    })
+    .collect()
 }
 
 /// An opened database.
@@ -70,6 +74,7 @@ pub(super) async fn open(settings: &StoreSettings) -> Result<Opened, StoreError>
     migrate(&mut writer).await?;
     let id = store_id(&mut writer).await?;
     let position = newest(&mut writer).await?;
+    crash_point::reach(CrashPoint::StoreOpened);
     Ok(Opened { id, position, writer, writer_options, reader_options, lock })
 }
 

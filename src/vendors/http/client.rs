@@ -12,11 +12,13 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::call::Call;
+use super::gated::{Gate, Gated};
 use super::metrics::Metrics;
 use super::reply::Reply;
 use super::trust::{self, Authorities};
 use crate::domain::error::VendorFault;
 use crate::domain::id::ProviderId;
+use crate::kit::crash_point::{self, CrashPoint};
 use crate::kit::trace::TraceParent;
 use crate::vendors::error::{Reached, VendorError};
 use crate::vendors::settings::{Limits, Tls};
@@ -131,7 +133,8 @@ impl HttpClient {
     /// Sends a call and reads the whole answer. Any HTTP status is a [`Reply`]; reading it is the adapter's work.
     ///
     /// # Errors
-    /// No answer, or none that is complete: `reached` is `No` only when no connection came about.
+    /// No answer, or none that is complete: `reached` is `No` only when no connection came about, or when the call has a
+    /// permit and its body was never given out.
     pub async fn send(&self, call: Call) -> Result<Reply, VendorError> {
         let span = tracing::info_span!(
             "vendor_request",
@@ -185,8 +188,12 @@ impl HttpClient {
                 ));
             };
             inner.metrics.waited(asked.elapsed());
+            if call.permit.as_ref().is_some_and(|permit| !permit.holds()) {
+                return Err(lease_ended());
+            }
+            let gate = Gate::default();
             let began = Instant::now();
-            let outcome = match tokio::time::timeout(timeout, self.exchange(call, span)).await {
+            let outcome = match tokio::time::timeout(timeout, self.exchange(call, &gate, span)).await {
                 Ok(outcome) => outcome,
                 Err(_) => Err(VendorError::new(
                     VendorFault::TimedOut,
@@ -194,6 +201,7 @@ impl HttpClient {
                     format!("no complete answer within {} ms", timeout.as_millis()),
                 )),
             };
+            let outcome = outcome.map_err(|error| unsent(error, call, &gate));
             let brief = outcome.as_ref().map(|r| r.status.as_u16()).map_err(|e| kind_text(e.kind));
             inner.metrics.ended(call.verb.method().as_str(), call.route, brief, began.elapsed());
             match outcome {
@@ -206,7 +214,7 @@ impl HttpClient {
         }
     }
 
-    async fn exchange(&self, call: &Call, span: &tracing::Span) -> Result<Reply, VendorError> {
+    async fn exchange(&self, call: &Call, gate: &Gate, span: &tracing::Span) -> Result<Reply, VendorError> {
         let mut request = self.inner.http.request(call.verb.method(), call.url.clone());
         for (name, value) in &call.headers {
             request = request.header(name, value);
@@ -214,10 +222,17 @@ impl HttpClient {
         if let Some(trace) = TraceParent::of(span) {
             request = request.header("traceparent", trace.as_str());
         }
-        if let Some(body) = &call.body {
-            request = request.body(body.0.to_vec());
-        }
+        request = match (&call.body, &call.permit) {
+            (Some(body), Some(permit)) => {
+                let body = Gated::new(body.0.to_vec().into(), permit.clone(), gate.clone());
+                request.body(reqwest::Body::wrap(body))
+            }
+            (Some(body), None) => request.body(body.0.to_vec()),
+            (None, _) => request,
+        };
+        crash_point::reach(CrashPoint::RequestUnsent);
         let response = request.send().await.map_err(transport)?;
+        crash_point::reach(CrashPoint::AnswerUnread);
         let status = response.status();
         let headers = response.headers().clone();
         let body = read_capped(response).await?;
@@ -241,6 +256,24 @@ async fn read_capped(mut response: reqwest::Response) -> Result<Bytes, VendorErr
             Err(error) => return Err(transport(error).with_status(status)),
         }
     }
+}
+
+/// A request whose body was never given out did nothing, wherever it got stuck.
+fn unsent(error: VendorError, call: &Call, gate: &Gate) -> VendorError {
+    match (&call.permit, &call.body) {
+        (Some(permit), Some(_)) if gate.close() => {
+            if permit.holds() {
+                error.with_reached(Reached::No)
+            } else {
+                lease_ended()
+            }
+        }
+        _ => error,
+    }
+}
+
+fn lease_ended() -> VendorError {
+    VendorError::new(VendorFault::TimedOut, Reached::No, "nothing was sent: the lease ended")
 }
 
 /// A fault below HTTP. The text names the layer, not the address: addresses can hold tokens.

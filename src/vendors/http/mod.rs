@@ -6,6 +6,7 @@
 
 mod call;
 mod client;
+mod gated;
 mod metrics;
 mod pin;
 mod reply;

@@ -24,6 +24,7 @@ fn job() -> Planned {
         attempts: 1,
         submit_time: None,
         handle: None,
+        permit: crate::kit::permit::Permit::unlimited(),
         cancel_requested: false,
     }
 }

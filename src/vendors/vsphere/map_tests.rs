@@ -25,6 +25,7 @@ fn planned(name: &str) -> Planned {
         attempts: 1,
         submit_time: None,
         handle: None,
+        permit: crate::kit::permit::Permit::unlimited(),
         cancel_requested: false,
     }
 }

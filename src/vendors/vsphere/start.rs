@@ -133,7 +133,11 @@ async fn start_chunk(client: &Client, starts: &[Start<'_>], chunk: Vec<usize>) -
     let of = |at: &usize| starts.get(*at).map(|start| (*at, start));
     let specs: BTreeMap<&str, UpgradeSpec<'_>> =
         chunk.iter().filter_map(of).map(|(_, start)| (start.id(), start.spec())).collect();
-    let reply = client.upgrade_clusters(&specs).await;
+    // One permit covers a batch; without members there is nothing to send.
+    let Some(permit) = chunk.iter().find_map(of).map(|(_, start)| &start.planned.permit) else {
+        return Vec::new();
+    };
+    let reply = client.upgrade_clusters(&specs, permit).await;
     match batch_answer(reply, chunk.len()) {
         BatchAnswer::Results(results) => chunk
             .iter()
@@ -145,7 +149,7 @@ async fn start_chunk(client: &Client, starts: &[Start<'_>], chunk: Vec<usize>) -
         BatchAnswer::TakeApart => {
             together(chunk.iter().filter_map(of).map(|(at, start)| async move {
                 let specs = BTreeMap::from([(start.id(), start.spec())]);
-                let outcome = match batch_answer(client.upgrade_clusters(&specs).await, 1) {
+                let outcome = match batch_answer(client.upgrade_clusters(&specs, permit).await, 1) {
                     BatchAnswer::Results(results) => cluster_outcome(start, results.get(start.id())),
                     BatchAnswer::Refused(error, body) => refused(error, body.as_ref()),
                     // A batch of one is never taken apart.
@@ -265,7 +269,7 @@ fn refusal_of(error: &VendorError, body: &ErrorBody) -> (Failure, Vec<Finding>) 
 pub(super) async fn supervisors(client: &Client, batch: &[&Submission]) -> Vec<Submitted> {
     together(batch.iter().map(|submission| async move {
         let start = Start::of(&submission.planned);
-        let reply = client.upgrade_supervisor(start.id(), &start.spec()).await;
+        let reply = client.upgrade_supervisor(start.id(), &start.spec(), &submission.planned.permit).await;
         supervisor_outcome(start, reply)
     }))
     .await

@@ -191,6 +191,7 @@ fn noted(versions: Vec<String>, notes: Vec<VersionNotes>) -> Vec<AvailableVersio
                 name: notes.name,
                 description: notes.description.or(notes.release_notes),
                 release_date: notes.release_date,
+                channels: Vec::new(),
             }
         })
         .collect()
