@@ -3,6 +3,7 @@
 
 mod avisi;
 mod huawei;
+mod locked_out;
 mod permits;
 mod table;
 mod tls;

@@ -683,6 +683,29 @@ async fn a_vcenter_with_both_services_upgrades_a_cluster_by_its_supervisor() {
 }
 
 #[tokio::test]
+async fn one_supervisor_under_two_names_is_started_once() {
+    let sim = sim(1, FAST).await;
+    sim.relate(1);
+    let vendor = connect(&sim);
+    let mut jobs = [cluster(0), supervisor(0)];
+    // Both are checked before either is started.
+    check(&vendor, &mut jobs).await;
+    let mut outcomes = submit(&vendor, &mut jobs).await;
+    let (failure, _) = refused(outcomes.remove(1));
+    assert!(failure.message.contains(&jobs[0].target.to_string()), "{failure:?}");
+    started(outcomes.remove(0));
+    assert_eq!(sim.effects().starts(&supervisor_id(0)), 1);
+    assert_eq!(to_the_end(&vendor, &mut jobs[0]).await.phase, Phase::Succeeded);
+    // Once it is over, the other name is as good.
+    let mut later = planned(
+        "supervisors",
+        &supervisor_id(0),
+        Operation::Upgrade(Upgrade { version: Some(LATER_VERSION.to_owned()), ..Upgrade::default() }),
+    );
+    begin(&vendor, &mut later).await;
+}
+
+#[tokio::test]
 async fn the_service_can_be_set() {
     let sim = sim(2, FAST).await;
     sim.relate(1);
