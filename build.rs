@@ -21,12 +21,27 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?);
     fs::write(out.join("drydock_descriptor.bin"), compiler.encode_file_descriptor_set())?;
 
+    let contract = compiler.file_descriptor_set();
     tonic_prost_build::configure()
+        .build_server(false)
         // Maps in key order: equal requests then have equal bytes, whose digest is the idempotency check.
         .btree_map(".drydock.v1")
-        // Its `Debug` is written by hand and leaves the password out.
-        .skip_debug([".drydock.v1.ReinstallInstancesRequest"])
+        // Their `Debug` is written by hand and leaves the password out.
+        .skip_debug([".drydock.v1.ReinstallInstancesRequest", ".drydock.v1.RetryJobRequest"])
         .extern_path(".google.rpc", "::tonic_types::pb")
-        .compile_fds(compiler.file_descriptor_set())?;
+        .compile_fds(contract.clone())?;
+
+    // The servers apart: their watches answer with ready bytes, where clients read messages.
+    let servers = out.join("server");
+    fs::create_dir_all(&servers)?;
+    tonic_prost_build::configure()
+        .out_dir(servers)
+        .build_client(false)
+        .codec_path("crate::api::codec::Codec")
+        .extern_path(".drydock.v1.WatchJobResponse", "crate::api::codec::Frame")
+        .extern_path(".drydock.v1.WatchJobsResponse", "crate::api::codec::Frame")
+        .extern_path(".drydock.v1", "crate::api::pb")
+        .extern_path(".google.rpc", "::tonic_types::pb")
+        .compile_fds(contract)?;
     Ok(())
 }

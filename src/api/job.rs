@@ -1,36 +1,34 @@
 //! `JobService`.
 
-use std::pin::Pin;
 use std::sync::Arc;
 
-use futures_util::{Stream, StreamExt, stream};
 use tonic::{Request, Response, Status};
 
+use super::answer;
+use super::convert::Faults;
 use super::convert::event::event;
 use super::convert::filter::JobList;
 use super::convert::job::job;
 use super::convert::page::{bounded, next_token, read_page};
-use super::convert::{Faults, watch};
-use super::gate::Gate;
+use super::convert::retry::{Retry, retry};
+use super::gate::{Gate, Outcome, trace_parent};
+use super::layers::deadline::CallDeadline;
+use super::messages::Messages;
 use super::pb;
 use super::pb::job_service_server::JobService;
-use super::status::watch_end;
 use crate::domain::id::JobId;
-use crate::engine::Watch;
 use crate::engine::calls::{CancelOutcome, Settlement, WatchRequest};
 
 const MAX_SETTLE_REASON: usize = 1000;
 
-/// Jobs: read, list, follow, cancel, settle.
+/// Jobs: read, list, follow, cancel, settle, try again.
 #[derive(Clone, Debug)]
 pub struct Jobs(pub Gate);
 
-type Messages<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
-
 #[tonic::async_trait]
 impl JobService for Jobs {
-    type WatchJobStream = Messages<pb::WatchJobResponse>;
-    type WatchJobsStream = Messages<pb::WatchJobsResponse>;
+    type WatchJobStream = Messages;
+    type WatchJobsStream = Messages;
 
     async fn get_job(
         &self,
@@ -73,20 +71,16 @@ impl JobService for Jobs {
         &self,
         request: Request<pb::WatchJobRequest>,
     ) -> Result<Response<Self::WatchJobStream>, Status> {
-        let request = WatchRequest::try_from(request.into_inner())?;
-        let token = request.resume_token.clone();
-        let watch = self.0.engine.watch(request).await?;
-        Ok(Response::new(Box::pin(messages(watch, token).map(|message| message.map(watch::single)))))
+        let deadline = deadline(&request);
+        self.watch(WatchRequest::try_from(request.into_inner())?, deadline).await
     }
 
     async fn watch_jobs(
         &self,
         request: Request<pb::WatchJobsRequest>,
     ) -> Result<Response<Self::WatchJobsStream>, Status> {
-        let request = WatchRequest::try_from(request.into_inner())?;
-        let token = request.resume_token.clone();
-        let watch = self.0.engine.watch(request).await?;
-        Ok(Response::new(Box::pin(messages(watch, token))))
+        let deadline = deadline(&request);
+        self.watch(WatchRequest::try_from(request.into_inner())?, deadline).await
     }
 
     async fn cancel_job(
@@ -113,6 +107,39 @@ impl JobService for Jobs {
         let after = self.0.finish("settle", change).await?;
         Ok(Response::new(pb::SettleJobResponse { job: Some(job(&after)) }))
     }
+
+    async fn retry_job(
+        &self,
+        request: Request<pb::RetryJobRequest>,
+    ) -> Result<Response<pb::RetryJobResponse>, Status> {
+        let trace = trace_parent(&request);
+        let Retry { request, validate_only } = retry(request.into_inner(), trace)?;
+        let engine = Arc::clone(&self.0.engine);
+        let outcome = if validate_only {
+            Outcome::Planned(Box::new(engine.check_retry(&request).await?))
+        } else {
+            let started = self.0.finish("retry", async move { engine.retry(request).await }).await?;
+            Outcome::Started(Box::new(started))
+        };
+        let answer::One { job, reused, plan } = answer::one(outcome);
+        Ok(Response::new(pb::RetryJobResponse { job, reused, plan }))
+    }
+}
+
+impl Jobs {
+    async fn watch(
+        &self,
+        request: WatchRequest,
+        deadline: Option<CallDeadline>,
+    ) -> Result<Response<Messages>, Status> {
+        let token = request.resume_token.clone();
+        let watch = self.0.engine.watch(request).await?;
+        Ok(Response::new(Messages::new(watch, token, deadline)))
+    }
+}
+
+fn deadline<T>(request: &Request<T>) -> Option<CallDeadline> {
+    request.extensions().get().copied()
 }
 
 fn read_name(field: &str, name: &str) -> Result<JobId, Status> {
@@ -145,32 +172,10 @@ fn read_settle(
     }
 }
 
-/// A watch as messages. An error ends it, with the last token that was given: at first the caller's own.
-fn messages(
-    watch: Watch,
-    mut last_token: Option<String>,
-) -> impl Stream<Item = Result<pb::WatchJobsResponse, Status>> + Send {
-    watch.flat_map(move |item| {
-        let out: Vec<_> = match item {
-            Ok(item) => {
-                if !item.resume_token.is_empty() {
-                    last_token = Some(item.resume_token.clone());
-                }
-                watch::messages(item).into_iter().map(Ok).collect()
-            }
-            Err(error) => vec![Err(watch_end(&error, last_token.as_deref()))],
-        };
-        stream::iter(out)
-    })
-}
-
 #[cfg(test)]
 mod tests {
-    use tonic_types::StatusExt;
-
     use super::*;
     use crate::domain::error::Error;
-    use crate::engine::calls::{WatchBody, WatchItem};
 
     const NAME: &str = "jobs/0197f36d-0000-7000-8000-000000000001";
 
@@ -192,28 +197,5 @@ mod tests {
             let good = pb::SettleJobRequest { name: NAME.to_owned(), outcome, reason: "looked".to_owned() };
             assert!(read_settle(good).is_ok());
         }
-    }
-
-    #[tokio::test]
-    async fn a_watch_that_ends_says_its_last_token() {
-        let item = |body, token: &str| Ok(WatchItem { body, resume_token: token.to_owned() });
-        let watch: Watch = Box::pin(stream::iter(vec![
-            item(WatchBody::Synced, "one"),
-            item(WatchBody::Heartbeat, "two"),
-            Err(Error::ShuttingDown),
-        ]));
-        let all: Vec<_> = messages(watch, None).collect().await;
-        assert_eq!(all.len(), 3);
-        let status = all[2].as_ref().unwrap_err();
-        let info = status.get_details_error_info().unwrap();
-        assert_eq!((info.reason.as_str(), info.metadata["resume_token"].as_str()), ("SHUTTING_DOWN", "two"));
-    }
-
-    #[tokio::test]
-    async fn a_resumed_watch_that_ends_at_once_gives_the_token_back() {
-        let watch: Watch = Box::pin(stream::iter(vec![Err(Error::ShuttingDown)]));
-        let all: Vec<_> = messages(watch, Some("mine".to_owned())).collect().await;
-        let info = all[0].as_ref().unwrap_err().get_details_error_info().unwrap();
-        assert_eq!(info.metadata["resume_token"], "mine");
     }
 }

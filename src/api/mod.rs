@@ -9,11 +9,13 @@
 //! `status`, one table.
 
 mod answer;
+pub mod codec;
 pub mod convert;
 pub mod gate;
 mod job;
 pub mod layers;
 mod listener;
+mod messages;
 pub mod pb;
 mod provider;
 mod reinstall;

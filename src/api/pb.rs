@@ -4,6 +4,13 @@
 
 tonic::include_proto!("drydock.v1");
 
+/// The servers' side: its watches answer with ready bytes, see `codec`.
+mod server {
+    tonic::include_proto!("server/drydock.v1");
+}
+
+pub use server::*;
+
 /// The contract as a serialised `FileDescriptorSet`, with comments: for reflection.
 pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/drydock_descriptor.bin"));
 
@@ -18,6 +25,20 @@ impl std::fmt::Debug for ReinstallInstancesRequest {
             .field("validate_only", &self.validate_only)
             .field("on_busy", &self.on_busy)
             .field("labels", &self.labels)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Leaves the password out.
+impl std::fmt::Debug for RetryJobRequest {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("RetryJobRequest")
+            .field("name", &self.name)
+            .field("request_id", &self.request_id)
+            .field("validate_only", &self.validate_only)
+            .field("on_busy", &self.on_busy)
+            .field("accepted_risks", &self.accepted_risks)
+            .field("start_time", &self.start_time)
             .finish_non_exhaustive()
     }
 }

@@ -38,9 +38,10 @@ pub const fn code(error: &Error) -> Code {
             Code::InvalidArgument
         }
         Error::NotFound { .. } => Code::NotFound,
-        Error::TargetBusy { .. } | Error::WrongState { .. } | Error::CancelUnsupported { .. } => {
-            Code::FailedPrecondition
-        }
+        Error::TargetBusy { .. }
+        | Error::WrongState { .. }
+        | Error::CancelUnsupported { .. }
+        | Error::AlreadyRetried { .. } => Code::FailedPrecondition,
         Error::QueueFull { .. } | Error::Overloaded(_) => Code::ResourceExhausted,
         Error::RequestIdReused { .. } => Code::AlreadyExists,
         Error::Unsupported(_) => Code::Unimplemented,
@@ -73,13 +74,21 @@ pub fn watch_end(error: &Error, resume_token: Option<&str>) -> Status {
 
 /// The status of a call whose time is up.
 pub fn deadline(limit: Duration) -> Status {
+    let goes_on = "what it began goes on, so repeat it with the same request_id";
+    time_up(limit, format!("the call took longer than {} ms; {goes_on}", limit.as_millis()), None)
+}
+
+/// The status of a watch that its caller wanted for no longer.
+pub fn watch_deadline(limit: Duration, resume_token: Option<&str>) -> Status {
+    let message = format!("the watch was wanted for {} ms; go on with the last token", limit.as_millis());
+    time_up(limit, message, resume_token)
+}
+
+fn time_up(limit: Duration, message: String, resume_token: Option<&str>) -> Status {
     let mut details = ErrorDetails::new();
-    let metadata = HashMap::from([("limit_ms".to_owned(), limit.as_millis().to_string())]);
+    let mut metadata = HashMap::from([("limit_ms".to_owned(), limit.as_millis().to_string())]);
+    metadata.extend(resume_token.map(|token| ("resume_token".to_owned(), token.to_owned())));
     details.set_error_info(DEADLINE_EXCEEDED, DOMAIN, metadata);
-    let message = format!(
-        "the call took longer than {} ms; what it began goes on, so repeat it with the same request_id",
-        limit.as_millis()
-    );
     Status::with_error_details(Code::DeadlineExceeded, message, details)
 }
 
@@ -171,6 +180,7 @@ fn metadata(error: &Error) -> HashMap<String, String> {
             vec![("job", job.to_string()), ("state", (*state).to_owned())]
         }
         Error::CancelUnsupported { job, .. } => vec![("job", job.to_string())],
+        Error::AlreadyRetried { job, by } => vec![("job", job.to_string()), ("retried_by", by.to_string())],
         Error::Vendor { provider, metadata, .. } => {
             let mut facts: HashMap<_, _> = metadata.clone().into_iter().collect();
             facts.insert("provider".to_owned(), provider.clone());
@@ -220,6 +230,10 @@ fn add_details(details: &mut ErrorDetails, error: &Error) {
         }
         Error::WrongState { job, message, .. } | Error::CancelUnsupported { job, message } => {
             details.add_precondition_failure_violation(error.reason(), job.to_string(), short(message));
+        }
+        Error::AlreadyRetried { job, by } => {
+            details.add_precondition_failure_violation(error.reason(), job.to_string(), error.to_string());
+            details.set_resource_info("job", by.to_string(), "", "the job that tries it again");
         }
         Error::RequestIdReused { request_id } => {
             details.set_resource_info("request_id", request_id, "", error.to_string());
@@ -287,6 +301,7 @@ mod tests {
             Error::Unsupported("no".to_owned()),
             Error::WrongState { job, state: "RUNNING", message: "wait".to_owned() },
             Error::CancelUnsupported { job, message: "no way".to_owned() },
+            Error::AlreadyRetried { job, by: JobId::new(Uuid::from_u128(8)) },
             Error::PageTokenInvalid,
             Error::ResumeTokenInvalid,
             Error::ResumeTokenExpired,

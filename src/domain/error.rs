@@ -80,6 +80,16 @@ pub enum Error {
         /// What to do instead.
         message: String,
     },
+    /// The job was retried before. A job is retried once; the newer one can be retried in its turn.
+    #[error(
+        "job `{job}` was retried by `{by}` already; follow that one, and when it has ended, retry that one"
+    )]
+    AlreadyRetried {
+        /// The job.
+        job: JobId,
+        /// The job that tries it again.
+        by: JobId,
+    },
     /// The vendor cannot cancel this job; it is followed on.
     #[error("job `{job}` cannot be cancelled: {message}")]
     CancelUnsupported {
@@ -178,6 +188,7 @@ pub const REASONS: &[&str] = &[
     "OVERLOADED",
     "SHUTTING_DOWN",
     "INTERNAL",
+    "ALREADY_RETRIED",
 ];
 
 impl Error {
@@ -197,6 +208,7 @@ impl Error {
             Self::Unsupported(_) => "UNSUPPORTED",
             Self::WrongState { .. } => "WRONG_STATE",
             Self::CancelUnsupported { .. } => "CANCEL_UNSUPPORTED",
+            Self::AlreadyRetried { .. } => "ALREADY_RETRIED",
             Self::PageTokenInvalid => "PAGE_TOKEN_INVALID",
             Self::ResumeTokenInvalid => "RESUME_TOKEN_INVALID",
             Self::ResumeTokenExpired => "RESUME_TOKEN_EXPIRED",

@@ -37,6 +37,8 @@ pub enum EventKind {
     Rescheduled,
     /// A person settled the outcome.
     Settled,
+    /// Another job tries this ended one again.
+    Retried,
 }
 
 impl EventKind {
@@ -52,6 +54,7 @@ impl EventKind {
             Self::CancelRequested => "CANCEL_REQUESTED",
             Self::Rescheduled => "RESCHEDULED",
             Self::Settled => "SETTLED",
+            Self::Retried => "RETRIED",
         }
     }
 }
@@ -99,4 +102,6 @@ pub struct About {
     pub operation: OperationKind,
     /// The caller's own marks.
     pub labels: BTreeMap<String, String>,
+    /// The job that it tries again.
+    pub retry_of: Option<JobId>,
 }

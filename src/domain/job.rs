@@ -69,6 +69,9 @@ pub struct JobSpec {
     pub trace_parent: Option<String>,
     /// When it was accepted.
     pub create_time: Timestamp,
+    /// The ended job that it tries again. That job's `status.retried_by` names this one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_of: Option<JobId>,
 }
 
 /// Where a job came from.
@@ -124,6 +127,9 @@ pub struct JobStatus {
     /// The vendor's own words.
     #[serde(default)]
     pub vendor: VendorView,
+    /// The job that tries this one again. Written once, after the end, in the commit that makes that job.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retried_by: Option<JobId>,
 }
 
 /// Where a state comes from.
@@ -180,6 +186,8 @@ pub enum WaitReason {
     TargetBusy,
     /// The provider does not answer, or its breaker is open.
     VendorUnreachable,
+    /// The vendor refuses the provider's credentials, or its account lacks a right: a person must mend it.
+    VendorCredentialsRefused,
     /// The provider's request budget is used up, or the vendor said "too many requests".
     RateBudget,
     /// The answer to the starting call was lost, and the vendor is being asked.

@@ -6,6 +6,9 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+/// The most warnings that one operation accepts by id.
+pub const MAX_ACCEPTED_RISKS: usize = 100;
+
 /// The three kinds of operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
@@ -69,6 +72,36 @@ impl Operation {
             Self::Upgrade(upgrade) => &upgrade.accepted_risks,
             Self::ScheduledUpgrade(scheduled) => &scheduled.upgrade.accepted_risks,
             Self::Reinstall(reinstall) => &reinstall.accepted_risks,
+        }
+    }
+
+    /// The same operation for a new job, without what a vendor takes once only: ZStack never runs a second long job
+    /// under a `resourceUuid`, so the new one gets a fresh one.
+    #[must_use]
+    pub fn again(mut self) -> Self {
+        let upgrade = match &mut self {
+            Self::Upgrade(upgrade) => upgrade,
+            Self::ScheduledUpgrade(scheduled) => &mut scheduled.upgrade,
+            Self::Reinstall(_) => return self,
+        };
+        match &mut upgrade.options {
+            VendorOptions::Zstack(options) => options.resource_uuid = None,
+            VendorOptions::None => {}
+        }
+        self
+    }
+
+    /// Accepts further warnings by id, each once.
+    pub fn accept_risks(&mut self, risks: impl IntoIterator<Item = String>) {
+        let accepted = match self {
+            Self::Upgrade(upgrade) => &mut upgrade.accepted_risks,
+            Self::ScheduledUpgrade(scheduled) => &mut scheduled.upgrade.accepted_risks,
+            Self::Reinstall(reinstall) => &mut reinstall.accepted_risks,
+        };
+        for risk in risks {
+            if !accepted.contains(&risk) {
+                accepted.push(risk);
+            }
         }
     }
 

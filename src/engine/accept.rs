@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::calls::{Checked, OnBusy, StartEntry, StartRequest, Started};
 use super::engine::Engine;
 use super::fault;
-use super::provider::Runtime;
+use super::provider::{Nudge, Runtime};
 use super::step;
 use super::vault::Kept;
 use crate::domain::error::{Error, FieldViolation};
@@ -40,8 +40,7 @@ impl Engine {
     pub async fn start(&self, request: StartRequest) -> Result<Vec<Result<Started, Error>>, Error> {
         let now = self.clock.now();
         let runtimes = self.validate(&request.entries, request.request.as_ref(), now).await?;
-        let limit = self.settings.live_jobs_limit;
-        let full = |runtime: &Runtime| runtime.live_count() >= limit as u64;
+        let full = |runtime: &Runtime| self.is_full(runtime);
         // A repeated request is answered with its jobs, however full it is by now.
         let counts = runtimes.iter().flatten().any(|r| full(r))
             && !self.was_accepted(request.request.as_ref()).await?;
@@ -51,10 +50,7 @@ impl Engine {
         for (index, (entry, runtime)) in request.entries.into_iter().zip(&runtimes).enumerate() {
             let runtime = match runtime {
                 Ok(runtime) if counts && full(runtime) => {
-                    answers.push(Some(Err(Error::Overloaded(format!(
-                        "{} has {limit} live jobs, its limit; wait for some to end",
-                        runtime.provider.id
-                    )))));
+                    answers.push(Some(Err(self.too_full(runtime))));
                     continue;
                 }
                 Ok(runtime) => runtime,
@@ -74,6 +70,7 @@ impl Engine {
                 request: key,
                 trace_parent: request.trace_parent.as_ref().map(|t| t.as_str().to_owned()),
                 create_time: now,
+                retry_of: None,
             };
             let id = JobId::new(Uuid::now_v7());
             let kept = self
@@ -93,7 +90,7 @@ impl Engine {
             Err(error) => {
                 ids.iter().for_each(|id| self.vault.forget(*id));
                 // They may be durable all the same: a store that cannot confirm a commit may have made it.
-                ids.iter().zip(&wakes).for_each(|(id, runtime)| runtime.nudge(*id));
+                ids.iter().zip(&wakes).for_each(|(id, runtime)| runtime.nudge(*id, Nudge::AGAIN));
                 return Err(fault::store(error));
             }
         };
@@ -110,7 +107,16 @@ impl Engine {
             .collect())
     }
 
-    fn settle_acceptance(
+    pub(super) fn is_full(&self, runtime: &Runtime) -> bool {
+        runtime.live_count() >= self.settings.live_jobs_limit as u64
+    }
+
+    pub(super) fn too_full(&self, runtime: &Runtime) -> Error {
+        let (id, limit) = (&runtime.provider.id, self.settings.live_jobs_limit);
+        Error::Overloaded(format!("{id} has {limit} live jobs, its limit; wait for some to end"))
+    }
+
+    pub(super) fn settle_acceptance(
         &self,
         id: JobId,
         result: Result<crate::store::contract::Accepted, crate::store::StoreError>,
@@ -134,7 +140,7 @@ impl Engine {
                 if !accepted.job.status.state.is_ended()
                     && let Ok(runtime) = self.runtime(&accepted.job.spec.target.provider)
                 {
-                    runtime.nudge(accepted.job.id);
+                    runtime.nudge(accepted.job.id, Nudge::of(&accepted.job));
                 }
                 Ok(Started { job: accepted.job, reused: accepted.reused })
             }
@@ -145,14 +151,24 @@ impl Engine {
         }
     }
 
-    fn new_job(&self, id: JobId, spec: JobSpec, kept: Kept, on_busy: OnBusy, now: Timestamp) -> NewJob {
+    pub(super) fn new_job(
+        &self,
+        id: JobId,
+        spec: JobSpec,
+        kept: Kept,
+        on_busy: OnBusy,
+        now: Timestamp,
+    ) -> NewJob {
         let (scheduled_start, ignore_maintenance_windows) = match &spec.operation {
             Operation::ScheduledUpgrade(scheduled) => {
                 (scheduled.start_time, scheduled.ignore_maintenance_windows)
             }
             Operation::Upgrade(_) | Operation::Reinstall(_) => (None, None),
         };
-        let message = format!("{} of {} accepted", spec.operation.kind().as_str(), spec.target);
+        let mut message = format!("{} of {} accepted", spec.operation.kind().as_str(), spec.target);
+        if let Some(old) = spec.retry_of {
+            message.push_str(&format!(", a retry of {old}"));
+        }
         NewJob {
             id,
             status: JobStatus {
@@ -171,6 +187,7 @@ impl Engine {
                 cancelable: step::cancelable_at_first(),
                 cancel_request_time: None,
                 vendor: VendorView::default(),
+                retried_by: None,
             },
             control: JobControl {
                 key: Uuid::new_v4(),
@@ -189,6 +206,7 @@ impl Engine {
             sealed_password: kept.sealed,
             queue: (on_busy == OnBusy::Queue).then_some(self.settings.queue_limit),
             event: NewEvent { kind: EventKind::Created, message, time: now },
+            beside: None,
             spec,
         }
     }
@@ -245,6 +263,7 @@ impl Engine {
                     self.judged(entry, report).await
                 }
                 Err(error) => {
+                    let error = runtime.told(error);
                     runtime.health.failed(&error, now);
                     Err(fault::vendor(&runtime.provider.id, error))
                 }
@@ -288,7 +307,7 @@ impl Engine {
     }
 
     /// Finds every fault of every entry. An unknown provider concerns its entry alone.
-    async fn validate(
+    pub(super) async fn validate(
         &self,
         entries: &[StartEntry],
         request: Option<&(RequestId, [u8; 32])>,
@@ -314,7 +333,7 @@ impl Engine {
         if faults.is_empty() { Ok(runtimes) } else { Err(Error::InvalidRequest(faults)) }
     }
 
-    async fn was_accepted(&self, request: Option<&(RequestId, [u8; 32])>) -> Result<bool, Error> {
+    pub(super) async fn was_accepted(&self, request: Option<&(RequestId, [u8; 32])>) -> Result<bool, Error> {
         match request {
             Some((id, _)) => self.store.knows_request(*id).await.map_err(fault::store),
             None => Ok(false),
@@ -332,6 +351,8 @@ fn imagined(entry: &StartEntry) -> Planned {
         attempts: 0,
         submit_time: None,
         handle: None,
+        permit: crate::kit::permit::Permit::unlimited(),
+        cancel_requested: false,
     }
 }
 

@@ -1,13 +1,14 @@
 //! What the API may ask of the engine, as plain data.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
+use super::commit::Delivery;
+use super::token::ResumeToken;
 use crate::domain::capability::Capabilities;
-use crate::domain::event::Event;
 use crate::domain::finding::{Finding, Verdict};
 use crate::domain::id::{JobId, ProviderId, RequestId};
 use crate::domain::job::Job;
@@ -43,6 +44,32 @@ pub struct StartEntry {
     pub password: Option<Secret>,
     /// Put before field paths in faults: empty, or such as `requests[3]`.
     pub field_prefix: String,
+}
+
+/// A request to try an ended job again by a new one.
+#[derive(Debug)]
+pub struct RetryRequest {
+    /// The ended job.
+    pub job: JobId,
+    /// As in [`StartRequest::request`].
+    pub request: Option<(RequestId, [u8; 32])>,
+    /// What differs from the old job.
+    pub asked: Retrial,
+    /// What to do when the target already has a live job.
+    pub on_busy: OnBusy,
+    /// The caller's trace.
+    pub trace_parent: Option<TraceParent>,
+}
+
+/// In what a retry differs from the job that it tries again.
+#[derive(Clone, Debug, Default)]
+pub struct Retrial {
+    /// Another start of a scheduled upgrade. `None`: the old job's, while it lies ahead.
+    pub start_time: Option<Timestamp>,
+    /// Warnings that are accepted beside those of the old job.
+    pub accepted_risks: Vec<String>,
+    /// The password, again: the old job's was erased.
+    pub password: Option<Secret>,
 }
 
 /// What to do when a target already has a live job.
@@ -114,13 +141,33 @@ pub struct ProviderView {
     pub health: ProviderHealth,
     /// Live jobs by state.
     pub live_jobs: BTreeMap<JobState, u64>,
+    /// Who drives its jobs; `None` while nobody does.
+    pub driver: Option<DriverView>,
+    /// What a person should know of its configuration.
+    pub warnings: Vec<String>,
 }
 
-/// How a provider is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// The replica that drives a provider's jobs, as callers see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DriverView {
+    /// What people call it.
+    pub replica: String,
+    /// The id of one run of it: a restart is another one.
+    pub replica_id: String,
+    /// Since when it drives; `None` until it has told.
+    pub since: Option<Timestamp>,
+    /// How often the provider changed hands.
+    pub fence: u64,
+}
+
+/// How a provider is. Replicas tell it each other, so a field that one does not know yet has a default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ProviderHealth {
-    /// Whether the latest call got an answer; `None` before the first one.
+    /// Whether the latest call got an answer that its jobs can use; `None` before the first one.
     pub reachable: Option<bool>,
+    /// Not reachable because the vendor refuses the provider's credentials.
+    pub credentials_refused: bool,
     /// When it last answered.
     pub last_heard: Option<Timestamp>,
     /// The latest error, as public text.
@@ -178,13 +225,13 @@ pub struct WatchRequest {
     pub until_end: bool,
 }
 
-/// One message of a watch. Every message has a token that resumes exactly after it.
+/// One message of a watch.
 #[derive(Clone, Debug)]
 pub struct WatchItem {
     /// What it says.
     pub body: WatchBody,
-    /// Resumes after this message.
-    pub resume_token: String,
+    /// Resumes exactly after this message; `None` before `Synced`.
+    pub resume_token: Option<ResumeToken>,
 }
 
 /// What a message of a watch says.
@@ -194,8 +241,8 @@ pub enum WatchBody {
     Snapshot(Box<Job>),
     /// The snapshot is complete; what follows are events.
     Synced,
-    /// Events of one commit, in order.
-    Events(Vec<Arc<Event>>),
+    /// Events of one commit, in order; of several, merged, when only the latest state was asked for.
+    Events(Delivery),
     /// Nothing happened; here is a fresh token.
     Heartbeat,
 }

@@ -14,6 +14,10 @@ pub fn store(error: StoreError) -> Error {
         StoreError::Missing(job) => Error::NotFound { kind: "job", name: job.to_string() },
         StoreError::BadPageToken => Error::PageTokenInvalid,
         StoreError::PositionGone { .. } => Error::ResumeTokenExpired,
+        // A caller's write has no guard; a driver judges its own.
+        StoreError::Fenced(provider) => {
+            Error::Internal(format!("the lease of `{provider}` has passed to another replica"))
+        }
         StoreError::Stale(job) => Error::Overloaded(format!("`{job}` changes too fast; try again")),
         error @ (StoreError::Unwritable(_)
         | StoreError::Unavailable(_)

@@ -10,17 +10,22 @@ use std::time::Duration;
 
 use opentelemetry::metrics::Histogram;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
-use crate::domain::event::Event;
+use super::berths::Berths;
+use super::commit::Commit;
 use crate::kit::clock::{self, Clock};
 use crate::kit::tasks::Tasks;
 use crate::store::{Store, StoreError};
 
 /// How many events the tail reads at once.
-pub(super) const READ: u32 = 512;
+const READ: u32 = 512;
+/// About how many events a subscriber takes at once. It holds them until its client has read them, so this is what one
+/// that never reads costs.
+const PORTION: u32 = 64;
 
-/// The events of one commit.
-pub(super) type Commit = Arc<[Arc<Event>]>;
+/// How often watches are looked for that should have ended.
+const SWEEP: Duration = Duration::from_secs(1);
 
 /// The shared recent past.
 pub struct Hub {
@@ -34,11 +39,12 @@ pub struct Hub {
     clock: Clock,
     /// From an event's time to the moment subscribers can read it.
     lag: Histogram<f64>,
+    berths: Berths,
 }
 
 #[derive(Default)]
 struct Ring {
-    commits: VecDeque<Commit>,
+    commits: VecDeque<Arc<Commit>>,
     events: usize,
     /// Everything after this position is in the ring.
     floor: u64,
@@ -47,7 +53,7 @@ struct Ring {
 /// What a subscriber gets.
 pub(super) enum Read {
     /// The next commits, and the position after them.
-    Commits(Vec<Commit>, u64),
+    Commits(Vec<Arc<Commit>>, u64),
     /// Nothing newer than the position asked for.
     Nothing,
 }
@@ -76,6 +82,14 @@ impl Hub {
             capacity,
             clock,
             lag,
+            berths: Berths::default(),
+        });
+        let sweeper = Arc::clone(&hub);
+        let token = tasks.token().clone();
+        tasks.spawn("watch sweep", async move {
+            while token.run_until_cancelled(tokio::time::sleep(SWEEP)).await.is_some() {
+                sweeper.berths.sweep(Instant::now());
+            }
         });
         let tail = Arc::clone(&hub);
         let token = tasks.token().clone();
@@ -107,23 +121,28 @@ impl Hub {
             let from = *self.newest.borrow();
             let events = self.store.events(from, READ).await?;
             let Some((last, time)) = events.last().map(|e| (e.position, e.time)) else { return Ok(()) };
-            let commits = group(events);
+            let commits = Commit::group(events);
             {
                 let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
                 for commit in commits {
-                    ring.events += commit.len();
+                    ring.events += commit.events().len();
                     ring.commits.push_back(commit);
                 }
                 while ring.events > self.capacity
                     && let Some(oldest) = ring.commits.pop_front()
                 {
-                    ring.events -= oldest.len();
-                    ring.floor = oldest.last().map_or(ring.floor, |e| e.position);
+                    ring.events -= oldest.events().len();
+                    ring.floor = oldest.position();
                 }
             }
             self.newest.send_replace(last);
             self.lag.record(clock::since(time, self.clock.now()).as_secs_f64(), &[]);
         }
+    }
+
+    /// Where open watches lie.
+    pub(super) const fn berths(&self) -> &Berths {
+        &self.berths
     }
 
     /// Whether streams must end.
@@ -142,17 +161,17 @@ impl Hub {
     }
 
     /// What follows `position`: from the ring, or for a reader that fell behind, from the store. At most about
-    /// [`READ`] events at once.
+    /// [`PORTION`] events at once.
     pub(super) async fn read(&self, position: u64) -> Result<Read, StoreError> {
         if let Some(read) = self.read_ring(position) {
             return Ok(read);
         }
         let newest = *self.newest.borrow();
-        let mut events = self.store.events(position, READ).await?;
+        let mut events = self.store.events(position, PORTION).await?;
         // What the tail has not published yet is left to the next read, so that every subscriber sees one order.
         events.retain(|e| e.position <= newest.max(position));
         Ok(match events.last().map(|e| e.position) {
-            Some(last) => Read::Commits(group(events), last),
+            Some(last) => Read::Commits(Commit::group(events), last),
             None => Read::Nothing,
         })
     }
@@ -162,30 +181,17 @@ impl Hub {
         if position < ring.floor {
             return None;
         }
-        let from = ring.commits.partition_point(|c| c.last().is_none_or(|e| e.position <= position));
+        let from = ring.commits.partition_point(|c| c.position() <= position);
         let mut out = Vec::new();
         let mut taken = 0;
         for commit in ring.commits.iter().skip(from) {
-            if taken >= READ as usize {
+            if taken >= PORTION as usize {
                 break;
             }
-            taken += commit.len();
+            taken += commit.events().len();
             out.push(Arc::clone(commit));
         }
-        let last = out.last().and_then(|c| c.last()).map(|e| e.position);
+        let last = out.last().map(|c| c.position());
         Some(last.map_or(Read::Nothing, |last| Read::Commits(out, last)))
     }
-}
-
-/// Splits events in position order into commits.
-pub(super) fn group(events: Vec<Event>) -> Vec<Commit> {
-    let mut commits: Vec<Vec<Arc<Event>>> = Vec::new();
-    for event in events {
-        let event = Arc::new(event);
-        match commits.last_mut() {
-            Some(commit) if commit.last().is_some_and(|e| e.commit == event.commit) => commit.push(event),
-            Some(_) | None => commits.push(vec![event]),
-        }
-    }
-    commits.into_iter().map(Commit::from).collect()
 }

@@ -14,7 +14,9 @@ pub(super) struct Metrics {
     duration: Histogram<f64>,
     pub subscribers: UpDownCounter<i64>,
     pub watch_lag: Histogram<f64>,
+    pub purged: Counter<u64>,
     rounds: Histogram<f64>,
+    lease_changes: Counter<u64>,
 }
 
 impl Metrics {
@@ -42,10 +44,20 @@ impl Metrics {
                 .with_unit("s")
                 .with_description("From an event's time to the moment that watches can deliver it")
                 .build(),
+            purged: meter
+                .u64_counter("drydock.jobs.purged")
+                .with_description("Ended jobs removed because they need not be kept any longer")
+                .build(),
             rounds: meter
                 .f64_histogram("drydock.round.jobs")
                 .with_description("Jobs asked about in one round of vendor calls")
                 .with_boundaries(vec![1.0, 2.0, 5.0, 10.0, 50.0, 100.0, 500.0, 1000.0])
+                .build(),
+            lease_changes: meter
+                .u64_counter("drydock.lease.changes")
+                .with_description(
+                    "Leases of providers that this replica took, gave up, or lost to another one",
+                )
                 .build(),
         }
     }
@@ -60,6 +72,13 @@ impl Metrics {
         self.ended.add(1, &facts);
         let end = job.status.end_time.unwrap_or(job.status.update_time);
         self.duration.record(clock::since(job.spec.create_time, end).as_secs_f64(), &facts);
+    }
+
+    /// A lease was `taken`, `given_up` or `lost`.
+    pub fn lease_changed(&self, provider: &str, change: &'static str) {
+        let facts =
+            [KeyValue::new("drydock.provider", provider.to_owned()), KeyValue::new("drydock.change", change)];
+        self.lease_changes.add(1, &facts);
     }
 
     pub fn round(&self, provider: &str, what: &'static str, jobs: usize) {

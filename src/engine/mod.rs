@@ -6,9 +6,14 @@
 //!                        ▼                 └── step ◄─┘     (step: pure; plan: pure)
 //!                       hub ──► watch
 //! ```
+//!
+//! Which replica runs a provider's driver is decided by leases: `lease` keeps them, `spread` says who should have which,
+//! and `nudge` tells a driver what others committed.
 
 mod accept;
+mod berths;
 pub mod calls;
+pub mod commit;
 mod describe;
 mod driver;
 #[expect(clippy::module_inception, reason = "the engine is what this room is about")]
@@ -17,16 +22,23 @@ mod fault;
 mod health;
 mod hub;
 mod inventory;
+mod lease;
 mod lifespan;
 mod metrics;
+mod nudge;
 pub mod plan;
 mod provider;
+mod report;
+mod retention;
+mod retry;
 mod round;
 pub mod settings;
+mod spread;
 pub mod step;
 #[cfg(test)]
 mod step_tests;
-mod token;
+mod tenure;
+pub mod token;
 mod vault;
 mod watch;
 pub mod wish;

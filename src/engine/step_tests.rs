@@ -62,6 +62,7 @@ fn job(operation: Operation) -> Job {
             request: None,
             trace_parent: None,
             create_time: Timestamp::UNIX_EPOCH,
+            retry_of: None,
         },
         status: JobStatus {
             state: JobState::Pending,
@@ -79,6 +80,7 @@ fn job(operation: Operation) -> Job {
             cancelable: cancelable_at_first(),
             cancel_request_time: None,
             vendor: VendorView::default(),
+            retried_by: None,
         },
         control: JobControl {
             key: Uuid::from_u128(9),
@@ -424,7 +426,11 @@ fn an_adapter_is_told_when_a_lost_start_was_sent_also_after_it_was_taken_back() 
     let step = apply(&job, &Heard::Looked(Ok(Found::NotArrived { until: None })), &capabilities, late);
     write(&mut job, step);
     assert_eq!((job.status.state, job.status.submit_time), (JobState::Pending, None));
-    assert_eq!(super::round::planned(&job).submit_time, Some(sent), "a proof ages from here");
+    assert_eq!(
+        super::round::planned(&job, &crate::kit::permit::Permit::unlimited()).submit_time,
+        Some(sent),
+        "a proof ages from here"
+    );
 }
 
 #[test]
@@ -479,6 +485,32 @@ fn an_outage_is_a_condition_and_no_state() {
     assert_eq!(step.status.waiting_for[0].since, since);
     let step = apply(&job, &Heard::Observed(Ok(running())), &capabilities, later);
     assert!(step.status.waiting_for.is_empty());
+}
+
+#[test]
+fn what_the_vendor_no_longer_says_is_taken_off_and_what_was_accepted_stays() {
+    let capabilities = capabilities(CancelSupport::Asked);
+    let mut job = upgrade();
+    job.status.state = JobState::Running;
+    job.status.submit_time = Some(Timestamp::UNIX_EPOCH);
+    let mut risk = Finding::new("v.risk", Severity::Warning, "risky");
+    risk.accepted = true;
+    let old = Finding::new("v.old", Severity::Warning, "old");
+    let own = Finding::new("drydock.cancel_refused", Severity::Info, "no");
+    job.status.findings = vec![risk.clone(), old, own];
+    let told = |findings: Vec<Finding>, findings_complete| {
+        Heard::Observed(Ok(Observation { findings, findings_complete, ..running() }))
+    };
+    let ids = |step: &Step| step.status.findings.iter().map(|f| f.id.clone()).collect::<Vec<_>>();
+    let new = Finding::new("v.new", Severity::Info, "new");
+    let step = apply(&job, &told(vec![new.clone()], false), &capabilities, Timestamp::UNIX_EPOCH);
+    assert_eq!(ids(&step), ["v.risk", "v.old", "drydock.cancel_refused", "v.new"]);
+    let step = apply(&job, &told(vec![new], true), &capabilities, Timestamp::UNIX_EPOCH);
+    assert_eq!(ids(&step), ["v.risk", "drydock.cancel_refused", "v.new"]);
+    // The vendor says the accepted warning again: it is still accepted.
+    let again = Finding { accepted: false, ..risk };
+    let step = apply(&job, &told(vec![again], true), &capabilities, Timestamp::UNIX_EPOCH);
+    assert!(step.status.findings[0].accepted);
 }
 
 #[test]

@@ -4,7 +4,8 @@
 //! read, and then delivers what was committed meanwhile and is newer than what the snapshot showed. Only then
 //! comes `SYNCED`, and with it the first token.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
@@ -12,21 +13,25 @@ use std::time::Duration;
 use futures_util::Stream;
 use futures_util::stream;
 use opentelemetry::metrics::UpDownCounter;
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
 
 use super::calls::{WatchBody, WatchItem, WatchRequest};
+use super::commit::{Commit, Delivery, Shared};
 use super::fault;
-use super::hub::{Commit, Hub, Read};
-use super::token;
+use super::hub::{Hub, Read};
+use super::token::ResumeToken;
 use crate::domain::error::Error;
 use crate::domain::event::Event;
 use crate::domain::id::JobId;
 use crate::domain::page::PageRequest;
-use crate::store::Store;
 use crate::store::contract::JobFilter;
+use crate::store::{Store, StoreError};
 
-/// Jobs read at once for a snapshot.
-const SNAPSHOT_PAGE: u32 = 100;
+/// Jobs read at once for a snapshot. A subscriber holds them until its client has read them.
+const SNAPSHOT_PAGE: u32 = 50;
+/// "Latest state only" merges until it holds so many jobs, or has looked at so many events.
+const MERGED_JOBS: usize = 64;
+const MERGED_EVENTS: usize = 4_096;
 
 /// A stream of watch messages. An error item is the last one.
 pub type Watch = Pin<Box<dyn Stream<Item = Result<WatchItem, Error>> + Send>>;
@@ -57,9 +62,14 @@ pub(super) async fn open(sources: Sources, request: WatchRequest) -> Result<Watc
     let newest = *sources.hub.newest().borrow();
     let (position, phase) = match &request.resume_token {
         Some(text) => {
-            let position = token::read(store_id, text)?;
-            if position > newest.max(*sources.store.newest_position().borrow()) {
-                return Err(Error::ResumeTokenInvalid);
+            let position = ResumeToken::read(store_id, text)?.position();
+            if position > newest {
+                // Another replica may have been the first to see it: only the store knows.
+                match sources.store.events(position - 1, 1).await {
+                    Ok(events) if events.is_empty() => return Err(Error::ResumeTokenInvalid),
+                    Ok(_) | Err(StoreError::PositionGone { .. }) => {}
+                    Err(error) => return Err(fault::store(error)),
+                }
             }
             // A token too old is told before the stream begins.
             sources.store.events(position, 1).await.map_err(fault::store)?;
@@ -69,14 +79,18 @@ pub(super) async fn open(sources: Sources, request: WatchRequest) -> Result<Watc
         None => (newest, Stage::Live),
     };
     let now = Instant::now();
-    let subscription = Subscription {
+    let heartbeat = request.heartbeat.unwrap_or(sources.heartbeat);
+    let (next_beat, ends_at) = (now + heartbeat, now + sources.max_age);
+    // Boxed, because the stream moves it at every message.
+    let subscription = Box::new(Subscription {
         _counted: Counted::new(sources.subscribers.clone()),
         stops: sources.hub.stops(),
         news: sources.hub.newest(),
-        heartbeat: request.heartbeat.unwrap_or(sources.heartbeat),
-        next_beat: now + request.heartbeat.unwrap_or(sources.heartbeat),
-        ends_at: now + sources.max_age,
-        hub: sources.hub,
+        heartbeat,
+        next_beat,
+        ends_at,
+        alarm: Box::pin(tokio::time::sleep_until(next_beat.min(ends_at))),
+        hub: Arc::clone(&sources.hub),
         store: sources.store,
         filter,
         position,
@@ -84,15 +98,16 @@ pub(super) async fn open(sources: Sources, request: WatchRequest) -> Result<Watc
         latest_only: request.latest_only,
         single: single.map(|job| Single { job, known_live: false, ended: false }),
         ready: VecDeque::new(),
-    };
-    Ok(Box::pin(stream::unfold(Some(subscription), |subscription| async move {
+    });
+    let watch = stream::unfold(Some(subscription), |subscription| async move {
         let mut subscription = subscription?;
         match subscription.next().await {
             Some(Ok(item)) => Some((Ok(item), Some(subscription))),
             Some(Err(error)) => Some((Err(error), None)),
             None => None,
         }
-    })))
+    });
+    Ok(sources.hub.berths().moor(Box::pin(watch), ends_at))
 }
 
 struct Subscription {
@@ -111,6 +126,9 @@ struct Subscription {
     heartbeat: Duration,
     next_beat: Instant,
     ends_at: Instant,
+    /// Rings at the earlier of the two, or before: it is not moved at every message, that would cost more than the
+    /// message.
+    alarm: Pin<Box<Sleep>>,
     _counted: Counted,
 }
 
@@ -151,12 +169,19 @@ impl Subscription {
             if *self.stops.borrow() {
                 return Some(Err(Error::ShuttingDown));
             }
-            if Instant::now() >= self.ends_at {
+            let now = Instant::now();
+            if now >= self.ends_at {
                 return Some(Err(Error::WatchAged));
             }
+            // Also while it reads much that does not match: the token then says how far it has come.
+            if now >= self.next_beat && matches!(self.stage, Stage::Live) {
+                self.ready.push_back(self.item(WatchBody::Heartbeat));
+                continue;
+            }
             let outcome = match std::mem::replace(&mut self.stage, Stage::Over) {
-                Stage::Snapshot(snapshot) => self.read_snapshot(snapshot).await,
-                Stage::CatchUp { shown, until } => self.catch_up(shown, until).await,
+                // Boxed, because what happens once must not make room in every idle subscriber.
+                Stage::Snapshot(snapshot) => Box::pin(self.read_snapshot(snapshot)).await,
+                Stage::CatchUp { shown, until } => Box::pin(self.catch_up(shown, until)).await,
                 Stage::Live => {
                     self.stage = Stage::Live;
                     self.follow().await
@@ -174,10 +199,7 @@ impl Subscription {
         let page = self.store.jobs(&self.filter, &request).await.map_err(fault::store)?;
         for job in page.items {
             snapshot.shown.insert(job.id, job.sequence);
-            self.ready.push_back(WatchItem {
-                body: WatchBody::Snapshot(Box::new(job)),
-                resume_token: String::new(),
-            });
+            self.ready.push_back(WatchItem { body: WatchBody::Snapshot(Box::new(job)), resume_token: None });
         }
         self.stage = match page.next {
             Some(next) => Stage::Snapshot(Snapshot { page: Some(next), ..snapshot }),
@@ -202,9 +224,13 @@ impl Subscription {
             }
             Read::Commits(commits, last) => {
                 for commit in &commits {
-                    let newer =
-                        |e: &Arc<Event>| shown.get(&e.job).is_none_or(|sequence| e.sequence > *sequence);
-                    self.deliver(commit, newer, true);
+                    let newer = |e: &Event| shown.get(&e.job).is_none_or(|sequence| e.sequence > *sequence);
+                    let picked = Delivery::of(commit, |e| self.filter.matches(e) && newer(e));
+                    if let Some(picked) = picked {
+                        self.note_end(picked.events());
+                        self.ready
+                            .push_back(WatchItem { body: WatchBody::Events(picked), resume_token: None });
+                    }
                 }
                 self.position = last;
             }
@@ -215,35 +241,77 @@ impl Subscription {
 
     async fn follow(&mut self) -> Result<(), Error> {
         match self.hub.read(self.position).await.map_err(fault::store)? {
+            Read::Commits(commits, last) if self.latest_only => Box::pin(self.merge(&commits, last)).await?,
             Read::Commits(commits, last) => {
-                if self.latest_only {
-                    self.deliver_latest(&commits, last);
-                } else {
-                    for commit in &commits {
-                        self.position = commit.last().map_or(self.position, |e| e.position);
-                        self.deliver(commit, |_| true, false);
+                for commit in &commits {
+                    self.position = commit.position();
+                    if let Some(picked) = Delivery::of(commit, |e| self.filter.matches(e)) {
+                        self.note_end(picked.events());
+                        self.ready.push_back(self.item(WatchBody::Events(picked)));
                     }
                 }
                 self.position = last;
             }
             Read::Nothing => {
-                if self.is_over().await? {
+                if self.single.is_some() && Box::pin(self.is_over()).await? {
                     self.stage = Stage::Over;
                     return Ok(());
                 }
-                let heartbeat = tokio::select! {
-                    _ = self.stops.changed() => false,
+                let due = self.next_beat.min(self.ends_at);
+                if self.alarm.is_elapsed() {
+                    self.alarm.as_mut().reset(due);
+                }
+                tokio::select! {
+                    _ = self.stops.changed() => {}
                     changed = self.news.changed() => {
                         if changed.is_err() { return Err(Error::ShuttingDown); }
-                        false
                     }
-                    () = tokio::time::sleep_until(self.ends_at) => false,
-                    () = tokio::time::sleep_until(self.next_beat) => true,
-                };
-                if heartbeat {
-                    self.ready.push_back(self.item(WatchBody::Heartbeat));
+                    () = self.alarm.as_mut() => {}
                 }
             }
+        }
+        Ok(())
+    }
+
+    /// Takes all that is unread, as far as its bounds allow, and delivers of each job only the newest event, at its
+    /// own place in the order.
+    async fn merge(&mut self, commits: &[Arc<Commit>], last: u64) -> Result<(), Error> {
+        let mut newest: HashMap<JobId, Arc<Shared>> = HashMap::new();
+        let mut looked = 0;
+        let mut note = |commits: &[Arc<Commit>]| {
+            for event in commits.iter().flat_map(|c| c.events()) {
+                looked += 1;
+                // What no longer matches takes the place of what did, and is left out at the end.
+                match newest.entry(event.job) {
+                    Entry::Occupied(mut known) => _ = known.insert(Arc::clone(event)),
+                    Entry::Vacant(free) if self.filter.matches(event) => _ = free.insert(Arc::clone(event)),
+                    Entry::Vacant(_) => {}
+                }
+            }
+            newest.len() >= MERGED_JOBS || looked >= MERGED_EVENTS
+        };
+        let mut full = note(commits);
+        self.position = last;
+        while !full {
+            match self.hub.read(self.position).await.map_err(fault::store)? {
+                Read::Nothing => break,
+                Read::Commits(more, last) => {
+                    full = note(&more);
+                    self.position = last;
+                }
+            }
+        }
+        let mut left: Vec<_> = newest.into_values().filter(|e| self.filter.matches(e)).collect();
+        left.sort_unstable_by_key(|e| e.position);
+        self.note_end(&left);
+        if let [one] = commits
+            && one.position() == self.position
+            && one.events().len() == left.len()
+        {
+            // It kept up: what it gets is what everybody gets.
+            self.ready.push_back(self.item(WatchBody::Events(Delivery::Whole(Arc::clone(one)))));
+        } else if !left.is_empty() {
+            self.ready.push_back(self.item(WatchBody::Events(Delivery::Picked(left))));
         }
         Ok(())
     }
@@ -267,46 +335,15 @@ impl Subscription {
         Ok(single.ended)
     }
 
-    fn note_end(&mut self, events: &[Arc<Event>]) {
+    fn note_end(&mut self, events: &[Arc<Shared>]) {
         if let Some(single) = &mut self.single {
             single.ended |= events.iter().any(|e| e.job == single.job && e.status.state.is_ended());
         }
     }
 
-    fn deliver(&mut self, commit: &Commit, wanted: impl Fn(&Arc<Event>) -> bool, before_sync: bool) {
-        let events: Vec<_> =
-            commit.iter().filter(|e| self.filter.matches(e) && wanted(e)).map(Arc::clone).collect();
-        self.note_end(&events);
-        if !events.is_empty() {
-            let mut item = self.item(WatchBody::Events(events));
-            if before_sync {
-                item.resume_token.clear();
-            }
-            self.ready.push_back(item);
-        }
-    }
-
-    /// Of several unread events of a job only the newest, at its own place in the order.
-    fn deliver_latest(&mut self, commits: &[Commit], last: u64) {
-        let mut seen = HashSet::new();
-        let mut newest: Vec<_> = commits
-            .iter()
-            .flat_map(|c| c.iter())
-            .rev()
-            .filter(|e| seen.insert(e.job))
-            .filter(|e| self.filter.matches(e))
-            .map(Arc::clone)
-            .collect();
-        newest.reverse();
-        self.position = last;
-        self.note_end(&newest);
-        if !newest.is_empty() {
-            self.ready.push_back(self.item(WatchBody::Events(newest)));
-        }
-    }
-
+    /// A message with the token of where the subscriber now stands.
     fn item(&self, body: WatchBody) -> WatchItem {
-        WatchItem { body, resume_token: token::write(self.store.id(), self.position) }
+        WatchItem { body, resume_token: Some(ResumeToken::new(self.store.id(), self.position)) }
     }
 }
 
@@ -323,5 +360,21 @@ impl Counted {
 impl Drop for Counted {
     fn drop(&mut self) {
         self.0.add(-1, &[]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What an idle subscriber holds here, of the 16 KiB that it may cost in all.
+    #[test]
+    fn a_subscriber_is_small() {
+        const fn future<'a, F>(_: fn(&'a mut Subscription) -> F) -> usize {
+            size_of::<F>()
+        }
+        let sizes = (size_of::<Subscription>(), future(Subscription::next), size_of::<Sleep>());
+        let all = sizes.0 + sizes.1 + sizes.2;
+        assert!(all <= 2 << 10, "{sizes:?}");
     }
 }

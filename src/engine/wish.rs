@@ -1,16 +1,18 @@
-//! What callers may wish of a job that exists: cancel it, give it another start, settle it. Pure.
+//! What callers may wish of a job that exists: cancel it, give it another start, settle it, try it again. Pure.
 
 use jiff::Timestamp;
 
-use super::calls::{CancelOutcome, Settlement};
+use super::calls::{CancelOutcome, Retrial, Settlement};
 use super::step::{Draft, Step};
 use crate::domain::capability::Capabilities;
-use crate::domain::error::Error;
+use crate::domain::error::{Error, FieldViolation};
 use crate::domain::event::{EventKind, NewEvent};
 use crate::domain::failure::{Failure, FailureReason};
-use crate::domain::job::Job;
-use crate::domain::operation::OperationKind;
+use crate::domain::id::JobId;
+use crate::domain::job::{Job, PasswordState};
+use crate::domain::operation::{MAX_ACCEPTED_RISKS, Operation, OperationKind};
 use crate::domain::state::{JobState, Signal};
+use crate::store::contract::Change;
 
 fn wrong_state(job: &Job, message: &str) -> Error {
     Error::WrongState { job: job.id, state: job.status.state.as_str(), message: message.to_owned() }
@@ -137,4 +139,100 @@ pub fn settle(
     });
     step.status.update_time = now;
     Ok(step)
+}
+
+/// The operation of a new job that tries an ended one again.
+///
+/// A job is retried once, so that the links make one chain and a repeated call without a key starts nothing twice.
+/// With the operation come the faults of what was asked: a start time or password that must be given anew, or makes no
+/// sense, and too many accepted risks.
+///
+/// # Errors
+/// `WrongState` while it lives and after it succeeded, `AlreadyRetried`.
+pub fn retry(job: &Job, asked: &Retrial, now: Timestamp) -> Result<(Operation, Vec<FieldViolation>), Error> {
+    match job.status.state {
+        JobState::Failed
+        | JobState::Cancelled
+        | JobState::Rejected
+        | JobState::Superseded
+        | JobState::Missed => {}
+        JobState::Succeeded => {
+            return Err(wrong_state(
+                job,
+                "it succeeded, so there is nothing to try again; to do it once more, start a new job",
+            ));
+        }
+        JobState::Indeterminate => {
+            return Err(wrong_state(
+                job,
+                "nobody can say whether it was started; look at the target and use SettleJob first",
+            ));
+        }
+        JobState::Pending
+        | JobState::Scheduled
+        | JobState::Checking
+        | JobState::Submitting
+        | JobState::Running
+        | JobState::Suspended
+        | JobState::Cancelling => return Err(wrong_state(job, "it has not ended; follow it to its end")),
+    }
+    if let Some(by) = job.status.retried_by {
+        return Err(Error::AlreadyRetried { job: job.id, by });
+    }
+    let mut faults = Vec::new();
+    let mut fault = |field: &str, rule: String| faults.push(FieldViolation::new(field, rule));
+    let mut operation = job.operation_now().again();
+    match (&mut operation, asked.start_time) {
+        (Operation::ScheduledUpgrade(scheduled), Some(start)) => scheduled.start_time = Some(start),
+        (Operation::ScheduledUpgrade(scheduled), None) => {
+            if let Some(passed) = scheduled.start_time.filter(|start| *start <= now) {
+                fault("start_time", format!("is required: the old job's start ({passed}) has passed"));
+            }
+        }
+        (Operation::Upgrade(_) | Operation::Reinstall(_), Some(_)) => {
+            let kind = job.spec.operation.kind().as_str();
+            fault("start_time", format!("must be unset: the job's operation is {kind}, which has none"));
+        }
+        (Operation::Upgrade(_) | Operation::Reinstall(_), None) => {}
+    }
+    match (job.control.password, &asked.password) {
+        (PasswordState::None, Some(_)) => {
+            fault("password", "must be unset: the old job was started without one".to_owned());
+        }
+        (PasswordState::InMemory | PasswordState::Sealed | PasswordState::Erased, None) => {
+            fault("password", "is required again: that of the old job was erased".to_owned());
+        }
+        (PasswordState::None, None)
+        | (PasswordState::InMemory | PasswordState::Sealed | PasswordState::Erased, Some(_)) => {}
+    }
+    operation.accept_risks(asked.accepted_risks.iter().cloned());
+    let risks = operation.accepted_risks().len();
+    if risks > MAX_ACCEPTED_RISKS {
+        fault(
+            "accepted_risks",
+            format!(
+                "with those of the old job there are {risks}, and at most {MAX_ACCEPTED_RISKS} are taken"
+            ),
+        );
+    }
+    Ok((operation, faults))
+}
+
+/// The change of an ended job that names the new job which tries it again.
+pub fn retried(job: &Job, by: JobId, now: Timestamp) -> Change {
+    let mut status = job.status.clone();
+    status.retried_by = Some(by);
+    status.update_time = now;
+    Change {
+        id: job.id,
+        version: job.version,
+        status,
+        control: job.control.clone(),
+        erase_password: false,
+        event: Some(NewEvent {
+            kind: EventKind::Retried,
+            message: format!("tried again by {by}"),
+            time: now,
+        }),
+    }
 }

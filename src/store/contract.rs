@@ -16,6 +16,8 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::error::StoreError;
+use super::lease::{Guard, Leases};
+use super::retention::{Purged, Retention};
 use crate::domain::event::{Event, NewEvent};
 use crate::domain::id::{JobId, ProviderId, RequestId};
 use crate::domain::job::{Job, JobControl, JobSpec, JobStatus};
@@ -26,7 +28,7 @@ use crate::domain::target::Target;
 
 /// Durable jobs, events and requests.
 #[async_trait]
-pub trait Store: Send + Sync + 'static {
+pub trait Store: Leases {
     /// Identifies this database over its life; resume tokens carry it.
     fn id(&self) -> Uuid;
 
@@ -53,7 +55,17 @@ pub trait Store: Send + Sync + 'static {
 
     /// Writes changed jobs with their events, all in one commit. One entry's `Stale`, `Missing` or `TargetBusy`
     /// leaves the others unharmed. Answers the job as it stands after the write.
-    async fn write(&self, changes: Vec<Change>) -> Result<Vec<Result<Job, StoreError>>, StoreError>;
+    ///
+    /// A driver's write names its lease: under an old fence nothing at all is written. A caller's write (a cancel) has
+    /// no guard; its version alone protects it.
+    ///
+    /// # Errors
+    /// `Fenced` when the guard's lease passed to another holder, or an entry is not of the guard's provider.
+    async fn write(
+        &self,
+        changes: Vec<Change>,
+        guard: Option<Guard>,
+    ) -> Result<Vec<Result<Job, StoreError>>, StoreError>;
 
     /// The sealed password of a job, while it is kept.
     async fn sealed_password(&self, id: JobId) -> Result<Option<Vec<u8>>, StoreError>;
@@ -75,6 +87,11 @@ pub trait Store: Send + Sync + 'static {
     /// How many jobs stand in each state, by provider. For metrics; reads an index.
     async fn count_live(&self) -> Result<Vec<(ProviderId, JobState, u64)>, StoreError>;
 
+    /// Removes ended jobs that need not be kept, oldest end first, with their events, labels and request keys: at most
+    /// `limit` jobs, in one short commit. Call it again until it removes none. A request key goes once all its jobs
+    /// are gone. Afterwards `events` answers `PositionGone` for every position before the last event removed.
+    async fn purge(&self, retention: Retention, limit: u32) -> Result<Purged, StoreError>;
+
     /// Whether the store can be read and written now.
     async fn ping(&self) -> Result<(), StoreError>;
 
@@ -95,6 +112,15 @@ pub struct NewRequest {
     pub jobs: Vec<NewJob>,
 }
 
+impl NewRequest {
+    /// The jobs whose rows the request may write: its own, and those changed beside them.
+    pub(super) fn touched(&self) -> impl Iterator<Item = JobId> {
+        self.jobs
+            .iter()
+            .flat_map(|new| std::iter::once(new.id).chain(new.beside.iter().map(|change| change.id)))
+    }
+}
+
 /// One job to accept.
 #[derive(Clone, Debug)]
 pub struct NewJob {
@@ -113,6 +139,9 @@ pub struct NewJob {
     pub queue: Option<u32>,
     /// Its first event.
     pub event: NewEvent,
+    /// A change of another job that is made in the same commit if this job is made anew, and not otherwise: not when
+    /// the request is a repeated one, nor when the target is busy. `Stale` or `Missing` refuses this job too.
+    pub beside: Option<Change>,
 }
 
 /// A job that a request stands for.

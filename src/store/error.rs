@@ -1,6 +1,6 @@
 //! What the store can answer other than well.
 
-use crate::domain::id::{JobId, RequestId};
+use crate::domain::id::{JobId, ProviderId, RequestId};
 use crate::domain::target::Target;
 
 /// A failed store call.
@@ -28,6 +28,9 @@ pub enum StoreError {
     /// Somebody else wrote the job since it was read; an ordinary answer: read again.
     #[error("`{0}` was changed by somebody else")]
     Stale(JobId),
+    /// The lease that the write was made under has passed to another holder: whoever wrote must stop driving.
+    #[error("the lease of `{0}` has passed to another replica")]
+    Fenced(ProviderId),
     /// The job does not exist.
     #[error("`{0}` does not exist")]
     Missing(JobId),

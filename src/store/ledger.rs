@@ -10,6 +10,7 @@ use jiff::Timestamp;
 
 use super::contract::{Accepted, Change, NewJob, NewRequest};
 use super::error::StoreError;
+use super::lease::Guard;
 use crate::domain::event::NewEvent;
 use crate::domain::id::{JobId, RequestId};
 use crate::domain::job::{Job, JobStatus, RequestRef};
@@ -213,6 +214,10 @@ impl Ledger {
                 false
             }
         };
+        // Last of all that can refuse: what is refused here has changed nothing yet.
+        if let Some(beside) = &new.beside {
+            self.change(beside, commit)?;
+        }
         let mut job = Job {
             id: new.id,
             spec: new.spec.clone(),
@@ -223,7 +228,7 @@ impl Ledger {
         };
         job.control.holds_target = holds;
         if !ended {
-            self.know_live(target.clone(), new.id, holds);
+            self.know_live(new.spec.target.clone(), new.id, holds);
         }
         if let Some(at) = request {
             self.know_place(at.id, at.index, new.id);
@@ -236,10 +241,22 @@ impl Ledger {
         Ok(Accepted { job, reused: false })
     }
 
-    /// Decides [`super::Store::write`].
-    pub(super) fn write(&mut self, changes: &[Change]) -> Vec<Result<Job, StoreError>> {
+    /// Decides [`super::Store::write`]. Whether the guard's lease still holds, the store has looked up.
+    pub(super) fn write(
+        &mut self,
+        changes: &[Change],
+        guard: Option<&Guard>,
+    ) -> Result<Vec<Result<Job, StoreError>>, StoreError> {
+        if let Some(guard) = guard {
+            let jobs = changes.iter().filter_map(|change| self.jobs.get(&change.id));
+            for entry in jobs {
+                if entry.job.spec.target.provider != guard.provider {
+                    return Err(StoreError::Fenced(entry.job.spec.target.provider.clone()));
+                }
+            }
+        }
         let commit = self.position + 1;
-        changes.iter().map(|change| self.change(change, commit)).collect()
+        Ok(changes.iter().map(|change| self.change(change, commit)).collect())
     }
 
     fn change(&mut self, change: &Change, commit: u64) -> Result<Job, StoreError> {

@@ -4,13 +4,16 @@
 
 pub mod contract;
 pub mod error;
+pub mod lease;
 mod ledger;
 mod metrics;
 mod page_token;
 mod record;
+pub mod retention;
 pub mod settings;
 pub mod sqlite;
 
 pub use contract::Store;
 pub use error::StoreError;
+pub use lease::Leases;
 pub use metrics::CommitCount;

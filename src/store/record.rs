@@ -76,7 +76,12 @@ impl EventRow {
 /// What the events of a job are about, from the `spec` column.
 pub(super) fn about(job: JobId, spec: &str) -> Result<About, StoreError> {
     let spec: JobSpec = from_json(job, "spec", spec)?;
-    Ok(About { operation: spec.operation.kind(), target: spec.target, labels: spec.labels })
+    Ok(About {
+        operation: spec.operation.kind(),
+        target: spec.target,
+        labels: spec.labels,
+        retry_of: spec.retry_of,
+    })
 }
 
 /// A value as a JSON column holds it.

@@ -175,5 +175,9 @@ fn passwords_are_marked() {
             }
         }
     }
-    assert_eq!(marked, ["drydock.v1.ReinstallInstancesRequest.password"]);
+    marked.sort_unstable();
+    assert_eq!(
+        marked,
+        ["drydock.v1.ReinstallInstancesRequest.password", "drydock.v1.RetryJobRequest.password"]
+    );
 }

@@ -6,3 +6,8 @@ mod contract;
 mod fixture;
 #[cfg(test)]
 mod server;
+#[cfg(test)]
+mod streams;
+#[cfg(test)]
+#[path = "../support/watch_checks/mod.rs"]
+mod watch_checks;

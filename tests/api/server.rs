@@ -153,6 +153,69 @@ async fn a_job_is_made_once_followed_and_cancelled() {
 }
 
 #[tokio::test]
+async fn a_cancelled_job_is_retried_and_the_link_is_readable_everywhere() {
+    let house = House::open().await;
+    let mut upgrades = UpgradeServiceClient::new(house.channel().await);
+    let mut jobs = JobServiceClient::new(house.channel().await);
+    let labels = std::collections::BTreeMap::from([("team".to_owned(), "db".to_owned())]);
+    let asked = pb::UpgradeClusterRequest { labels: labels.clone(), ..upgrade("c1") };
+    let old = upgrades.upgrade_cluster(asked).await.unwrap().into_inner().job.unwrap().name;
+    let retry = |key: &str| pb::RetryJobRequest {
+        name: old.clone(),
+        request_id: key.to_owned(),
+        ..Default::default()
+    };
+    let status = jobs.retry_job(retry(KEY)).await.unwrap_err();
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::FailedPrecondition, "WRONG_STATE"));
+    jobs.cancel_job(pb::CancelJobRequest { name: old.clone() }).await.unwrap();
+
+    let mut request = Request::new(retry(KEY));
+    let parent = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    request.metadata_mut().insert("traceparent", parent.parse().unwrap());
+    let first = jobs.retry_job(request).await.unwrap().into_inner();
+    let new = first.job.unwrap();
+    assert!(!first.reused && first.plan.is_none());
+    assert_eq!((&new.retry_of, &new.labels, new.request_id.as_str()), (&old, &labels, KEY));
+    assert_eq!(new.trace_id, "0af7651916cd43dd8448eb211c80319c");
+    let again = jobs.retry_job(retry(KEY)).await.unwrap().into_inner();
+    assert_eq!((again.reused, again.job.unwrap().name), (true, new.name.clone()));
+    let status = jobs.retry_job(retry("")).await.unwrap_err();
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::FailedPrecondition, "ALREADY_RETRIED"));
+    assert_eq!(status.get_details_error_info().unwrap().metadata["retried_by"], new.name);
+
+    let read = jobs.get_job(pb::GetJobRequest { name: old.clone() }).await.unwrap().into_inner();
+    assert_eq!(read.job.unwrap().status.unwrap().retried_by, new.name);
+    let listed = jobs.list_jobs(pb::ListJobsRequest::default()).await.unwrap().into_inner().jobs;
+    assert_eq!(listed.iter().map(|job| job.retry_of.as_str()).collect::<Vec<_>>(), [old.as_str(), ""]);
+    let events = async |parent: &str| {
+        let request = pb::ListJobEventsRequest { parent: parent.to_owned(), ..Default::default() };
+        JobServiceClient::new(house.channel().await)
+            .list_job_events(request)
+            .await
+            .unwrap()
+            .into_inner()
+            .events
+    };
+    let last = events(&old).await.pop().unwrap();
+    assert_eq!(last.kind(), pb::EventKind::Retried);
+    assert_eq!(last.status.unwrap().retried_by, new.name);
+    assert_eq!(events(&new.name).await[0].retry_of, old);
+
+    let wrong = pb::RetryJobRequest {
+        start_time: Some(prost_types::Timestamp { seconds: 4_000_000_000, nanos: 0 }),
+        password: "CANARY-Passw0rd".to_owned(),
+        ..retry("")
+    };
+    jobs.cancel_job(pb::CancelJobRequest { name: new.name.clone() }).await.unwrap();
+    let wrong = pb::RetryJobRequest { name: new.name, ..wrong };
+    let status = jobs.retry_job(wrong).await.unwrap_err();
+    let faults = status.get_details_bad_request().unwrap().field_violations;
+    let fields: Vec<_> = faults.iter().map(|f| f.field.as_str()).collect();
+    assert_eq!(fields, ["start_time", "password"]);
+    assert!(!format!("{status:?}").contains("CANARY"));
+}
+
+#[tokio::test]
 async fn faults_of_the_contract_and_of_the_vendor_come_together() {
     let house = House::open().await;
     let mut upgrades = UpgradeServiceClient::new(house.channel().await);

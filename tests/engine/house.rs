@@ -34,15 +34,22 @@ pub struct House {
     pub engine: Arc<Engine>,
     pub store: Arc<dyn Store>,
     sealed: bool,
+    settings: EngineSettings,
 }
 
 impl House {
     pub async fn new(vendor: Scripted) -> Self {
-        Self::build(vendor, tempfile::tempdir().unwrap(), false).await
+        Self::build(vendor, tempfile::tempdir().unwrap(), false, quick()).await
+    }
+
+    /// A house that keeps few recent events for watches.
+    pub async fn forgetful(vendor: Scripted) -> Self {
+        let settings = EngineSettings { watch_ring_events: 16, ..quick() };
+        Self::build(vendor, tempfile::tempdir().unwrap(), false, settings).await
     }
 
     pub async fn sealing(vendor: Scripted) -> Self {
-        Self::build(vendor, tempfile::tempdir().unwrap(), true).await
+        Self::build(vendor, tempfile::tempdir().unwrap(), true, quick()).await
     }
 
     /// A house on a store that fails when told.
@@ -50,12 +57,12 @@ impl House {
         let dir = tempfile::tempdir().unwrap();
         let flaky = Arc::new(Flaky::new(Self::open(&dir).await));
         let store: Arc<dyn Store> = Arc::clone(&flaky) as _;
-        (Self::furnish(vendor, dir, false, store).await, flaky)
+        (Self::furnish(vendor, dir, false, store, quick()).await, flaky)
     }
 
-    async fn build(vendor: Scripted, dir: tempfile::TempDir, sealed: bool) -> Self {
+    async fn build(vendor: Scripted, dir: tempfile::TempDir, sealed: bool, settings: EngineSettings) -> Self {
         let store = Self::open(&dir).await;
-        Self::furnish(vendor, dir, sealed, store).await
+        Self::furnish(vendor, dir, sealed, store, settings).await
     }
 
     async fn open(dir: &tempfile::TempDir) -> Arc<dyn Store> {
@@ -65,21 +72,20 @@ impl House {
         SqliteStore::open(&settings).await.unwrap()
     }
 
-    async fn furnish(vendor: Scripted, dir: tempfile::TempDir, sealed: bool, store: Arc<dyn Store>) -> Self {
+    async fn furnish(
+        vendor: Scripted,
+        dir: tempfile::TempDir,
+        sealed: bool,
+        store: Arc<dyn Store>,
+        settings: EngineSettings,
+    ) -> Self {
         let provider = Provider {
             id: ProviderId::parse("a").unwrap(),
             endpoint: "http://scripted".into(),
             labels: BTreeMap::new(),
             cadence: Cadence { min: Duration::from_millis(10), max: Duration::from_millis(40) },
+            warnings: Vec::new(),
             vendor: Arc::new(vendor.clone()),
-        };
-        let settings = EngineSettings {
-            pause_first_ms: 30,
-            pause_max_ms: 60,
-            heartbeat_ms: 100,
-            queue_limit: 2,
-            round_limit_ms: 2_000,
-            ..EngineSettings::default()
         };
         let sealer = sealed.then(|| {
             Sealer::from_base64(&Secret::from("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=".to_owned()))
@@ -88,17 +94,23 @@ impl House {
         let engine = Engine::start_up(Arc::clone(&store), vec![provider], settings, sealer, Clock::system())
             .await
             .unwrap();
-        Self { dir, vendor, engine, store, sealed }
+        Self { dir, vendor, engine, store, sealed, settings }
+    }
+
+    /// Ends this engine in order and starts another one on the same file, which keeps so many ended jobs.
+    pub async fn restart_keeping(mut self, keep_ended_jobs: u64) -> Self {
+        self.settings.keep_ended_jobs = keep_ended_jobs;
+        self.restart().await
     }
 
     /// Ends this engine in order and starts another one on the same file.
     pub async fn restart(self) -> Self {
-        let Self { dir, vendor, engine, store, sealed } = self;
+        let Self { dir, vendor, engine, store, sealed, settings } = self;
         engine.shutdown(Duration::from_secs(5)).await;
         drop(engine);
         store.close().await;
         drop(store);
-        Self::build(vendor, dir, sealed).await
+        Self::build(vendor, dir, sealed, settings).await
     }
 
     pub async fn start(&self, entries: Vec<StartEntry>) -> Result<Vec<Result<Started, Error>>, Error> {
@@ -136,6 +148,18 @@ impl House {
 
     pub async fn watch(&self, request: WatchRequest) -> Watch {
         self.engine.watch(request).await.unwrap()
+    }
+}
+
+/// Paces at which tests pass quickly.
+fn quick() -> EngineSettings {
+    EngineSettings {
+        pause_first_ms: 30,
+        pause_max_ms: 60,
+        heartbeat_ms: 100,
+        queue_limit: 2,
+        round_limit_ms: 2_000,
+        ..EngineSettings::default()
     }
 }
 
@@ -180,7 +204,7 @@ pub async fn next(watch: &mut Watch) -> Option<Result<WatchItem, Error>> {
 /// The positions of an item's events.
 pub fn positions(item: &WatchItem) -> Vec<u64> {
     match &item.body {
-        WatchBody::Events(events) => events.iter().map(|e| e.position).collect(),
+        WatchBody::Events(events) => events.events().iter().map(|e| e.position).collect(),
         WatchBody::Snapshot(_) | WatchBody::Synced | WatchBody::Heartbeat => Vec::new(),
     }
 }

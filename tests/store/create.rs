@@ -1,7 +1,9 @@
 //! Accepting jobs.
 
+use drydock::domain::job::Job;
 use drydock::domain::state::JobState;
 use drydock::store::StoreError;
+use drydock::store::contract::NewJob;
 
 use crate::fixture::*;
 
@@ -173,4 +175,76 @@ pub async fn an_id_made_twice_harms_only_itself(backend: &impl Backend) {
     assert!(matches!(answers[0], Err(StoreError::Corrupt(_))), "{answers:?}");
     assert!(answers[1].is_ok());
     assert_eq!(store.job(id(1)).await.unwrap().unwrap().spec.target, target("vc/a"));
+}
+
+/// A job on `place` and, beside it, a change of `old` that names it.
+fn beside(n: u64, place: &str, old: &Job) -> NewJob {
+    let mut change = change(old, old.status.state);
+    change.status.retried_by = Some(id(n));
+    let mut new = new_job(n, place);
+    new.spec.retry_of = Some(old.id);
+    new.beside = Some(change);
+    new
+}
+
+pub async fn a_change_beside_a_job_is_of_the_same_commit(backend: &impl Backend) {
+    let store = backend.open().await;
+    let old = create_one(&store, new_job(1, "vc/a")).await;
+    let old = end(&store, &old).await;
+    let before = *store.newest_position().borrow();
+    let new = create_one(&store, beside(2, "vc/a", &old)).await;
+    store.close().await;
+
+    let store = backend.open().await;
+    let after = store.job(old.id).await.unwrap().unwrap();
+    assert_eq!((after.status.retried_by, after.version), (Some(new.id), old.version + 1));
+    assert_eq!((after.status.state, after.control.holds_target), (JobState::Succeeded, false));
+    assert_eq!(store.job(new.id).await.unwrap().unwrap().spec.retry_of, Some(old.id));
+    let events = store.events(before, 10).await.unwrap();
+    let told: Vec<_> = events.iter().map(|e| (e.job, e.sequence, e.commit, e.about.retry_of)).collect();
+    let commit = before + 1;
+    assert_eq!(told, [(old.id, after.sequence, commit, None), (new.id, 1, commit, Some(old.id))]);
+}
+
+pub async fn what_makes_no_job_changes_nothing_beside_it(backend: &impl Backend) {
+    let store = backend.open().await;
+    let old = create_one(&store, new_job(1, "vc/a")).await;
+    let old = end(&store, &old).await;
+    let holder = create_one(&store, new_job(2, "vc/a")).await;
+    let request = |n| keyed(key(5), 1, vec![beside(n, "vc/a", &old)]);
+    let refused = try_one(&store, request(3)).await;
+    assert!(matches!(refused, Err(StoreError::TargetBusy { .. })), "{refused:?}");
+    assert_eq!(store.job(old.id).await.unwrap(), Some(old.clone()));
+
+    // Tried anew under the same key, then repeated: the first is made, the second is answered.
+    end(&store, &holder).await;
+    let made = try_one(&store, request(4)).await.unwrap();
+    assert!(!made.reused);
+    let changed = store.job(old.id).await.unwrap();
+    let again = try_one(&store, request(5)).await.unwrap();
+    assert_eq!((again.reused, again.job.id), (true, id(4)));
+    assert_eq!(store.job(old.id).await.unwrap(), changed);
+    let unknown = Job { id: id(99), ..old };
+    let missing = try_one(&store, jobs(vec![beside(6, "vc/b", &unknown)])).await;
+    assert!(matches!(missing, Err(StoreError::Missing(job)) if job == id(99)), "{missing:?}");
+    assert_eq!(store.job(id(6)).await.unwrap(), None);
+}
+
+pub async fn of_two_jobs_beside_one_change_one_is_made(backend: &impl Backend) {
+    let store = backend.open().await;
+    let old = create_one(&store, new_job(1, "vc/a")).await;
+    let old = end(&store, &old).await;
+    let (one, other) = tokio::join!(
+        try_one(&store, jobs(vec![beside(2, "vc/b", &old)])),
+        try_one(&store, jobs(vec![beside(3, "vc/c", &old)])),
+    );
+    let made = match (one, other) {
+        (Ok(made), Err(StoreError::Stale(stale))) | (Err(StoreError::Stale(stale)), Ok(made)) => {
+            assert_eq!(stale, old.id);
+            made.job.id
+        }
+        both => panic!("{both:?}"),
+    };
+    assert_eq!(store.job(old.id).await.unwrap().unwrap().status.retried_by, Some(made));
+    assert_eq!(store.live_jobs(&provider("vc"), None, 10).await.unwrap().len(), 1);
 }

@@ -37,7 +37,7 @@ pub async fn events_are_numbered_per_job_and_over_all(backend: &impl Backend) {
 pub async fn a_request_is_one_commit(backend: &impl Backend) {
     let store = backend.open().await;
     let made = create(&store, vec![new_job(1, "vc/a"), new_job(2, "vc/b"), new_job(3, "vc/c")]).await;
-    store.write(made.iter().take(2).map(|job| change(job, JobState::Running)).collect()).await.unwrap();
+    store.write(made.iter().take(2).map(|job| change(job, JobState::Running)).collect(), None).await.unwrap();
     let events = store.events(0, 100).await.unwrap();
     let commits: Vec<_> = events.iter().map(|e| e.commit).collect();
     let (first, second) = (events[0].position, events[3].position);

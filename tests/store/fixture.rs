@@ -62,6 +62,7 @@ pub fn status(state: JobState, seconds: u64) -> JobStatus {
         cancelable: Cancelable::yes("nothing was sent"),
         cancel_request_time: None,
         vendor: VendorView { state: Some("weird \u{1F6A2} \"state\"".to_owned()), ..VendorView::default() },
+        retried_by: None,
     }
 }
 
@@ -80,6 +81,7 @@ pub fn new_job(n: u64, place: &str) -> NewJob {
             request: None,
             trace_parent: None,
             create_time: at(n),
+            retry_of: None,
         },
         status: status(JobState::Pending, n),
         control: JobControl {
@@ -99,6 +101,7 @@ pub fn new_job(n: u64, place: &str) -> NewJob {
         sealed_password: None,
         queue: None,
         event: event(EventKind::Created, n),
+        beside: None,
     }
 }
 
@@ -143,7 +146,7 @@ pub fn change(job: &Job, state: JobState) -> Change {
 }
 
 pub async fn write_one(store: &Arc<dyn Store>, change: Change) -> Result<Job, StoreError> {
-    store.write(vec![change]).await.unwrap().remove(0)
+    store.write(vec![change], None).await.unwrap().remove(0)
 }
 
 pub async fn end(store: &Arc<dyn Store>, job: &Job) -> Job {

@@ -49,7 +49,7 @@ async fn forty(store: &Arc<dyn Store>) -> Vec<Job> {
     let states = [JobState::Running, JobState::Succeeded, JobState::Failed, JobState::Pending];
     let changes =
         made.iter().zip(states.into_iter().cycle()).map(|(job, state)| change(job, state)).collect();
-    store.write(changes).await.unwrap().into_iter().map(Result::unwrap).collect()
+    store.write(changes, None).await.unwrap().into_iter().map(Result::unwrap).collect()
 }
 
 /// What a list of `filter` must be, by plain reasoning over all jobs.

@@ -12,7 +12,11 @@ mod events;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
+mod leases;
+#[cfg(test)]
 mod lists;
+#[cfg(test)]
+mod retention;
 #[cfg(test)]
 mod sqlite;
 #[cfg(test)]
@@ -36,6 +40,9 @@ macro_rules! behaviours {
                 places_in_a_request_are_kept_apart,
                 a_job_that_is_born_ended_holds_nothing,
                 an_id_made_twice_harms_only_itself,
+                a_change_beside_a_job_is_of_the_same_commit,
+                what_makes_no_job_changes_nothing_beside_it,
+                of_two_jobs_beside_one_change_one_is_made,
             }
             write {
                 a_change_is_read_back,
@@ -68,6 +75,27 @@ macro_rules! behaviours {
                 many_values_give_the_same_list,
                 live_jobs_come_by_provider_in_id_order,
                 live_jobs_are_counted,
+            }
+            leases {
+                replicas_see_each_other,
+                a_lease_has_one_holder,
+                one_of_many_wins_a_lease,
+                who_is_not_there_takes_nothing,
+                a_lease_runs_out_and_passes_on_with_a_higher_fence,
+                attending_prolongs_what_is_held,
+                giving_up_lets_the_next_one_in_at_once,
+                leaving_gives_everything_up,
+                a_write_under_an_old_fence_is_refused,
+                a_guard_covers_its_own_provider_only,
+                reports_of_the_holder_are_shown_to_all,
+            }
+            retention {
+                a_purge_leaves_live_jobs_alone,
+                old_jobs_go_first_and_in_steps,
+                only_so_many_ended_jobs_are_kept,
+                a_reader_behind_a_purge_is_told,
+                a_purged_request_key_is_new_again,
+                a_key_that_made_no_job_goes_by_its_age,
             }
             concurrency {
                 many_callers_lose_nothing,

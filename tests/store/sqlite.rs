@@ -318,7 +318,8 @@ async fn a_damaged_row_harms_only_its_own_job() {
     assert!(
         matches!(store.job(id(1)).await, Err(StoreError::Corrupt(text)) if text.contains(&id(1).to_string()))
     );
-    let answers = store.write(made.iter().map(|job| change(job, JobState::Running)).collect()).await.unwrap();
+    let answers =
+        store.write(made.iter().map(|job| change(job, JobState::Running)).collect(), None).await.unwrap();
     assert!(matches!(answers[0], Err(StoreError::Corrupt(_))), "{answers:?}");
     assert!(answers[1].is_ok(), "{answers:?}");
 

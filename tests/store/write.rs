@@ -48,7 +48,7 @@ pub async fn one_bad_entry_harms_no_other(backend: &impl Backend) {
     let made = create(&store, vec![new_job(1, "vc/a"), new_job(2, "vc/b"), new_job(3, "vc/c")]).await;
     let mut changes: Vec<_> = made.iter().map(|job| change(job, JobState::Running)).collect();
     changes[1].version = 9;
-    let answers = store.write(changes).await.unwrap();
+    let answers = store.write(changes, None).await.unwrap();
     assert!(matches!(answers[1], Err(StoreError::Stale(_))), "{answers:?}");
     for place in [0, 2] {
         let written = answers[place].as_ref().unwrap();
@@ -111,7 +111,7 @@ pub async fn a_target_is_not_taken_twice(backend: &impl Backend) {
     third.queue = Some(5);
     let third = create_one(&store, third).await;
     end(&store, &holder).await;
-    let answers = store.write(vec![taking(&waits), taking(&third)]).await.unwrap();
+    let answers = store.write(vec![taking(&waits), taking(&third)], None).await.unwrap();
     assert!(answers[0].is_ok(), "{answers:?}");
     assert!(
         matches!(answers[1], Err(StoreError::TargetBusy { holder, .. }) if holder == waits.id),
@@ -126,7 +126,7 @@ pub async fn who_waits_longest_comes_first(backend: &impl Backend) {
     third.queue = Some(5);
     let third = create_one(&store, third).await;
     end(&store, &holder).await;
-    let answers = store.write(vec![taking(&third), taking(&waits)]).await.unwrap();
+    let answers = store.write(vec![taking(&third), taking(&waits)], None).await.unwrap();
     assert!(
         matches!(answers[0], Err(StoreError::TargetBusy { holder, .. }) if holder == waits.id),
         "{answers:?}"
@@ -137,7 +137,7 @@ pub async fn who_waits_longest_comes_first(backend: &impl Backend) {
 pub async fn a_target_changes_hands_in_one_write(backend: &impl Backend) {
     let store = backend.open().await;
     let [holder, waits] = two(&store).await;
-    let answers = store.write(vec![change(&holder, JobState::Failed), taking(&waits)]).await.unwrap();
+    let answers = store.write(vec![change(&holder, JobState::Failed), taking(&waits)], None).await.unwrap();
     assert!(answers.iter().all(Result::is_ok), "{answers:?}");
     assert!(store.job(waits.id).await.unwrap().unwrap().control.holds_target);
     assert!(!store.job(holder.id).await.unwrap().unwrap().control.holds_target);

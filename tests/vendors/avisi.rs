@@ -110,6 +110,8 @@ fn planned(n: usize, operation: Operation) -> Planned {
         attempts: 0,
         submit_time: None,
         handle: None,
+        permit: drydock::kit::permit::Permit::unlimited(),
+        cancel_requested: false,
     }
 }
 
@@ -930,4 +932,23 @@ async fn the_simulator_checks_tokens_and_has_both_path_styles() {
     assert_eq!(get(&sim, "/api/v1/orgs/acme/clusters/staging/cluster-0", &token).await, 404);
     assert_eq!(get(&sim, "/api/v1/orgs/other/clusters", &token).await, 403);
     sim.stop().await;
+}
+
+#[tokio::test]
+async fn after_the_lease_nothing_is_started_moved_or_deleted() {
+    let sim = sim(2, SLOW).await;
+    let vendor = operator(&sim);
+    for operation in [direct(), at_once()] {
+        let mut job = checked(&vendor, 0, operation).await;
+        job.permit = crate::permits::ended();
+        let outcome = submit(&vendor, &mut job).await;
+        let Submitted::Failed(error) = outcome else { panic!("{outcome:?}") };
+        crate::permits::assert_unsent(&error);
+    }
+    assert!(sim.effects().all().is_empty(), "{:?}", sim.effects().all());
+    let mut job = checked(&vendor, 1, scheduled(Some(in_seconds(86_400)), None)).await;
+    started(submit(&vendor, &mut job).await);
+    job.permit = crate::permits::ended();
+    crate::permits::assert_unsent(&vendor.reschedule(&job).await.unwrap_err());
+    crate::permits::assert_unsent(&vendor.cancel(&job).await.unwrap_err());
 }

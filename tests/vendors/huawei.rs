@@ -60,6 +60,8 @@ fn planned(id: &str, image: Option<&str>) -> Planned {
         attempts: 1,
         submit_time: None,
         handle: None,
+        permit: drydock::kit::permit::Permit::unlimited(),
+        cancel_requested: false,
     }
 }
 
@@ -687,4 +689,17 @@ async fn no_secret_is_in_any_text() {
             "{text}"
         );
     }
+}
+
+#[tokio::test]
+async fn after_the_lease_no_reinstall_is_sent() {
+    let sim = simulator(2).await;
+    let vendor = adapter(sim.provider());
+    let mut jobs = checked(&*vendor, vec![planned(&instance_id(0), None), planned(&instance_id(1), None)]).await;
+    jobs.iter_mut().for_each(|job| job.permit = crate::permits::ended());
+    for outcome in submit(&*vendor, &mut jobs, PASSWORD).await {
+        let Submitted::Failed(error) = outcome else { panic!("{outcome:?}") };
+        crate::permits::assert_unsent(&error);
+    }
+    assert_eq!(sim.effects().starts(&instance_id(0)) + sim.effects().starts(&instance_id(1)), 0);
 }

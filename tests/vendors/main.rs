@@ -3,6 +3,8 @@
 
 mod avisi;
 mod huawei;
+mod permits;
 mod table;
+mod tls;
 mod vsphere;
 mod zstack;

@@ -121,6 +121,8 @@ fn with(n: usize, options: ZstackUpgradeOptions) -> Planned {
         attempts: 1,
         submit_time: Some(Clock::system().now()),
         handle: None,
+        permit: drydock::kit::permit::Permit::unlimited(),
+        cancel_requested: false,
     }
 }
 
@@ -773,4 +775,13 @@ impl IntoIds for Submitted {
             other => panic!("not started: {other:?}"),
         }
     }
+}
+
+#[tokio::test]
+async fn after_the_lease_no_start_is_sent() {
+    let rig = Rig::at(10_000.0).await;
+    let outcome = rig.start(&Planned { permit: crate::permits::ended(), ..planned(0) }).await;
+    let Submitted::Failed(error) = outcome else { panic!("{outcome:?}") };
+    crate::permits::assert_unsent(&error);
+    assert_eq!(rig.sim.effects().starts(&target_id(0)), 0);
 }

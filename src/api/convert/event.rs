@@ -1,6 +1,6 @@
 //! Events, outwards: the one place where an event becomes a message.
 
-use super::job::status;
+use super::job::{name, status};
 use super::operation;
 use super::time::timestamp;
 use crate::api::pb;
@@ -18,6 +18,7 @@ pub fn event(event: &Event) -> pb::JobEvent {
         operation: operation::kind(event.about.operation).into(),
         labels: event.about.labels.clone(),
         status: Some(status(&event.status)),
+        retry_of: name(event.about.retry_of),
     }
 }
 
@@ -32,6 +33,7 @@ const fn kind(kind: EventKind) -> pb::EventKind {
         EventKind::CancelRequested => pb::EventKind::CancelRequested,
         EventKind::Rescheduled => pb::EventKind::Rescheduled,
         EventKind::Settled => pb::EventKind::Settled,
+        EventKind::Retried => pb::EventKind::Retried,
     }
 }
 
@@ -59,6 +61,7 @@ pub(in crate::api) mod tests {
                 operation: job.spec.operation.kind(),
                 target: job.spec.target,
                 labels: job.spec.labels,
+                retry_of: job.spec.retry_of,
             }),
         }
     }
@@ -68,6 +71,7 @@ pub(in crate::api) mod tests {
         let shown = event(&full_event(5));
         let job = crate::api::convert::job::job(&full_job());
         assert_eq!((shown.job, shown.target, shown.labels), (job.name, job.target, job.labels));
+        assert_eq!(shown.retry_of, job.retry_of);
         assert_eq!(shown.status, job.status);
         assert_eq!(shown.sequence, 5);
         assert_eq!(shown.kind, i32::from(pb::EventKind::StateChanged));
@@ -86,6 +90,7 @@ pub(in crate::api) mod tests {
             EventKind::CancelRequested,
             EventKind::Rescheduled,
             EventKind::Settled,
+            EventKind::Retried,
         ] {
             assert_eq!(kind(known).as_str_name(), format!("EVENT_KIND_{}", known.as_str()));
         }

@@ -6,6 +6,7 @@ use super::time::timestamp;
 use crate::api::pb;
 use crate::domain::failure::{Failure, FailureReason};
 use crate::domain::finding::{Finding, Severity, Verdict};
+use crate::domain::id::JobId;
 use crate::domain::job::{
     Job, JobStatus, Part, PartOutcome, Progress, Provenance, VendorView, WaitReason, Waiting,
 };
@@ -25,6 +26,7 @@ pub fn job(job: &Job) -> pb::Job {
         status: Some(status(&job.status)),
         sequence: job.sequence,
         trace_id: trace.map(|t| t.trace_id().to_owned()).unwrap_or_default(),
+        retry_of: name(job.spec.retry_of),
     }
 }
 
@@ -49,7 +51,13 @@ pub fn status(status: &JobStatus) -> pb::JobStatus {
         }),
         cancel_request_time: status.cancel_request_time.map(timestamp),
         vendor: Some(vendor(&status.vendor)),
+        retried_by: name(status.retried_by),
     }
+}
+
+/// The name of a job that may be missing.
+pub fn name(job: Option<JobId>) -> String {
+    job.map(|id| id.to_string()).unwrap_or_default()
 }
 
 /// A state, outwards.
@@ -125,6 +133,7 @@ const fn wait_reason(reason: WaitReason) -> pb::WaitReason {
         WaitReason::MaintenanceWindow => pb::WaitReason::MaintenanceWindow,
         WaitReason::TargetBusy => pb::WaitReason::TargetBusy,
         WaitReason::VendorUnreachable => pb::WaitReason::VendorUnreachable,
+        WaitReason::VendorCredentialsRefused => pb::WaitReason::VendorCredentialsRefused,
         WaitReason::RateBudget => pb::WaitReason::RateBudget,
         WaitReason::LostAnswer => pb::WaitReason::LostAnswer,
         WaitReason::Overdue => pb::WaitReason::Overdue,
@@ -195,7 +204,7 @@ pub(in crate::api) mod tests {
     use uuid::Uuid;
 
     use super::*;
-    use crate::domain::id::{JobId, RequestId};
+    use crate::domain::id::RequestId;
     use crate::domain::job::{Cancelable, JobControl, JobSpec, RequestRef};
     use crate::domain::operation::{Operation, Reinstall};
     use crate::domain::target::Target;
@@ -252,6 +261,7 @@ pub(in crate::api) mod tests {
                 answer: Some(r#"{"state":"Suspended"}"#.to_owned()),
                 last_error: Some("boom".to_owned()),
             },
+            retried_by: Some(JobId::new(Uuid::from_u128(8))),
         }
     }
 
@@ -270,6 +280,7 @@ pub(in crate::api) mod tests {
                 request: Some(RequestRef { id: request, index: 3 }),
                 trace_parent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
                 create_time: at(0),
+                retry_of: Some(JobId::new(Uuid::from_u128(6))),
             },
             status: full_status(),
             control: serde_json::from_value::<JobControl>(serde_json::json!({

@@ -5,10 +5,12 @@
 
 pub mod event;
 pub mod filter;
+pub mod frame;
 pub mod job;
 pub mod operation;
 pub mod page;
 pub mod provider;
+pub mod retry;
 pub mod start;
 pub mod structure;
 pub mod time;

@@ -4,11 +4,11 @@ use super::time::timestamp;
 use super::{Faults, inside};
 use crate::api::pb;
 use crate::domain::operation::{
-    Operation, OperationKind, Reinstall, ScheduledUpgrade, Upgrade, VendorOptions, ZstackUpgradeOptions,
+    MAX_ACCEPTED_RISKS, Operation, OperationKind, Reinstall, ScheduledUpgrade, Upgrade, VendorOptions,
+    ZstackUpgradeOptions,
 };
 
 const MAX_VERSION: usize = 256;
-const MAX_RISKS: usize = 100;
 const MAX_RISK: usize = 128;
 const MAX_VENDOR_LIST: usize = 1000;
 const MAX_VENDOR_TEXT: usize = 1024;
@@ -117,9 +117,10 @@ pub fn read_reinstall(faults: &mut Faults, image_id: String, accepted_risks: Vec
     }
 }
 
-fn read_risks(faults: &mut Faults, parent: &str, risks: Vec<String>) -> Vec<String> {
+/// The warnings that a caller accepts, inwards.
+pub fn read_risks(faults: &mut Faults, parent: &str, risks: Vec<String>) -> Vec<String> {
     let field = inside(parent, "accepted_risks");
-    let risks = faults.texts(&field, MAX_RISKS, MAX_RISK, risks);
+    let risks = faults.texts(&field, MAX_ACCEPTED_RISKS, MAX_RISK, risks);
     for (index, risk) in risks.iter().enumerate() {
         if risk.is_empty() {
             faults.add(super::at(&field, index), "must be the id of a finding");

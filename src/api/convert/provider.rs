@@ -5,7 +5,7 @@ use super::{job, operation};
 use crate::api::pb;
 use crate::domain::capability::{CancelSupport, Capability};
 use crate::domain::target::{AvailableVersion, Image, TargetInfo, TargetKind};
-use crate::engine::calls::{ProviderHealth, ProviderView};
+use crate::engine::calls::{DriverView, ProviderHealth, ProviderView};
 
 /// A provider.
 pub fn provider(view: &ProviderView) -> pb::Provider {
@@ -22,11 +22,23 @@ pub fn provider(view: &ProviderView) -> pb::Provider {
             .filter(|(_, count)| **count > 0)
             .map(|(state, count)| pb::LiveJobs { state: job::state(*state).into(), count: *count })
             .collect(),
+        warnings: view.warnings.clone(),
+        driver: view.driver.as_ref().map(driver),
+    }
+}
+
+fn driver(driver: &DriverView) -> pb::Driver {
+    pb::Driver {
+        replica: driver.replica.clone(),
+        replica_id: driver.replica_id.clone(),
+        since_time: driver.since.map(timestamp),
+        fence: driver.fence,
     }
 }
 
 fn health(health: &ProviderHealth) -> pb::ProviderHealth {
     let reachability = match health.reachable {
+        Some(false) if health.credentials_refused => pb::Reachability::CredentialsRefused,
         None => pb::Reachability::Unknown,
         Some(true) => pb::Reachability::Reachable,
         Some(false) => pb::Reachability::Unreachable,
@@ -96,6 +108,7 @@ pub fn version(version: AvailableVersion) -> pb::AvailableVersion {
         display_name: version.name.unwrap_or_default(),
         description: version.description.unwrap_or_default(),
         release_date: version.release_date.unwrap_or_default(),
+        channels: version.channels,
     }
 }
 
@@ -153,6 +166,7 @@ mod tests {
             },
             health: ProviderHealth {
                 reachable: Some(false),
+                credentials_refused: true,
                 last_heard: at(1),
                 last_error: Some("refused".to_owned()),
                 last_error_time: at(2),
@@ -160,6 +174,13 @@ mod tests {
                 version: Some("9.1".to_owned()),
             },
             live_jobs: BTreeMap::from([(JobState::Running, 2), (JobState::Pending, 0)]),
+            warnings: vec!["certificates are not checked".to_owned()],
+            driver: Some(DriverView {
+                replica: "host-a".to_owned(),
+                replica_id: "01890a5d-ac96-774b-bcce-b302099a8057".to_owned(),
+                since: at(4),
+                fence: 7,
+            }),
         };
         insta::assert_debug_snapshot!(provider(&view));
     }

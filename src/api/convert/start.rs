@@ -80,7 +80,8 @@ impl Draft {
     }
 }
 
-fn on_busy(faults: &mut Faults, value: i32) -> OnBusy {
+/// What to do when a target is busy, inwards.
+pub(super) fn on_busy(faults: &mut Faults, value: i32) -> OnBusy {
     match pb::OnBusy::try_from(value) {
         Ok(pb::OnBusy::Unspecified | pb::OnBusy::Reject) => OnBusy::Reject,
         Ok(pb::OnBusy::Queue) => OnBusy::Queue,
@@ -93,7 +94,7 @@ fn on_busy(faults: &mut Faults, value: i32) -> OnBusy {
 
 /// The SHA-256 of a request under its RPC's name. The caller clears what does not count: the key, which names the
 /// request, and a password, which a digest on disk could betray.
-fn digest(rpc: &str, request: &impl Message) -> [u8; 32] {
+pub(super) fn digest(rpc: &str, request: &impl Message) -> [u8; 32] {
     let mut bytes = Vec::with_capacity(rpc.len() + 1 + request.encoded_len());
     bytes.extend_from_slice(rpc.as_bytes());
     bytes.push(0);

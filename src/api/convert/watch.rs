@@ -1,22 +1,16 @@
-//! Watches: requests inwards, messages outwards.
+//! Requests to watch, inwards. What goes out is in `frame`.
 
 use std::time::Duration;
 
-use prost::Message;
-
-use super::event::event;
 use super::filter::read_filter;
-use super::job::job;
 use super::time::read_duration;
 use super::{Faults, page};
 use crate::api::pb;
 use crate::domain::error::Error;
 use crate::domain::id::JobId;
-use crate::engine::calls::{WatchBody, WatchFilter, WatchItem, WatchRequest};
+use crate::engine::calls::{WatchFilter, WatchRequest};
 
 const HEARTBEAT: (Duration, Duration) = (Duration::from_secs(1), Duration::from_secs(3600));
-/// A commit larger than this is sent in several messages; clients refuse messages above 4 MiB unless told otherwise.
-const ENOUGH_BYTES: usize = 1 << 20;
 
 impl TryFrom<pb::WatchJobRequest> for WatchRequest {
     type Error = Error;
@@ -65,53 +59,8 @@ fn latest_only(faults: &mut Faults, mode: i32) -> bool {
     }
 }
 
-/// A message of a watch: one, or for a large commit several, of which only the last has the token.
-pub fn messages(item: WatchItem) -> Vec<pb::WatchJobsResponse> {
-    use pb::watch_jobs_response::Message as Body;
-    let last = |message, resume_token| pb::WatchJobsResponse { message: Some(message), resume_token };
-    match item.body {
-        WatchBody::Snapshot(shown) => vec![last(Body::Snapshot(job(&shown)), item.resume_token)],
-        WatchBody::Synced => vec![last(Body::Synced(pb::WatchSynced {}), item.resume_token)],
-        WatchBody::Heartbeat => vec![last(Body::Heartbeat(pb::WatchHeartbeat {}), item.resume_token)],
-        WatchBody::Events(events) => {
-            let mut out = Vec::new();
-            let mut batch = pb::EventBatch::default();
-            let mut bytes = 0;
-            for next in events {
-                let next = event(&next);
-                let size = next.encoded_len();
-                if bytes + size > ENOUGH_BYTES && !batch.events.is_empty() {
-                    out.push(last(Body::Events(std::mem::take(&mut batch)), String::new()));
-                    bytes = 0;
-                }
-                bytes += size;
-                batch.events.push(next);
-            }
-            out.push(last(Body::Events(batch), item.resume_token));
-            out
-        }
-    }
-}
-
-/// The same message for `WatchJob`.
-pub fn single(message: pb::WatchJobsResponse) -> pb::WatchJobResponse {
-    use pb::watch_job_response::Message as One;
-    use pb::watch_jobs_response::Message as Many;
-    let body = message.message.map(|body| match body {
-        Many::Snapshot(shown) => One::Snapshot(shown),
-        Many::Synced(mark) => One::Synced(mark),
-        Many::Events(batch) => One::Events(batch),
-        Many::Heartbeat(mark) => One::Heartbeat(mark),
-    });
-    pb::WatchJobResponse { message: body, resume_token: message.resume_token }
-}
-
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
-    use super::super::event::tests::full_event;
-    use super::super::job::tests::full_job;
     use super::super::tests::paths;
     use super::*;
 
@@ -157,44 +106,5 @@ mod tests {
         let many = pb::WatchJobsRequest { filter, mode: -1, heartbeat, resume_token, ..Default::default() };
         let error = WatchRequest::try_from(many).unwrap_err();
         assert_eq!(paths(error), ["filter.states[0]", "resume_token", "mode", "heartbeat"]);
-    }
-
-    fn item(body: WatchBody) -> WatchItem {
-        WatchItem { body, resume_token: "token".to_owned() }
-    }
-
-    #[test]
-    fn both_watches_have_the_same_bytes() {
-        let bodies = [
-            WatchBody::Snapshot(Box::new(full_job())),
-            WatchBody::Synced,
-            WatchBody::Events(vec![Arc::new(full_event(1)), Arc::new(full_event(2))]),
-            WatchBody::Heartbeat,
-        ];
-        for body in bodies {
-            for message in messages(item(body)) {
-                assert_eq!(message.encode_to_vec(), single(message).encode_to_vec());
-            }
-        }
-    }
-
-    #[test]
-    fn a_large_commit_is_cut_and_only_its_end_has_a_token() {
-        let mut large = full_event(0);
-        large.message = "x".repeat(300_000);
-        let events = (1..=10)
-            .map(|sequence| Arc::new(crate::domain::event::Event { sequence, ..large.clone() }))
-            .collect();
-        let messages = messages(item(WatchBody::Events(events)));
-        assert!(messages.len() > 1);
-        let mut sequences = Vec::new();
-        for (index, message) in messages.iter().enumerate() {
-            assert!(message.encoded_len() < 2 << 20);
-            let is_last = index + 1 == messages.len();
-            assert_eq!(message.resume_token, if is_last { "token" } else { "" });
-            let Some(pb::watch_jobs_response::Message::Events(batch)) = &message.message else { panic!() };
-            sequences.extend(batch.events.iter().map(|e| e.sequence));
-        }
-        assert_eq!(sequences, (1..=10).collect::<Vec<_>>());
     }
 }

@@ -1,13 +1,15 @@
 //! Every call has a deadline: the caller's `grpc-timeout`, or the server's longest, whichever is shorter.
 //!
-//! It bounds the time to the head of the answer, so it ends unary calls and the opening of a watch; an open watch
-//! lives until its own age. What a call began is not cut off by it, see `Gate::finish`.
+//! It bounds the time to the head of the answer, so it ends unary calls and the opening of a watch. An open watch lives
+//! until its own age or the caller's own deadline, which the service finds as a [`CallDeadline`] beside its request.
+//! What a call began is not cut off by it, see `Gate::finish`.
 
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tower::{Layer, Service};
 
 use super::{Answer, Call};
@@ -15,6 +17,15 @@ use crate::api::status;
 
 /// How much earlier than the caller the server gives up, so that its answer can still arrive.
 const EARLY: Duration = Duration::from_millis(5);
+
+/// The deadline that the caller itself set, among the extensions of its request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CallDeadline {
+    /// When it passes.
+    pub at: Instant,
+    /// How long the call may take in all.
+    pub limit: Duration,
+}
 
 /// Bounds calls.
 #[derive(Clone, Copy, Debug)]
@@ -51,8 +62,15 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, call: Call) -> Self::Future {
+    fn call(&mut self, mut call: Call) -> Self::Future {
         let asked = call.headers().get("grpc-timeout").and_then(|v| v.to_str().ok()).and_then(parse);
+        if let Some(limit) = asked {
+            // One that lies beyond what a clock can count is none.
+            let at = Instant::now().checked_add(limit.saturating_sub(EARLY));
+            if let Some(at) = at {
+                call.extensions_mut().insert(CallDeadline { at, limit });
+            }
+        }
         let (limit, wait) = match asked {
             Some(asked) if asked < self.max => (asked, asked.saturating_sub(EARLY)),
             Some(_) | None => (self.max, self.max),

@@ -44,11 +44,11 @@ pub(super) async fn load(
             Work::Create(ask) => {
                 let request = &ask.what;
                 requests.extend(request.request.map(|(id, _)| id.uuid()));
-                jobs.extend(request.jobs.iter().map(|job| job.id.uuid()));
+                jobs.extend(request.touched().map(|job| job.uuid()));
                 targets.extend(request.jobs.iter().map(|job| job.spec.target.clone()));
             }
-            Work::Write(ask) => jobs.extend(ask.what.iter().map(|change| change.id.uuid())),
-            Work::Ping(_) => {}
+            Work::Write(ask) => jobs.extend(ask.what.changes.iter().map(|change| change.id.uuid())),
+            Work::Purge(_) | Work::Ping(_) => {}
         }
     }
     if !requests.is_empty() && load_requests(connection, &requests, &mut ledger).await? {
@@ -61,7 +61,7 @@ pub(super) async fn load(
     }
     for work in works {
         if let Work::Write(ask) = work {
-            targets.extend(ledger.takers(&ask.what).cloned());
+            targets.extend(ledger.takers(&ask.what.changes).cloned());
         }
     }
     if !targets.is_empty() {

@@ -7,11 +7,13 @@
 //! * One process at a time: a lock on the file `<database>.lock`.
 
 mod fault;
+mod leases;
 mod list;
 mod load;
 mod open;
 #[cfg(test)]
 mod plans;
+mod purge;
 mod read;
 mod readers;
 mod save;
@@ -24,11 +26,14 @@ use async_trait::async_trait;
 use tokio::sync::{mpsc, oneshot, watch};
 use uuid::Uuid;
 
+use self::leases::MemoryLeases;
 use self::readers::{Readers, closed};
-use self::writer::{Ask, QUEUE, Work, Writer};
+use self::writer::{Ask, Guarded, QUEUE, Work, Writer};
 use super::contract::{Accepted, Change, JobFilter, NewRequest, Store};
 use super::error::StoreError;
+use super::lease::{Attendance, Fence, Guard, Leases, Presence, ReplicaId};
 use super::metrics::{CommitCount, Metrics};
+use super::retention::{Purged, Retention};
 use super::settings::StoreSettings;
 use crate::domain::event::Event;
 use crate::domain::id::{JobId, ProviderId, RequestId};
@@ -48,6 +53,7 @@ pub struct SqliteStore {
     queue: mpsc::Sender<Work>,
     newest: watch::Receiver<u64>,
     metrics: Arc<Metrics>,
+    leases: Arc<MemoryLeases>,
     tasks: Tasks,
 }
 
@@ -63,6 +69,7 @@ impl SqliteStore {
         let metrics = Arc::new(Metrics::new());
         let (queue, waiting) = mpsc::channel(QUEUE);
         let (tell, newest) = watch::channel(opened.position);
+        let leases = Arc::new(MemoryLeases::new());
         let tasks = Tasks::new();
         let writer = Writer {
             queue: waiting,
@@ -71,12 +78,13 @@ impl SqliteStore {
             newest: tell,
             metrics: Arc::clone(&metrics),
             readers: Arc::clone(&readers),
+            leases: Arc::clone(&leases),
             lock: opened.lock,
             // The last process may have died between an erasure and the emptying of its log.
             erased: Some(0),
         };
         tasks.spawn("store writer", writer.run(tasks.token().clone()));
-        Ok(Arc::new(Self { id: opened.id, readers, queue, newest, metrics, tasks }))
+        Ok(Arc::new(Self { id: opened.id, readers, queue, newest, metrics, leases, tasks }))
     }
 
     /// How much was committed since the store was opened.
@@ -89,6 +97,36 @@ impl SqliteStore {
         let (reply, answer) = oneshot::channel();
         self.queue.send(work(Ask::new(what, reply))).await.map_err(|_| closed())?;
         answer.await.map_err(|_| StoreError::Unavailable("its writer ended".to_owned()))?
+    }
+}
+
+#[async_trait]
+impl Leases for SqliteStore {
+    async fn attend(&self, presence: &Presence) -> Result<Attendance, StoreError> {
+        Ok(self.leases.attend(presence))
+    }
+
+    async fn take_lease(
+        &self,
+        provider: &ProviderId,
+        replica: ReplicaId,
+        lease: Duration,
+    ) -> Result<Option<Fence>, StoreError> {
+        Ok(self.leases.take(provider, replica, lease))
+    }
+
+    async fn release_leases(&self, replica: ReplicaId, guards: &[Guard]) -> Result<(), StoreError> {
+        self.leases.release(replica, guards);
+        Ok(())
+    }
+
+    async fn leave(&self, replica: ReplicaId) -> Result<(), StoreError> {
+        self.leases.leave(replica);
+        Ok(())
+    }
+
+    fn lease_changes(&self) -> watch::Receiver<u64> {
+        self.leases.changes()
     }
 }
 
@@ -123,8 +161,12 @@ impl Store for SqliteStore {
         self.read_live_jobs(provider, after, limit).await
     }
 
-    async fn write(&self, changes: Vec<Change>) -> Result<Vec<Result<Job, StoreError>>, StoreError> {
-        self.ask(changes, Work::Write).await
+    async fn write(
+        &self,
+        changes: Vec<Change>,
+        guard: Option<Guard>,
+    ) -> Result<Vec<Result<Job, StoreError>>, StoreError> {
+        self.ask(Guarded { changes, guard }, Work::Write).await
     }
 
     async fn sealed_password(&self, id: JobId) -> Result<Option<Vec<u8>>, StoreError> {
@@ -145,6 +187,11 @@ impl Store for SqliteStore {
 
     async fn count_live(&self) -> Result<Vec<(ProviderId, JobState, u64)>, StoreError> {
         self.count_live_jobs().await
+    }
+
+    async fn purge(&self, retention: Retention, limit: u32) -> Result<Purged, StoreError> {
+        let purge = purge::plan(&self.readers, retention, limit).await?;
+        self.ask(purge, Work::Purge).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

@@ -17,12 +17,15 @@ use crate::store::settings::StoreSettings;
 
 /// The migrations, oldest first. Append only.
 pub(super) fn migrations() -> Vec<Migration> {
-    [(1, "jobs", include_str!("../../../migrations/sqlite/0001_jobs.sql"))]
-        .into_iter()
-        .map(|(version, name, sql)| {
-            Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
-        })
-        .collect()
+    [
+        (1, "jobs", include_str!("../../../migrations/sqlite/0001_jobs.sql")),
+        (2, "retention", include_str!("../../../migrations/sqlite/0002_retention.sql")),
+    ]
+    .into_iter()
+    .map(|(version, name, sql)| {
+        Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    })
+    .collect()
 }
 
 /// An opened database.

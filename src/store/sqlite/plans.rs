@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, QueryBuilder, Row as _};
 use uuid::Uuid;
 
 use super::save::{DELETE_SEALED, UPDATE_JOBS};
-use super::{list, load, read};
+use super::{list, load, purge, read};
 use crate::domain::id::{JobId, ProviderId};
 use crate::domain::operation::OperationKind;
 use crate::domain::state::JobState;
@@ -69,6 +69,19 @@ async fn hot_statements_look_rows_up() {
             "{plan:#?}"
         );
     }
+}
+
+#[tokio::test]
+async fn a_purge_looks_its_rows_up() {
+    let mut connection = database().await;
+    sqlx::query(purge::TABLE).execute(&mut connection).await.unwrap();
+    for sql in purge::STEPS {
+        let plan = plan(&mut connection, sql).await;
+        assert!(walks(&plan).is_empty(), "{sql}\n{plan:#?}");
+    }
+    // This one walks an index in order, as far as its OFFSET.
+    let plan = plan(&mut connection, purge::FIRST_TOO_MANY).await;
+    assert_eq!(plan, ["SCAN jobs USING COVERING INDEX jobs_by_end"]);
 }
 
 #[tokio::test]

@@ -61,8 +61,8 @@ static INSERT_REQUESTS: LazyLock<Bulk> =
 static INSERT_JOBS: LazyLock<Bulk> = LazyLock::new(|| {
     Bulk::new(
         "INSERT INTO jobs (id, provider, target, operation, state, ended, holds, create_time, version, sequence, \
-         request_id, request_index, spec, status, control) VALUES",
-        15,
+         request_id, request_index, spec, status, control, end_time) VALUES",
+        16,
         "",
     )
 });
@@ -70,8 +70,9 @@ static INSERT_JOBS: LazyLock<Bulk> = LazyLock::new(|| {
 pub(super) static UPDATE_JOBS: LazyLock<Bulk> = LazyLock::new(|| {
     Bulk::new(
         "UPDATE jobs SET state = v.column2, ended = v.column3, holds = v.column4, version = v.column5, \
-         sequence = v.column6, status = v.column7, control = v.column8 FROM (VALUES",
-        8,
+         sequence = v.column6, status = v.column7, control = v.column8, \
+         end_time = v.column9 FROM (VALUES",
+        9,
         ") AS v WHERE jobs.id = v.column1",
     )
 });
@@ -138,7 +139,8 @@ fn new_job(query: Bound, (job, request): &(&Job, Option<RequestRef>)) -> Result<
         .bind(request.map(|at| i64::from(at.index)))
         .bind(to_json(job.id, "spec", spec).map_err(unwritten)?)
         .bind(to_json(job.id, "status", status).map_err(unwritten)?)
-        .bind(to_json(job.id, "control", &job.control).map_err(unwritten)?))
+        .bind(to_json(job.id, "control", &job.control).map_err(unwritten)?)
+        .bind(ended(job)))
 }
 
 fn changed_job(query: Bound, job: &&Job) -> Result<Bound, Fault> {
@@ -150,7 +152,14 @@ fn changed_job(query: Bound, job: &&Job) -> Result<Bound, Fault> {
         .bind(int(job.version))
         .bind(int(job.sequence))
         .bind(to_json(job.id, "status", &job.status).map_err(unwritten)?)
-        .bind(to_json(job.id, "control", &job.control).map_err(unwritten)?))
+        .bind(to_json(job.id, "control", &job.control).map_err(unwritten)?)
+        .bind(ended(job)))
+}
+
+/// When the job ended, for retention.
+fn ended(job: &Job) -> Option<i64> {
+    let time = job.status.end_time.unwrap_or(job.status.update_time);
+    job.status.state.is_ended().then(|| time.as_microsecond())
 }
 
 fn label(query: Bound, (job, key, value): &(&Job, &String, &String)) -> Result<Bound, Fault> {

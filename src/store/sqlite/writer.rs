@@ -19,16 +19,20 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::fault::Fault;
+use super::leases::MemoryLeases;
 use super::load::load;
 use super::open::newest;
+use super::purge::{self, Purge};
 use super::readers::Readers;
 use super::save::save;
 use crate::domain::job::Job;
 use crate::kit::crash_point::{self, CrashPoint};
 use crate::store::contract::{Accepted, Change, NewRequest};
 use crate::store::error::StoreError;
+use crate::store::lease::Guard;
 use crate::store::ledger::Ledger;
 use crate::store::metrics::Metrics;
+use crate::store::retention::Purged;
 
 /// How many writes may wait; further callers wait to be let in.
 pub(super) const QUEUE: usize = 1024;
@@ -66,11 +70,19 @@ impl<T, R> Ask<T, R> {
     }
 }
 
+/// Changes, and the lease that they are made under.
+#[derive(Debug)]
+pub(super) struct Guarded {
+    pub changes: Vec<Change>,
+    pub guard: Option<Guard>,
+}
+
 /// One waiting write.
 #[derive(Debug)]
 pub(super) enum Work {
     Create(Ask<NewRequest, Vec<Result<Accepted, StoreError>>>),
-    Write(Ask<Vec<Change>, Vec<Result<Job, StoreError>>>),
+    Write(Ask<Guarded, Vec<Result<Job, StoreError>>>),
+    Purge(Ask<Purge, Purged>),
     /// Writes a row that says nothing.
     Ping(Ask<(), ()>),
 }
@@ -78,8 +90,10 @@ pub(super) enum Work {
 impl Work {
     fn rows(&self) -> usize {
         match self {
-            Self::Create(ask) => ask.what.jobs.len(),
-            Self::Write(ask) => ask.what.len(),
+            Self::Create(ask) => ask.what.touched().count(),
+            Self::Write(ask) => ask.what.changes.len(),
+            // It takes no other write into its group.
+            Self::Purge(_) => GROUP_ROWS,
             Self::Ping(_) => 1,
         }
     }
@@ -88,6 +102,7 @@ impl Work {
         match self {
             Self::Create(ask) => ask.answer(outcome),
             Self::Write(ask) => ask.answer(outcome),
+            Self::Purge(ask) => ask.answer(outcome),
             Self::Ping(ask) => ask.answer(outcome),
         }
     }
@@ -102,6 +117,7 @@ pub(super) struct Writer {
     pub(super) newest: watch::Sender<u64>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) readers: Arc<Readers>,
+    pub(super) leases: Arc<MemoryLeases>,
     /// Let go last of all.
     pub(super) lock: File,
     /// Groups since a password was erased that may still stand in the log.
@@ -176,7 +192,7 @@ impl Writer {
             None => self.reconnect().await?,
         };
         let position = *self.newest.borrow();
-        match transact(&mut connection, group, position).await {
+        match transact(&mut connection, group, position, &self.leases).await {
             Ok(ledger) => {
                 self.connection = Some(connection);
                 self.metrics.committed(group.len(), started.elapsed());
@@ -241,6 +257,7 @@ async fn transact(
     connection: &mut SqliteConnection,
     group: &mut [Work],
     position: u64,
+    leases: &MemoryLeases,
 ) -> Result<Ledger, Fault> {
     // IMMEDIATE: takes the right to write now, rather than fail at the first write.
     sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
@@ -248,7 +265,12 @@ async fn transact(
     for work in group {
         match work {
             Work::Create(ask) => ask.decided = Some(ledger.create(&ask.what)),
-            Work::Write(ask) => ask.decided = Some(Ok(ledger.write(&ask.what))),
+            Work::Write(ask) => {
+                let permit = leases.permit(ask.what.guard.as_ref());
+                ask.decided =
+                    Some(permit.and_then(|()| ledger.write(&ask.what.changes, ask.what.guard.as_ref())));
+            }
+            Work::Purge(ask) => ask.decided = Some(Ok(purge::run(&mut *connection, &ask.what).await?)),
             Work::Ping(ask) => {
                 sqlx::query(PING).execute(&mut *connection).await?;
                 ask.decided = Some(Ok(()));

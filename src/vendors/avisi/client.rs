@@ -8,6 +8,7 @@ use super::map::{self, Word};
 use super::notes::Slugs;
 use super::wire::{Cluster, ClusterPatch, ClusterVersion, Paged, ScheduleRequest, ScheduledUpgrade};
 use crate::domain::error::VendorFault;
+use crate::kit::permit::Permit;
 use crate::vendors::error::{Reached, VendorError};
 use crate::vendors::http::{Call, HttpClient, Reply, Verb};
 
@@ -43,16 +44,27 @@ impl Client {
     }
 
     /// Creates or moves the cluster's scheduled upgrade.
-    pub(super) async fn schedule(&self, body: &ScheduleRequest<'_>) -> Result<ScheduledUpgrade, VendorError> {
+    pub(super) async fn schedule(
+        &self,
+        body: &ScheduleRequest<'_>,
+        permit: &Permit,
+    ) -> Result<ScheduledUpgrade, VendorError> {
         let url = self.at(&["api", "v1", "orgs", &self.organisation, "scheduled-cluster-upgrades"]);
         let route = "/api/v1/orgs/{organisation}/scheduled-cluster-upgrades";
-        read(&self.send(&self.token, Call::new(Verb::Post, url, route).json(body)).await?)
+        let call = Call::new(Verb::Post, url, route).json(body).under(permit);
+        read(&self.send(&self.token, call).await?)
     }
 
     /// Upgrades a cluster now.
-    pub(super) async fn upgrade(&self, at: &Slugs, version: &str) -> Result<Cluster, VendorError> {
-        let call =
-            Call::new(Verb::Patch, self.cluster_url(at), CLUSTER_ROUTE).json(&ClusterPatch { version });
+    pub(super) async fn upgrade(
+        &self,
+        at: &Slugs,
+        version: &str,
+        permit: &Permit,
+    ) -> Result<Cluster, VendorError> {
+        let call = Call::new(Verb::Patch, self.cluster_url(at), CLUSTER_ROUTE)
+            .json(&ClusterPatch { version })
+            .under(permit);
         read(&self.send(&self.token, call).await?)
     }
 
@@ -143,8 +155,12 @@ impl Client {
     }
 
     /// Deletes a scheduled upgrade; `None` when it does not exist (any more). Operators only.
-    pub(super) async fn unschedule(&self, identity: &str) -> Result<Option<ScheduledUpgrade>, VendorError> {
-        let call = Call::new(Verb::Delete, self.upgrade_url(identity), UPGRADE_ROUTE);
+    pub(super) async fn unschedule(
+        &self,
+        identity: &str,
+        permit: &Permit,
+    ) -> Result<Option<ScheduledUpgrade>, VendorError> {
+        let call = Call::new(Verb::Delete, self.upgrade_url(identity), UPGRADE_ROUTE).under(permit);
         match self.send(self.operator()?, call).await {
             // The upgrade object is what the vendor's client expects; an empty answer is taken as well.
             Ok(reply) if reply.body.is_empty() => Ok(Some(ScheduledUpgrade::default())),

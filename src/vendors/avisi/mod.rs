@@ -133,6 +133,10 @@ impl Vendor for Avisi {
         &self.capabilities
     }
 
+    fn credential_keys(&self) -> &'static [&'static str] {
+        if self.client.is_operator() { &["token", "admin_token"] } else { &["token"] }
+    }
+
     fn validate(&self, asked: &Asked<'_>) -> Vec<FieldViolation> {
         validate::validate(asked)
     }
@@ -146,7 +150,13 @@ impl Vendor for Avisi {
 
     async fn versions(&self, _target: &Target) -> Result<Vec<AvailableVersion>, VendorError> {
         let all = self.client.versions().await?.into_iter().filter_map(|v| v.version).take(MAX_VERSIONS);
-        let plain = |version| AvailableVersion { version, name: None, description: None, release_date: None };
+        let plain = |version| AvailableVersion {
+            version,
+            name: None,
+            description: None,
+            release_date: None,
+            channels: Vec::new(),
+        };
         Ok(all.map(plain).collect())
     }
 
@@ -278,7 +288,7 @@ impl Vendor for Avisi {
                 "Avisi did not tell the scheduled upgrade's identity".to_owned(),
             ));
         }
-        Ok(match self.client.unschedule(identity).await? {
+        Ok(match self.client.unschedule(identity, &planned.permit).await? {
             None => CancelAnswer::AlreadyOver,
             // It may have begun in between.
             Some(left) => match Word::of(&left) {
@@ -347,7 +357,7 @@ impl Avisi {
             schedule_request_date: start.map(|at| at.to_string()),
             ignore_maintenance_schedule: ignore,
         };
-        self.client.schedule(&body).await
+        self.client.schedule(&body, &planned.permit).await
     }
 
     /// Upgrades directly. The cluster is looked up right before: a slug can have changed hands since the check,
@@ -362,7 +372,7 @@ impl Avisi {
             .ok_or_else(|| VendorError::new(VendorFault::NotFound, Reached::No, absent))?;
         let slugs = notes::Slugs::of(cluster)
             .ok_or_else(|| unsent(VendorError::garbled("Avisi does not tell the cluster's slugs")))?;
-        let answer = self.client.upgrade(&slugs, wanted(&planned.operation)).await?;
+        let answer = self.client.upgrade(&slugs, wanted(&planned.operation), &planned.permit).await?;
         // The answer shows the cluster as it was asked to be; only later looks tell how it is.
         let notes = Notes {
             baseline: notes.baseline.or_else(|| cluster.version.clone()),

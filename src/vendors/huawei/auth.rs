@@ -171,7 +171,10 @@ impl Auth {
         if !reply.status.is_success() {
             let mut error = fault::of(&reply);
             // IAM says 400 or 404 to an unknown project or account: the configuration is wrong, not a request.
-            if matches!(error.kind, VendorFault::Rejected | VendorFault::NotFound) {
+            if matches!(
+                error.kind,
+                VendorFault::Rejected | VendorFault::NotFound | VendorFault::PermissionDenied
+            ) {
                 error.kind = VendorFault::Unauthenticated;
             }
             return Err(not_sent(error));

@@ -11,6 +11,7 @@ use super::config::Config;
 use super::wire::{CloudImage, ImagesReply, Instance, InstancesReply, ReinstallBody};
 use super::{fault, redact};
 use crate::kit::clock::Clock;
+use crate::kit::permit::Permit;
 use crate::kit::secret::{ExposeSecret, Secret};
 use crate::vendors::error::{Reached, VendorError};
 use crate::vendors::http::{Call, HttpClient, Reply, Verb};
@@ -38,6 +39,7 @@ struct Request {
     url: Url,
     route: &'static str,
     body: Option<zeroize::Zeroizing<Vec<u8>>>,
+    permit: Option<Permit>,
 }
 
 /// A page of instances, each read for itself.
@@ -63,6 +65,7 @@ impl Client {
         image_id: Option<&str>,
         password: &Secret,
         ids: &[&str],
+        permit: &Permit,
     ) -> Result<Reply, VendorError> {
         let body = ReinstallBody { image_id, password: password.expose_secret(), instance_id_set: ids };
         // Text and a list of text: serialising to memory cannot fail.
@@ -73,6 +76,7 @@ impl Client {
                 url: self.path(&["instances", "reinstall"]),
                 route: "/v1/{project_id}/instances/reinstall",
                 body: Some(body),
+                permit: Some(permit.clone()),
             })
             .await?;
         Ok(redact(reply, password))
@@ -170,7 +174,7 @@ impl Client {
     }
 
     async fn get(&self, url: Url, route: &'static str) -> Result<Reply, VendorError> {
-        let reply = self.send(Request { verb: Verb::Get, url, route, body: None }).await?;
+        let reply = self.send(Request { verb: Verb::Get, url, route, body: None, permit: None }).await?;
         if reply.status.is_success() { Ok(reply) } else { Err(fault::of(&reply)) }
     }
 
@@ -190,6 +194,10 @@ impl Client {
 impl Request {
     fn call(&self) -> Call {
         let call = Call::new(self.verb, self.url.clone(), self.route).header("accept", "application/json");
+        let call = match &self.permit {
+            Some(permit) => call.under(permit),
+            None => call,
+        };
         match &self.body {
             Some(body) => call.bytes(JSON, body.to_vec()),
             None => call,

@@ -39,6 +39,19 @@ pub(super) enum Credentials {
     Keys(Keys),
 }
 
+impl Credentials {
+    /// The keys that they were read from.
+    pub(super) const fn keys(&self) -> &'static [&'static str] {
+        match self {
+            Self::Token(_) => &["user", "password", "domain", "project_id"],
+            Self::Keys(keys) if keys.security_token.is_some() => {
+                &["access_key", "secret_key", "security_token"]
+            }
+            Self::Keys(_) => &["access_key", "secret_key"],
+        }
+    }
+}
+
 /// What a token is asked with.
 #[derive(Debug)]
 pub(super) struct Login {

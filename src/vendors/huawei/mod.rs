@@ -62,6 +62,7 @@ fn configure(common: &CommonSettings, own: toml::Table) -> Result<Build, Vec<Con
     Ok(Box::new(move |provider: ProviderId, http: HttpClient, clock: Clock| {
         Arc::new(Huawei {
             provider,
+            credential_keys: config.credentials.keys(),
             capabilities: capabilities(grace, limit),
             client: Client::new(endpoint, config, http, clock.clone()),
             chunk: AtomicUsize::new(submit::CHUNK),
@@ -98,6 +99,7 @@ fn capabilities(lost_answer_grace: Duration, lost_answer_limit: Duration) -> Cap
 #[derive(Debug)]
 struct Huawei {
     provider: ProviderId,
+    credential_keys: &'static [&'static str],
     capabilities: Capabilities,
     client: Client,
     /// How many ids one reinstall call takes here, as far as is known.
@@ -131,6 +133,10 @@ impl Vendor for Huawei {
 
     fn capabilities(&self) -> &Capabilities {
         &self.capabilities
+    }
+
+    fn credential_keys(&self) -> &'static [&'static str] {
+        self.credential_keys
     }
 
     fn validate(&self, asked: &Asked<'_>) -> Vec<FieldViolation> {

@@ -16,6 +16,7 @@ use super::wire::ReinstallReply;
 use super::{fault, map, wanted_image};
 use crate::domain::error::VendorFault;
 use crate::domain::failure::{Failure, FailureReason};
+use crate::kit::permit::Permit;
 use crate::kit::secret::{ExposeSecret, Secret};
 use crate::vendors::contract::{Submission, Submitted};
 use crate::vendors::error::{Reached, Retry, VendorError};
@@ -110,6 +111,11 @@ impl<'a> Run<'a> {
         groups
     }
 
+    /// One permit covers a batch; without members there is nothing to send.
+    fn permit(&self, members: &[usize]) -> Option<&'a Permit> {
+        members.first().and_then(|place| self.batch.get(*place)).map(|s| &s.planned.permit)
+    }
+
     /// Sends one call and answers for its members. What it returns is to be sent again.
     async fn send(&mut self, group: &Group<'a>, part: Part, chunk: &AtomicUsize) -> Vec<Part> {
         if self.stopped.is_some() {
@@ -120,7 +126,8 @@ impl<'a> Run<'a> {
             return Vec::new();
         }
         let ids: Vec<&'a str> = part.members.iter().filter_map(|place| self.id(*place)).collect();
-        let reply = match self.client.reinstall(group.image_id, group.password, &ids).await {
+        let Some(permit) = self.permit(&part.members) else { return Vec::new() };
+        let reply = match self.client.reinstall(group.image_id, group.password, &ids, permit).await {
             Ok(reply) => reply,
             Err(error) => {
                 self.fail(&part.members, error);

@@ -16,7 +16,7 @@ use zeroize::Zeroizing;
 use super::fault;
 use crate::domain::error::VendorFault;
 use crate::kit::secret::{ExposeSecret, Secret};
-use crate::vendors::error::{Reached, VendorError};
+use crate::vendors::error::{Reached, Retry, VendorError};
 use crate::vendors::http::{Call, HttpClient, Reply, Verb};
 
 const ROUTE: &str = "/api/session";
@@ -149,16 +149,18 @@ fn token(reply: &Reply) -> Result<Secret, VendorError> {
     if !reply.status.is_success() {
         let mut error = fault::of(reply);
         match error.kind {
-            VendorFault::Unauthenticated => {
+            // An account that may not log in is as good as a wrong one: it says nothing about any job.
+            VendorFault::Unauthenticated | VendorFault::PermissionDenied => {
+                error.kind = VendorFault::Unauthenticated;
                 error.message.push_str(" (check the provider's `username` and `password`)");
             }
             // No vCenter answers a login so: the endpoint is another server, not a missing thing.
             VendorFault::NotFound | VendorFault::Rejected => {
-                error.kind = VendorFault::Unauthenticated;
+                error.kind = VendorFault::Unreachable;
+                error.retry = Retry::Backoff;
                 error.message.push_str(" (check the provider's `endpoint`)");
             }
-            VendorFault::PermissionDenied
-            | VendorFault::Unreachable
+            VendorFault::Unreachable
             | VendorFault::TimedOut
             | VendorFault::RateLimited
             | VendorFault::Garbled => {}
@@ -211,5 +213,8 @@ mod tests {
         assert!(refused.message.contains("`password`"));
         let elsewhere = token(&answer(404, "")).unwrap_err();
         assert!(elsewhere.message.contains("`endpoint`"));
+        assert_eq!((elsewhere.kind, elsewhere.retry), (VendorFault::Unreachable, Retry::Backoff));
+        let barred = token(&answer(403, r#"{"error_type":"UNAUTHORIZED","messages":[]}"#)).unwrap_err();
+        assert_eq!(barred.kind, VendorFault::Unauthenticated, "no job ends because of it");
     }
 }

@@ -11,9 +11,10 @@ use super::auth::Auth;
 use super::config::Config;
 use super::fault;
 use super::wire::{
-    Info, PrecheckList, PrecheckResult, PrecheckSpec, Summary, SupervisorItem, SupervisorList, Task,
-    TaskFilter, TaskMap, TaskQuery, TaskResultSpec, UpgradeList, UpgradeSpec, VersionNotes, read,
+    Compatibility, Info, PrecheckList, PrecheckResult, PrecheckSpec, Summary, SupervisorItem, SupervisorList,
+    Task, TaskFilter, TaskMap, TaskQuery, TaskResultSpec, UpgradeList, UpgradeSpec, VersionNotes, Zone, read,
 };
+use crate::kit::permit::Permit;
 use crate::vendors::error::VendorError;
 use crate::vendors::http::{Call, HttpClient, Reply, Verb};
 
@@ -35,17 +36,18 @@ struct Request {
     route: &'static str,
     body: Option<Vec<u8>>,
     safe: bool,
+    permit: Option<Permit>,
 }
 
 impl Request {
     fn get(url: Url, route: &'static str) -> Self {
-        Self { verb: Verb::Get, url, route, body: None, safe: true }
+        Self { verb: Verb::Get, url, route, body: None, safe: true, permit: None }
     }
 
     fn post(url: Url, route: &'static str, body: &impl Serialize) -> Self {
         // Text, truth values and lists of them: serialising to memory cannot fail.
         let body = serde_json::to_vec(body).unwrap_or_default();
-        Self { verb: Verb::Post, url, route, body: Some(body), safe: false }
+        Self { verb: Verb::Post, url, route, body: Some(body), safe: false, permit: None }
     }
 
     fn action(mut self, action: &str) -> Self {
@@ -53,9 +55,18 @@ impl Request {
         self
     }
 
+    fn under(mut self, permit: &Permit) -> Self {
+        self.permit = Some(permit.clone());
+        self
+    }
+
     fn call(&self) -> Call {
         let call = Call::new(self.verb, self.url.clone(), self.route).header("accept", "application/json");
         let call = if self.safe { call.safe() } else { call };
+        let call = match &self.permit {
+            Some(permit) => call.under(permit),
+            None => call,
+        };
         match &self.body {
             Some(body) => call.bytes("application/json", body.clone()),
             None => call,
@@ -91,9 +102,11 @@ impl Client {
     pub(super) async fn upgrade_clusters(
         &self,
         specs: &BTreeMap<&str, UpgradeSpec<'_>>,
+        permit: &Permit,
     ) -> Result<Reply, VendorError> {
         let route = "/api/vcenter/namespace-management/software/clusters?action=upgradeMultiple";
-        self.send(Request::post(self.software(&["clusters"]), route, specs).action("upgradeMultiple")).await
+        let request = Request::post(self.software(&["clusters"]), route, specs).action("upgradeMultiple");
+        self.send(request.under(permit)).await
     }
 
     /// `GET software/supervisors/upgrades`: these Supervisors (at most [`IDS_PER_QUERY`]), or all when none is named.
@@ -124,9 +137,11 @@ impl Client {
         &self,
         id: &str,
         spec: &UpgradeSpec<'_>,
+        permit: &Permit,
     ) -> Result<Reply, VendorError> {
         let route = "/api/vcenter/namespace-management/software/supervisors/upgrades/jobs/{supervisor}";
-        self.send(Request::post(self.software(&["supervisors", "upgrades", "jobs", id]), route, spec)).await
+        let request = Request::post(self.software(&["supervisors", "upgrades", "jobs", id]), route, spec);
+        self.send(request.under(permit)).await
     }
 
     /// `POST software/supervisors/{supervisor}/prechecks?action=run`. Any answer comes back.
@@ -161,6 +176,36 @@ impl Client {
         self.get(self.software(&["supervisors", "versions", version]), route).await
     }
 
+    /// `POST software/supervisors/versions/{version}?action=check-compatibility&{by}={id}`: a question, by POST.
+    pub(super) async fn compatibility(
+        &self,
+        version: &str,
+        by: &'static str,
+        id: &str,
+    ) -> Result<Compatibility, VendorError> {
+        let mut url = self.software(&["supervisors", "versions", version]);
+        url.query_pairs_mut().append_pair("action", "check-compatibility").append_pair(by, id);
+        let request = Request {
+            verb: Verb::Post,
+            url,
+            route: "/api/vcenter/namespace-management/software/supervisors/versions/{version}?action=check-compatibility",
+            body: None,
+            safe: true,
+        };
+        good(&self.send(request).await?)?.json()
+    }
+
+    /// `GET supervisors/{supervisor}/topology`: its zones with their clusters.
+    pub(super) async fn topology(&self, id: &str) -> Result<Vec<Zone>, VendorError> {
+        let url = Call::join(
+            &self.endpoint,
+            &["api", "vcenter", "namespace-management", "supervisors", id, "topology"],
+        );
+        let zones: Vec<Value> =
+            self.get(url, "/api/vcenter/namespace-management/supervisors/{supervisor}/topology").await?;
+        Ok(zones.iter().filter_map(read).collect())
+    }
+
     /// `GET supervisors/summaries`
     pub(super) async fn summaries(&self) -> Result<Vec<SupervisorItem>, VendorError> {
         let url = Call::join(
@@ -189,13 +234,14 @@ impl Client {
     }
 
     /// `POST cis/tasks/{task}?action=cancel`. Any answer comes back.
-    pub(super) async fn cancel(&self, id: &str) -> Result<Reply, VendorError> {
+    pub(super) async fn cancel(&self, id: &str, permit: &Permit) -> Result<Reply, VendorError> {
         let request = Request {
             verb: Verb::Post,
             url: self.cis(&[id]),
             route: "/api/cis/tasks/{task}?action=cancel",
             body: None,
             safe: false,
+            permit: Some(permit.clone()),
         };
         self.send(request.action("cancel")).await
     }

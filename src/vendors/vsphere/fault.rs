@@ -134,6 +134,30 @@ const fn by_status(status: u16) -> Option<(VendorFault, Reached)> {
     }
 }
 
+/// Whether vCenter itself said that it does not have the call at all. A proxy's 404 says nothing.
+pub(super) fn lacks_call(error: &VendorError) -> bool {
+    error.http_status == Some(404) && is_vcenters(error) && error.kind != VendorFault::Unauthenticated
+}
+
+/// Whether the error came in vCenter's own envelope.
+pub(super) const fn is_vcenters(error: &VendorError) -> bool {
+    error.code.is_some()
+}
+
+/// An error of a call that is no job's own: whatever it is, the job waits and the call is made again.
+pub(super) fn as_passing(error: VendorError) -> VendorError {
+    match error.kind {
+        VendorFault::Unreachable
+        | VendorFault::TimedOut
+        | VendorFault::RateLimited
+        | VendorFault::Unauthenticated
+        | VendorFault::Garbled => error,
+        VendorFault::PermissionDenied | VendorFault::NotFound | VendorFault::Rejected => {
+            VendorError { kind: VendorFault::Unreachable, retry: Retry::Backoff, ..error }
+        }
+    }
+}
+
 fn is_no_such_call(body: &ErrorBody) -> bool {
     body.error_type.as_deref() == Some(OPERATION_NOT_FOUND)
         || body.messages.iter().any(|m| m.id.as_deref() == Some(NO_SUCH_PATH))

@@ -41,6 +41,15 @@ pub(super) fn stopping<'a>(conditions: &'a [Condition], ignored_warnings: bool) 
     conditions.iter().filter(stops).collect()
 }
 
+/// A message as a finding `vsphere.{group}.{its id}`.
+pub(super) fn under(group: &str, message: &Localizable, severity: Severity) -> Option<Finding> {
+    let mut finding = finding(message, severity)?;
+    if let Some(name) = finding.id.strip_prefix("vsphere.") {
+        finding.id = format!("vsphere.{group}.{name}");
+    }
+    Some(finding)
+}
+
 /// The messages of a refusal, as findings with the severity ERROR.
 pub(super) fn of_error(body: &ErrorBody) -> Vec<Finding> {
     body.messages.iter().filter_map(|m| finding(m, Severity::Error)).collect()

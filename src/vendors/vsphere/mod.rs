@@ -4,10 +4,16 @@
 //! followed by the cluster's state and version ([`judge`]). `software/supervisors/upgrades` starts each Supervisor by
 //! a call of its own and gives a task that can be polled and cancelled. vCenter takes no idempotency key, so after a
 //! lost answer the target (and its tasks) are compared with how they stood before ([`find`]).
+//!
+//! Which service a vCenter speaks is asked ([`service`]), and a caller may use either kind of name: the topology leads
+//! from one to the other ([`aim`]).
 
+mod aim;
 mod auth;
+mod cancelled;
 mod check;
 mod client;
+mod compat;
 mod config;
 mod fault;
 mod find;
@@ -18,23 +24,31 @@ mod notes;
 mod observe;
 mod precheck;
 mod roster;
+mod service;
 mod start;
 mod stop;
 mod targets;
 mod together;
+mod topology;
 mod validate;
 mod wire;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
+use self::aim::Aimed;
 use self::client::Client;
+use self::map::NO_CANCEL;
+use self::notes::Notes;
 use self::observe::Rounds;
 use self::precheck::Prechecks;
 use self::roster::Roster;
+use self::service::{Service, Services};
+use self::topology::Topology;
 use super::contract::{
     Asked, CancelAnswer, CheckReport, Found, Observation, Planned, Submission, Submitted, Vendor,
 };
@@ -50,8 +64,6 @@ use crate::domain::target::{AvailableVersion, Image, Target, TargetInfo, TargetK
 use crate::kit::clock::Clock;
 
 const NAME: &str = "vsphere";
-const NO_CANCEL: &str =
-    "vCenter has no call that cancels a cluster's upgrade; upgrades of `supervisors` can be cancelled";
 /// How many jobs one `observe` takes: the list that answers for them is the same for one and for thousands.
 const OBSERVE_BATCH: usize = 1000;
 /// Drydock keeps the time of scheduled upgrades: vCenter has no schedule.
@@ -68,24 +80,35 @@ fn configure(common: &CommonSettings, own: toml::Table) -> Result<Build, Vec<Con
     Ok(Box::new(move |provider: ProviderId, http: HttpClient, clock: Clock| {
         Arc::new(Vsphere {
             provider,
-            capabilities: capabilities(grace, limit),
+            capabilities: capabilities(config.service, grace, limit),
             client: Client::new(endpoint, &config, http),
             rounds: Rounds { details: config.details, settle: config.settle, cursor: AtomicUsize::new(0) },
             prechecks: Prechecks { wait: config.precheck_wait },
             clusters: Roster::default(),
             supervisors: Roster::default(),
+            services: Services::new(config.service),
+            topology: Topology::default(),
             clock,
         })
     }))
 }
 
-fn capabilities(lost_answer_grace: Duration, lost_answer_limit: Duration) -> Capabilities {
+/// A cluster that is upgraded by its Supervisor can be cancelled like one: only where all go by cluster, none can.
+fn capabilities(
+    service: Option<Service>,
+    lost_answer_grace: Duration,
+    lost_answer_limit: Duration,
+) -> Capabilities {
+    let cancel = match service {
+        Some(Service::Clusters) => CancelSupport::Never(NO_CANCEL),
+        Some(Service::Supervisors) | None => CancelSupport::Asked,
+    };
     let cluster = Capability {
         target: TargetKind::Cluster,
         operations: OPERATIONS,
         schedules_natively: false,
         has_maintenance_windows: false,
-        cancel: CancelSupport::Never(NO_CANCEL),
+        cancel,
         prechecks: true,
         progress: true,
         lists_versions: true,
@@ -97,7 +120,6 @@ fn capabilities(lost_answer_grace: Duration, lost_answer_limit: Duration) -> Cap
     };
     let supervisor = Capability {
         target: TargetKind::Supervisor,
-        cancel: CancelSupport::Asked,
         batch_size: 1,
         lost_answer: "The Supervisor's state, versions and upgrade tasks are compared with those before the start; \
                       only a Supervisor that is READY and unchanged, without a new task, allows a second one.",
@@ -122,7 +144,61 @@ struct Vsphere {
     prechecks: Prechecks,
     clusters: Roster,
     supervisors: Roster,
+    services: Services,
+    topology: Topology,
     clock: Clock,
+}
+
+impl Vsphere {
+    /// Checks, each job by the service that upgrades it. One answer each, in order.
+    async fn check_once(&self, batch: &[Planned]) -> Vec<Result<CheckReport, VendorError>> {
+        let mut aims = Vec::with_capacity(batch.len());
+        // One after the other: the first asks, and what it learnt holds for the others.
+        for planned in batch {
+            aims.push(aim::decide(&self.client, &self.services, &self.topology, &planned.target).await);
+        }
+        let jobs: Vec<Option<(Cow<'_, Planned>, Option<&str>)>> = batch
+            .iter()
+            .zip(&aims)
+            .map(|(planned, aimed)| {
+                let aimed = aimed.as_ref().ok()?;
+                Some((aim::turned(planned, aimed.aim.as_ref()), aimed.supervisor.as_deref()))
+            })
+            .collect();
+        let kind = |job: &Option<(Cow<'_, Planned>, Option<&str>)>| {
+            job.as_ref().map_or(TargetKind::Instance, |(planned, _)| planned.target.kind)
+        };
+        let (by_cluster, clusters) = of_kind(&jobs, kind, TargetKind::Cluster);
+        let clusters: Vec<(&Planned, Option<&str>)> =
+            clusters.into_iter().flatten().map(|(planned, supervisor)| (&**planned, *supervisor)).collect();
+        let clusters = match clusters.as_slice() {
+            [] => Vec::new(),
+            jobs => check::clusters(&self.client, self.prechecks, jobs).await,
+        };
+        let (by_supervisor, supervisors) = of_kind(&jobs, kind, TargetKind::Supervisor);
+        let supervisors: Vec<&Planned> =
+            supervisors.into_iter().flatten().map(|(planned, _)| &**planned).collect();
+        let supervisors = match supervisors.as_slice() {
+            [] => Vec::new(),
+            jobs => check::supervisors(&self.client, self.prechecks, jobs).await,
+        };
+        let parts = [(by_cluster, clusters), (by_supervisor, supervisors)];
+        let answers = in_order(batch.len(), parts, || Err(no_instances()));
+        answers
+            .into_iter()
+            .zip(aims)
+            .map(|(answer, aimed)| {
+                let Aimed { aim, finding, .. } = aimed?;
+                let mut report = answer?;
+                report.findings.extend(finding);
+                if let (Some(aim), Some(handle)) = (aim, &report.handle) {
+                    let notes = Notes { aim: Some(aim), ..Notes::read(Some(handle)) };
+                    report.handle = Some(notes.handle());
+                }
+                Ok(report)
+            })
+            .collect()
+    }
 }
 
 /// The entries of a batch that act on one kind of target, with their places.
@@ -139,6 +215,10 @@ fn in_order<A>(size: usize, parts: [(Vec<usize>, Vec<A>); 2], unasked: impl Fn()
         }
     }
     answers.into_iter().map(|answer| answer.unwrap_or_else(&unasked)).collect()
+}
+
+fn flat<'a>(jobs: &[&&'a Planned]) -> Vec<&'a Planned> {
+    jobs.iter().map(|job| **job).collect()
 }
 
 fn unsupported(what: &str) -> VendorError {
@@ -159,23 +239,33 @@ impl Vendor for Vsphere {
         &self.capabilities
     }
 
+    fn credential_keys(&self) -> &'static [&'static str] {
+        &["username", "password"]
+    }
+
     fn validate(&self, asked: &Asked<'_>) -> Vec<FieldViolation> {
         validate::validate(asked)
     }
 
     async fn targets(&self, kind: TargetKind, page: &PageRequest) -> Result<Page<TargetInfo>, VendorError> {
         match kind {
-            TargetKind::Cluster => targets::clusters(&self.client, &self.provider, page).await,
-            TargetKind::Supervisor => targets::supervisors(&self.client, &self.provider, page).await,
+            TargetKind::Cluster => {
+                targets::clusters(&self.client, &self.topology, &self.provider, page).await
+            }
+            TargetKind::Supervisor => {
+                targets::supervisors(&self.client, &self.topology, &self.provider, page).await
+            }
             TargetKind::Instance => Ok(Page::last(Vec::new())),
         }
     }
 
     async fn versions(&self, target: &Target) -> Result<Vec<AvailableVersion>, VendorError> {
-        match target.kind {
-            TargetKind::Cluster => targets::cluster_versions(&self.client, &target.id).await,
-            TargetKind::Supervisor => targets::supervisor_versions(&self.client, &target.id).await,
-            TargetKind::Instance => Err(no_instances()),
+        let aim = aim::decide(&self.client, &self.services, &self.topology, target).await?;
+        let target = aim.aim.as_ref().map_or((target.kind, &*target.id), |aim| (aim.kind, aim.id.as_str()));
+        match target {
+            (TargetKind::Cluster, id) => targets::cluster_versions(&self.client, id).await,
+            (TargetKind::Supervisor, id) => targets::supervisor_versions(&self.client, id).await,
+            (TargetKind::Instance, _) => Err(no_instances()),
         }
     }
 
@@ -184,21 +274,23 @@ impl Vendor for Vsphere {
     }
 
     async fn check(&self, batch: &[Planned]) -> Vec<Result<CheckReport, VendorError>> {
-        let kind = |p: &Planned| p.target.kind;
-        let (places, clusters) = of_kind(batch, kind, TargetKind::Cluster);
-        let clusters = match clusters.as_slice() {
-            [] => Vec::new(),
-            jobs => check::clusters(&self.client, jobs).await,
-        };
-        let (others, supervisors) = of_kind(batch, kind, TargetKind::Supervisor);
-        let supervisors = match supervisors.as_slice() {
-            [] => Vec::new(),
-            jobs => check::supervisors(&self.client, self.prechecks, jobs).await,
-        };
-        in_order(batch.len(), [(places, clusters), (others, supervisors)], || Err(no_instances()))
+        let answers = self.check_once(batch).await;
+        let lacking =
+            |answer: &Result<CheckReport, VendorError>| answer.as_ref().is_err_and(fault::lacks_call);
+        // A call that was offered is gone: another vCenter answers now. A check starts nothing, so it is made anew.
+        if answers.iter().any(lacking) && self.services.forget().await {
+            return self.check_once(batch).await;
+        }
+        answers
     }
 
     async fn submit(&self, batch: &[Submission]) -> Vec<Submitted> {
+        let named = batch;
+        let batch: Vec<Submission> = named
+            .iter()
+            .map(|s| Submission { planned: aim::aimed(&s.planned).into_owned(), password: None })
+            .collect();
+        let batch = batch.as_slice();
         let kind = |s: &Submission| s.planned.target.kind;
         let (places, clusters) = of_kind(batch, kind, TargetKind::Cluster);
         let clusters = match clusters.as_slice() {
@@ -210,34 +302,57 @@ impl Vendor for Vsphere {
             [] => Vec::new(),
             jobs => start::supervisors(&self.client, jobs).await,
         };
-        in_order(batch.len(), [(places, clusters), (others, supervisors)], || {
+        let mut answers = in_order(batch.len(), [(places, clusters), (others, supervisors)], || {
             Submitted::Failed(no_instances())
-        })
+        });
+        for (answer, named) in answers.iter_mut().zip(named) {
+            if let Submitted::Started(seen) = answer {
+                aim::name_both(&named.planned, seen);
+            }
+        }
+        answers
     }
 
     async fn find(&self, planned: &Planned) -> Result<Found, VendorError> {
         let rosters = (&self.clusters, &self.supervisors);
-        find::find(&self.client, rosters, &self.rounds, planned, self.clock.now()).await
+        let aimed = aim::aimed(planned);
+        let mut found = find::find(&self.client, rosters, &self.rounds, &aimed, self.clock.now()).await?;
+        if let Found::Arrived(seen) = &mut found {
+            aim::name_both(planned, seen);
+        }
+        Ok(found)
     }
 
     async fn observe(&self, batch: &[Planned]) -> Vec<Result<Observation, VendorError>> {
-        let kind = |p: &Planned| p.target.kind;
+        let named = batch;
+        let aimed: Vec<_> = named.iter().map(aim::aimed).collect();
+        let batch: Vec<&Planned> = aimed.iter().map(|planned| &**planned).collect();
+        let batch = batch.as_slice();
+        let kind = |p: &&Planned| p.target.kind;
         let (places, clusters) = of_kind(batch, kind, TargetKind::Cluster);
         let clusters = match clusters.as_slice() {
             [] => Vec::new(),
-            jobs => observe::clusters(&self.client, &self.rounds, jobs, self.clock.now()).await,
+            jobs => observe::clusters(&self.client, &self.rounds, &flat(jobs), self.clock.now()).await,
         };
         let (others, supervisors) = of_kind(batch, kind, TargetKind::Supervisor);
         let supervisors = match supervisors.as_slice() {
             [] => Vec::new(),
-            jobs => observe::supervisors(&self.client, &self.rounds, jobs, self.clock.now()).await,
+            jobs => observe::supervisors(&self.client, &self.rounds, &flat(jobs), self.clock.now()).await,
         };
-        in_order(batch.len(), [(places, clusters), (others, supervisors)], || Err(no_instances()))
+        let mut answers =
+            in_order(batch.len(), [(places, clusters), (others, supervisors)], || Err(no_instances()));
+        for (answer, named) in answers.iter_mut().zip(named) {
+            if let Ok(seen) = answer {
+                aim::name_both(named, seen);
+            }
+        }
+        answers
     }
 
     async fn cancel(&self, planned: &Planned) -> Result<CancelAnswer, VendorError> {
+        let planned = aim::aimed(planned);
         match planned.target.kind {
-            TargetKind::Supervisor => stop::cancel(&self.client, planned).await,
+            TargetKind::Supervisor => stop::cancel(&self.client, &planned).await,
             TargetKind::Cluster | TargetKind::Instance => Ok(CancelAnswer::Refused(NO_CANCEL.to_owned())),
         }
     }

@@ -329,6 +329,50 @@ pub(super) struct VersionNotes {
     pub release_notes: Option<String>,
 }
 
+/// The answer of `versions/{version}?action=check-compatibility`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Compatibility {
+    #[serde(deserialize_with = "word")]
+    pub compatibility: Option<String>,
+    #[serde(deserialize_with = "list")]
+    pub capabilities: Vec<VersionCapability>,
+    #[serde(deserialize_with = "list")]
+    incompatibility_reasons: Vec<Value>,
+}
+
+impl Compatibility {
+    /// The reasons: messages, or plain texts (nobody could verify which).
+    pub(super) fn reasons(&self) -> Vec<Localizable> {
+        let one = |reason: &Value| match reason {
+            Value::String(text) => {
+                Some(Localizable { default_message: Some(text.clone()), ..Localizable::default() })
+            }
+            Value::Object(_) => read(reason),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => None,
+        };
+        self.incompatibility_reasons.iter().filter_map(one).collect()
+    }
+}
+
+/// A feature of a version, and whether it can be had here.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct VersionCapability {
+    #[serde(deserialize_with = "word")]
+    pub name: Option<String>,
+    #[serde(deserialize_with = "word")]
+    pub status: Option<String>,
+}
+
+/// One zone of a Supervisor, of `topology`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Zone {
+    #[serde(deserialize_with = "list")]
+    pub clusters: Vec<String>,
+}
+
 /// The answer of `cis/tasks?action=list`.
 pub(super) type TaskMap = BTreeMap<String, Value>;
 /// The answer of `upgradeMultiple`.

@@ -210,6 +210,8 @@ mod tests {
             attempts: 0,
             submit_time: None,
             handle: None,
+            permit: crate::kit::permit::Permit::unlimited(),
+            cancel_requested: false,
         }
     }
 

@@ -11,6 +11,7 @@ use super::ids;
 use super::wire::{Cluster, ErrorCode, Host, JOB_NAME, List, LongJob, One, TaskProgress, UpdateClusterOs};
 use crate::domain::error::VendorFault;
 use crate::kit::clock::Clock;
+use crate::kit::permit::Permit;
 use crate::vendors::error::{Reached, Retry, VendorError};
 use crate::vendors::http::{Call, HttpClient, Reply, Verb};
 
@@ -57,6 +58,7 @@ impl Client {
         body: &UpdateClusterOs<'_>,
         system_tags: &[String],
         user_tags: &[String],
+        permit: &Permit,
     ) -> Result<(Reply, Stamp), VendorError> {
         let mut fields = Map::new();
         let inner = serde_json::to_value(body).map_err(|_| {
@@ -73,6 +75,7 @@ impl Client {
             Call::new(Verb::Put, url.clone(), "/v1/clusters/{uuid}/actions")
                 .header("x-job-uuid", job_id)
                 .json(&fields)
+                .under(permit)
         };
         let stamp = self.auth.proven_stamp(Verb::Put, &url).await.map_err(|e| e.with_reached(Reached::No))?;
         let reply = self.http.send(stamp.on(make())).await?;

@@ -42,7 +42,17 @@ pub(super) fn failed(reply: &Reply) -> VendorError {
         );
         return VendorError::new(VendorFault::Unauthenticated, Reached::No, text).with_status(status);
     }
+    // The access-key verifier is closed source; its known texts name the key, and its status could not be verified.
+    if (400..500).contains(&status) && names_the_key(reply) {
+        let text = format!("ZStack refused the access key (HTTP {status}): {}", reply.text());
+        return VendorError::new(VendorFault::Unauthenticated, Reached::No, text).with_status(status);
+    }
     reply.outage()
+}
+
+fn names_the_key(reply: &Reply) -> bool {
+    let text = reply.text().to_ascii_lowercase();
+    text.contains("wrong accesskey") || text.contains("access key id")
 }
 
 /// Whether an answer says that the session is unknown or has expired.

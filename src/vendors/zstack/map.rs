@@ -282,6 +282,8 @@ mod tests {
             attempts: 1,
             submit_time: Some("2025-06-05T07:00:00Z".parse().unwrap()),
             handle: None,
+            permit: crate::kit::permit::Permit::unlimited(),
+            cancel_requested: false,
         }
     }
 

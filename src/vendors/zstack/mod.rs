@@ -59,6 +59,7 @@ fn configure(common: &CommonSettings, own: Table) -> Result<Build, Vec<ConfigFau
     Ok(Box::new(move |provider: ProviderId, http: HttpClient, clock: Clock| -> Arc<dyn Vendor> {
         Arc::new(Zstack {
             provider,
+            credential_keys: settings.credentials.keys(),
             client: Client::new(http, clock.clone(), settings),
             clock,
             turns: Turns::default(),
@@ -97,6 +98,7 @@ fn capabilities(lost_answer_grace: Duration, lost_answer_limit: Duration) -> Cap
 #[derive(Debug)]
 struct Zstack {
     provider: ProviderId,
+    credential_keys: &'static [&'static str],
     client: Client,
     clock: Clock,
     turns: Turns,
@@ -111,6 +113,10 @@ impl Vendor for Zstack {
 
     fn capabilities(&self) -> &Capabilities {
         &self.capabilities
+    }
+
+    fn credential_keys(&self) -> &'static [&'static str] {
+        self.credential_keys
     }
 
     fn validate(&self, asked: &Asked<'_>) -> Vec<FieldViolation> {

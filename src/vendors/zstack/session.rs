@@ -226,6 +226,10 @@ async fn login(http: &HttpClient, base: &url::Url, who: &Credentials) -> Result<
     if reply.status.as_u16() != 200 || fault::error_of(&reply).is_some() {
         let mut error = fault::failed(&reply).with_reached(Reached::No);
         error.message = format!("the login at ZStack failed: {}", error.message);
+        // An account that may not log in is as good as a wrong one: it says nothing about any job.
+        if error.kind == VendorFault::PermissionDenied {
+            error.kind = VendorFault::Unauthenticated;
+        }
         if error.code.as_deref() == Some("ID.2001") {
             error.message.push_str(". Two-factor logins cannot be made by a program: use an access key");
         }

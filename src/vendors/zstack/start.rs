@@ -123,7 +123,14 @@ async fn send(client: &Client, clock: &Clock, planned: &Planned, nth: usize, id:
         force: options.force,
     };
     let sent = client
-        .update_cluster_os(&planned.target.id, id, &body, &options.system_tags, &options.user_tags)
+        .update_cluster_os(
+            &planned.target.id,
+            id,
+            &body,
+            &options.system_tags,
+            &options.user_tags,
+            &planned.permit,
+        )
         .await;
     let (reply, stamp) = match sent {
         Ok(sent) => sent,

@@ -1,0 +1,111 @@
+//! Committed events as all subscribers share them: made into bytes once, for everybody.
+//!
+//! The engine does not know the encoding. It keeps a place beside each event and each commit, and who first needs the
+//! bytes puts them there; they live as long as the event is in the ring or on its way to a subscriber.
+
+use std::ops::Deref;
+use std::sync::{Arc, OnceLock};
+
+use bytes::Bytes;
+
+use crate::domain::event::Event;
+
+/// One event, shared.
+#[derive(Debug)]
+pub struct Shared {
+    event: Event,
+    encoded: OnceLock<Bytes>,
+}
+
+impl Shared {
+    /// Shares an event.
+    pub fn new(event: Event) -> Arc<Self> {
+        Arc::new(Self { event, encoded: OnceLock::new() })
+    }
+
+    /// The event's bytes; `encode` is called by the first who asks.
+    pub fn encoded(&self, encode: impl FnOnce(&Event) -> Bytes) -> &Bytes {
+        self.encoded.get_or_init(|| encode(&self.event))
+    }
+}
+
+impl Deref for Shared {
+    type Target = Event;
+
+    fn deref(&self) -> &Event {
+        &self.event
+    }
+}
+
+/// What was committed together, in order: at least one event.
+#[derive(Debug)]
+pub struct Commit {
+    events: Box<[Arc<Shared>]>,
+    encoded: OnceLock<Box<[Bytes]>>,
+}
+
+impl Commit {
+    /// Events of one commit.
+    pub fn new(events: Vec<Arc<Shared>>) -> Arc<Self> {
+        Arc::new(Self { events: events.into(), encoded: OnceLock::new() })
+    }
+
+    /// Splits events in position order into commits.
+    pub fn group(events: Vec<Event>) -> Vec<Arc<Self>> {
+        let mut commits: Vec<Vec<Arc<Shared>>> = Vec::new();
+        for event in events {
+            let event = Shared::new(event);
+            match commits.last_mut() {
+                Some(commit) if commit.last().is_some_and(|e| e.commit == event.commit) => commit.push(event),
+                Some(_) | None => commits.push(vec![event]),
+            }
+        }
+        commits.into_iter().map(Self::new).collect()
+    }
+
+    /// The events, in order.
+    pub fn events(&self) -> &[Arc<Shared>] {
+        &self.events
+    }
+
+    /// The position after it: that of its last event.
+    pub fn position(&self) -> u64 {
+        self.events.last().map_or(0, |e| e.position)
+    }
+
+    /// The messages that tell the whole commit, its token in the last; `encode` is called by the first who asks.
+    pub fn encoded(&self, encode: impl FnOnce(&Self) -> Vec<Bytes>) -> &[Bytes] {
+        self.encoded.get_or_init(|| encode(self).into())
+    }
+}
+
+/// Events on their way to one subscriber.
+#[derive(Clone, Debug)]
+pub enum Delivery {
+    /// All of a commit.
+    Whole(Arc<Commit>),
+    /// What the subscriber's filter left of a commit, or for "latest state only" of several.
+    Picked(Vec<Arc<Shared>>),
+}
+
+impl Delivery {
+    /// The events of a commit that are wanted; `None` when none is.
+    pub fn of(commit: &Arc<Commit>, wanted: impl Fn(&Event) -> bool) -> Option<Self> {
+        let picked: Vec<_> = commit.events.iter().filter(|e| wanted(e)).collect();
+        if picked.is_empty() {
+            return None;
+        }
+        if picked.len() == commit.events.len() {
+            return Some(Self::Whole(Arc::clone(commit)));
+        }
+        Some(Self::Picked(picked.into_iter().map(Arc::clone).collect()))
+    }
+
+    /// The events, in order: at least one.
+    pub fn events(&self) -> &[Arc<Shared>] {
+        match self {
+            Self::Whole(commit) => commit.events(),
+            Self::Picked(events) => events,
+        }
+    }
+}

@@ -1,0 +1,126 @@
+//! What a purge removes, what it leaves, and what readers are told of it.
+
+use std::sync::Arc;
+
+use drydock::domain::state::JobState;
+use drydock::store::retention::{Purged, Retention};
+use drydock::store::{Store, StoreError};
+
+use crate::fixture::{
+    Backend, all_events, at, change, create, create_one, end, id, key, keyed, new_job, try_one,
+};
+
+/// Everything may go.
+fn all() -> Retention {
+    Retention { ended_before: at(1_000_000), keep: 1_000_000 }
+}
+
+async fn kept(store: &Arc<dyn Store>, of: std::ops::RangeInclusive<u64>) -> Vec<u64> {
+    let mut kept = Vec::new();
+    for n in of {
+        if store.job(id(n)).await.unwrap().is_some() {
+            kept.push(n);
+        }
+    }
+    kept
+}
+
+/// Jobs 1 to `n`, ended in that order a second apart.
+async fn ended(store: &Arc<dyn Store>, n: u64) {
+    for n in 1..=n {
+        let job = create_one(store, new_job(n, &format!("ams/c{n}"))).await;
+        let mut change = change(&job, JobState::Succeeded);
+        change.status.end_time = Some(at(5000 + n));
+        store.write(vec![change], None).await.unwrap().remove(0).unwrap();
+    }
+}
+
+pub async fn a_purge_leaves_live_jobs_alone(on: &impl Backend) {
+    let store = on.open().await;
+    let made = create(&store, vec![new_job(1, "ams/c1"), new_job(2, "ams/c2")]).await;
+    end(&store, &made[0]).await;
+    assert_eq!(store.purge(all(), 10).await.unwrap(), Purged { jobs: 1, events: 2 });
+    assert_eq!(kept(&store, 1..=2).await, [2]);
+    assert_eq!(store.purge(all(), 10).await.unwrap(), Purged::default());
+    assert!(store.job_events(id(1), 0, 10).await.unwrap().is_empty());
+    assert_eq!(store.job_events(id(2), 0, 10).await.unwrap().len(), 1);
+    store.close().await;
+}
+
+pub async fn old_jobs_go_first_and_in_steps(on: &impl Backend) {
+    let store = on.open().await;
+    ended(&store, 6).await;
+    let until_five = Retention { ended_before: at(5005), keep: 100 };
+    assert_eq!(store.purge(until_five, 3).await.unwrap().jobs, 3);
+    assert_eq!(kept(&store, 1..=6).await, [4, 5, 6]);
+    assert_eq!(store.purge(until_five, 3).await.unwrap().jobs, 1);
+    assert_eq!(store.purge(until_five, 3).await.unwrap().jobs, 0);
+    assert_eq!(kept(&store, 1..=6).await, [5, 6]);
+    store.close().await;
+}
+
+pub async fn only_so_many_ended_jobs_are_kept(on: &impl Backend) {
+    let store = on.open().await;
+    ended(&store, 6).await;
+    let two = Retention { ended_before: at(0), keep: 2 };
+    assert_eq!(store.purge(two, 3).await.unwrap().jobs, 3);
+    assert_eq!(kept(&store, 1..=6).await, [4, 5, 6]);
+    assert_eq!(store.purge(two, 3).await.unwrap().jobs, 1);
+    assert_eq!(kept(&store, 1..=6).await, [5, 6]);
+    // By age and by number together, still no more than asked for.
+    let both = Retention { ended_before: at(5006), keep: 0 };
+    assert_eq!(store.purge(both, 1).await.unwrap().jobs, 1);
+    assert_eq!(store.purge(both, 1).await.unwrap().jobs, 1);
+    assert_eq!(kept(&store, 1..=6).await, Vec::<u64>::new());
+    store.close().await;
+}
+
+pub async fn a_reader_behind_a_purge_is_told(on: &impl Backend) {
+    let store = on.open().await;
+    ended(&store, 2).await;
+    let last = create_one(&store, new_job(3, "ams/c3")).await;
+    let events = all_events(&store, 100).await;
+    let of_one = events.iter().rfind(|e| e.job == id(1)).unwrap().position;
+    store.purge(Retention { ended_before: at(5002), keep: 100 }, 10).await.unwrap();
+    for before in 0..of_one {
+        let gone = store.events(before, 10).await;
+        assert!(matches!(gone, Err(StoreError::PositionGone { wanted, .. }) if wanted == before), "{gone:?}");
+    }
+    let rest = store.events(of_one, 10).await.unwrap();
+    assert!(rest.iter().all(|e| e.job != id(1)));
+    assert_eq!(rest.last().unwrap().job, last.id);
+    store.close().await;
+    // It is still told after a restart, and positions go on.
+    let store = on.open().await;
+    assert!(matches!(store.events(0, 10).await, Err(StoreError::PositionGone { .. })));
+    let newest = *store.newest_position().borrow();
+    assert_eq!(newest, events.last().unwrap().position);
+    store.close().await;
+}
+
+pub async fn a_purged_request_key_is_new_again(on: &impl Backend) {
+    let store = on.open().await;
+    let both = keyed(key(7), 1, vec![new_job(1, "ams/c1"), new_job(2, "ams/c2")]);
+    let made = store.create(both).await.unwrap();
+    let made: Vec<_> = made.into_iter().map(|a| a.unwrap().job).collect();
+    end(&store, &made[0]).await;
+    store.purge(all(), 10).await.unwrap();
+    assert!(store.knows_request(key(7)).await.unwrap(), "one of its jobs is live");
+    end(&store, &made[1]).await;
+    store.purge(all(), 10).await.unwrap();
+    assert!(!store.knows_request(key(7)).await.unwrap());
+    assert!(!try_one(&store, keyed(key(7), 2, vec![new_job(3, "ams/c1")])).await.unwrap().reused);
+    store.close().await;
+}
+
+pub async fn a_key_that_made_no_job_goes_by_its_age(on: &impl Backend) {
+    let store = on.open().await;
+    create_one(&store, new_job(1, "ams/c1")).await;
+    assert!(try_one(&store, keyed(key(8), 1, vec![new_job(2, "ams/c1")])).await.is_err());
+    assert!(store.knows_request(key(8)).await.unwrap());
+    store.purge(Retention { ended_before: at(2), keep: 100 }, 10).await.unwrap();
+    assert!(store.knows_request(key(8)).await.unwrap());
+    store.purge(all(), 10).await.unwrap();
+    assert!(!store.knows_request(key(8)).await.unwrap());
+    store.close().await;
+}
