@@ -412,7 +412,7 @@ async fn a_reschedule_moves_the_same_upgrade() {
         let (mut job, first) = begin(&vendor, n, scheduled(Some(in_seconds(3600)), None)).await;
         let later = in_seconds(7200);
         job.operation = scheduled(Some(later), Some(true));
-        // Twice: repeating it does no harm.
+        // Twice: repeating it does no harm. An operator sees that it stands there already.
         for _ in 0..2 {
             let seen = vendor.reschedule(&job).await.unwrap();
             keep(&mut job, &seen);
@@ -420,7 +420,40 @@ async fn a_reschedule_moves_the_same_upgrade() {
             assert_eq!(answer(&seen)["scheduleRequestDate"], later.to_string());
         }
         assert_eq!(sim.effects().starts(&target_id(n)), 1);
-        assert_eq!(sim.effects().count(EffectKind::Reschedule, &target_id(n)), 2);
+        assert_eq!(sim.effects().count(EffectKind::Reschedule, &target_id(n)), 2 - n);
+    }
+}
+
+#[tokio::test]
+async fn what_may_have_begun_is_not_moved_whatever_the_cluster_shows() {
+    // The channel takes the cluster elsewhere when the upgrade should begin: it rests, on neither version, and the
+    // same call would schedule a second upgrade.
+    let sim = sim(2, SEEN).await;
+    for (n, vendor) in [customer(&sim), operator(&sim)].into_iter().enumerate() {
+        sim.script(&target_id(n), Outcome::Supersede);
+        let (mut job, _) = begin(&vendor, n, at_once()).await;
+        follow(&vendor, &mut job).await;
+        job.operation = scheduled(Some(in_seconds(7200)), Some(true));
+        let error = vendor.reschedule(&job).await.unwrap_err();
+        assert_eq!((error.kind, error.reached), (VendorFault::Rejected, Reached::No));
+        assert_eq!(sim.effects().starts(&target_id(n)), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_start_that_is_near_is_not_moved_and_a_customer_moves_none_to_near() {
+    let sim = sim(3, SLOW).await;
+    let (customer, operator) = (customer(&sim), operator(&sim));
+    let far = || scheduled(Some(in_seconds(3600)), Some(true));
+    let near = || scheduled(Some(in_seconds(30)), Some(true));
+    for (n, vendor, from, to) in
+        [(0, &customer, near(), far()), (1, &operator, near(), far()), (2, &customer, far(), near())]
+    {
+        let (mut job, _) = begin(vendor, n, from).await;
+        job.operation = to;
+        let error = vendor.reschedule(&job).await.unwrap_err();
+        assert_eq!((error.kind, error.reached), (VendorFault::Rejected, Reached::No), "{n}");
+        assert_eq!(sim.effects().count(EffectKind::Reschedule, &target_id(n)), 0, "{n}");
     }
 }
 
@@ -428,7 +461,7 @@ async fn a_reschedule_moves_the_same_upgrade() {
 async fn a_customers_upgrade_that_shows_itself_begun_is_not_moved() {
     let sim = sim(1, SLOW).await;
     let vendor = customer(&sim);
-    let (job, _) = begin(&vendor, 0, scheduled(None, None)).await;
+    let (job, _) = begin(&vendor, 0, scheduled(Some(in_seconds(3600)), None)).await;
     for (status, version) in [("upgrading", FIRST_VERSION), ("running", NEXT_VERSION)] {
         sim.show_status(&target_id(0), Some(status));
         sim.set_version(&target_id(0), version);

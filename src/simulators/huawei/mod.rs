@@ -191,7 +191,9 @@ impl Simulator for SimHuawei {
         self.running.base()
     }
 
+    /// Brought up to date first: an end is written down when somebody looks.
     fn effects(&self) -> &Effects {
+        self.world.settle();
         &self.world.effects
     }
 

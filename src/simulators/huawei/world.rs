@@ -194,6 +194,14 @@ impl World {
         Some(self.censored(view, &behaviour))
     }
 
+    /// Writes down every end that has come about unseen.
+    pub(super) fn settle(&self) {
+        let touched: Vec<usize> = self.lock().instances.keys().copied().collect();
+        for number in touched {
+            let _ = self.view(number);
+        }
+    }
+
     fn censored(&self, mut view: View, behaviour: &Behaviour) -> View {
         if !behaviour.operation_state {
             view.operation = None;
