@@ -17,6 +17,8 @@ mod map;
 mod notes;
 mod observe;
 mod precheck;
+#[cfg(any(test, fuzzing))]
+pub(super) mod recorded;
 mod roster;
 mod start;
 mod stop;
