@@ -780,6 +780,10 @@ async fn targets_come_in_pages_of_any_size() {
     assert_eq!(first.current_version.as_deref(), Some(FIRST_VERSION));
     assert_eq!(first.available_versions, [NEXT_VERSION]);
     assert_eq!(first.attributes["environmentSlug"], "production");
+    assert_eq!(first.attributes["updateChannel.kubernetesClusterVersion"], NEXT_VERSION);
+    assert_eq!(first.attributes["maintenanceSchedule"], "every few hours");
+    // The simulator's clusters name their schedule only; its windows come from the other path style.
+    assert_eq!(first.attributes["maintenanceSchedule.windows"], "SUNDAY 02:00 for 120 min");
     let bad = PageRequest { size: 1, token: Some("x".to_owned()) };
     assert_eq!(vendor.targets(TargetKind::Cluster, &bad).await.unwrap_err().kind, VendorFault::Rejected);
     assert!(vendor.targets(TargetKind::Instance, &PageRequest::default()).await.unwrap().items.is_empty());
@@ -791,7 +795,10 @@ async fn says_what_it_can_do_and_lists_versions() {
     let (customer, operator) = (customer(&sim), operator(&sim));
     assert_eq!((customer.ping().await.unwrap(), operator.ping().await.unwrap()), (None, None));
     let versions = customer.versions(&planned(0, direct()).target).await.unwrap();
-    assert!(versions.iter().any(|v| v.version == NEXT_VERSION));
+    let channels = |version: &str| {
+        versions.iter().find(|v| v.version == version).map(|v| v.channels.clone()).unwrap_or_default()
+    };
+    assert_eq!((channels(NEXT_VERSION), channels(FIRST_VERSION)), (vec!["v1.35".to_owned()], vec![]));
     assert!(matches!(customer.capabilities().targets[0].cancel, CancelSupport::Never(_)));
     assert_eq!(operator.capabilities().targets[0].cancel, CancelSupport::Asked);
     assert!(customer.images(&PageRequest::default()).await.is_err());

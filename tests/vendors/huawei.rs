@@ -128,6 +128,9 @@ fn stage(sim: &SimHuawei, stage: Stage) {
     });
 }
 
+const VOCABULARIES: [Vocabulary; 4] =
+    [Vocabulary::Old, Vocabulary::Intermediate, Vocabulary::Switch, Vocabulary::Current];
+
 #[derive(Clone, Copy)]
 enum Stage {
     Stale,
@@ -137,7 +140,7 @@ enum Stage {
 
 #[tokio::test]
 async fn a_reinstall_succeeds_in_every_vocabulary_and_stale_words_end_nothing() {
-    for vocabulary in [Vocabulary::Old, Vocabulary::Intermediate, Vocabulary::Current] {
+    for vocabulary in VOCABULARIES {
         for operation_state in [true, false] {
             let sim = simulator(1).await;
             let vendor = adapter(sim.provider());
@@ -188,7 +191,7 @@ async fn at_the_simulators_own_pace_a_reinstall_comes_to_its_end() {
 
 #[tokio::test]
 async fn every_bad_end_is_told_with_the_vendors_words() {
-    for vocabulary in [Vocabulary::Old, Vocabulary::Intermediate, Vocabulary::Current] {
+    for vocabulary in VOCABULARIES {
         for operation_state in [true, false] {
             let sim = simulator(4).await;
             let vendor = adapter(sim.provider());

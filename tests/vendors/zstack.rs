@@ -214,6 +214,58 @@ async fn a_good_update_is_seen_with_everything_zstack_says() {
 }
 
 #[tokio::test]
+async fn the_hosts_are_looked_at_after_the_end() {
+    let rig = Rig::at(QUICK).await;
+    let (_, end) = rig.run(&mut planned(1)).await;
+    let told = |end: &Observation, id: &str| {
+        end.findings.iter().find(|f| f.id == id).map(|f| f.message.clone()).unwrap_or_default()
+    };
+    let text = told(&end, "zstack.os_versions");
+    assert!(text.contains("run 3 × centos Core h84r; before it, 3 × centos Core 7.9.2009"), "{text}");
+    assert!(told(&end, "zstack.os_versions_differ").is_empty());
+    // One host of three, by the caller's wish: that it differs from the others is no news.
+    let one = ZstackUpgradeOptions { host_uuid: Some(host_id(2, 0)), ..ZstackUpgradeOptions::default() };
+    let (_, end) = rig.run(&mut with(2, one)).await;
+    assert_eq!(end.phase, Phase::Succeeded);
+    assert!(told(&end, "zstack.os_versions").contains("2 × centos Core 7.9.2009, 1 × centos Core h84r"));
+    assert!(told(&end, "zstack.os_versions_differ").is_empty());
+    // Of all, and one failed: the cluster is mixed, whatever the reason.
+    rig.sim.script(&target_id(3), Outcome::OneHostFails);
+    let (_, end) = rig.run(&mut planned(3)).await;
+    assert!(matches!(end.phase, Phase::Failed(_)));
+    assert!(!told(&end, "zstack.os_versions_differ").is_empty(), "{:?}", end.findings);
+    // A host that does not come back is told beside the success.
+    let mut job = planned(4);
+    job.handle = rig.vendor.check(std::slice::from_ref(&job)).await.remove(0).unwrap().handle;
+    let mut seen = rig.started(&mut job).await;
+    rig.sim.set_host(&host_id(4, 1), "PreMaintenance", "Connected");
+    rig.sim.set_host(&host_id(4, 2), "Enabled", "Disconnected");
+    while !is_end(&seen.phase) {
+        seen = rig.look(&mut job).await;
+    }
+    assert_eq!(seen.phase, Phase::Succeeded);
+    let left: Vec<_> =
+        seen.findings.iter().filter_map(|f| Some((f.id.as_str(), f.subject.clone()?))).collect();
+    let want = [
+        ("zstack.host_left_in_pre_maintenance", host_id(4, 1)),
+        ("zstack.host_not_reconnected", host_id(4, 2)),
+    ];
+    assert_eq!(left, want);
+}
+
+#[tokio::test]
+async fn a_management_node_that_takes_no_work_is_told_before_a_start() {
+    let rig = Rig::at(QUICK).await;
+    rig.sim.set_ready(false);
+    let error = rig.vendor.check(&[planned(0)]).await.remove(0).unwrap_err();
+    assert_eq!((error.kind, error.reached), (VendorFault::Unreachable, Reached::No));
+    assert!(error.message.contains("management node is not ready"), "{}", error.message);
+    assert_eq!(rig.sim.effects().starts(&target_id(0)), 0);
+    rig.sim.set_ready(true);
+    rig.vendor.check(&[planned(0)]).await.remove(0).unwrap();
+}
+
+#[tokio::test]
 async fn every_end_is_told_as_it_is() {
     let rig = Rig::at(QUICK).await;
     let cases = [
@@ -581,6 +633,27 @@ async fn an_access_key_signs_in_the_servers_own_time() {
     off.insert("server_utc_offset".into(), "+03:00".into());
     let error = build(off).ping().await.unwrap_err();
     assert!(error.message.contains("server_utc_offset"), "{}", error.message);
+}
+
+#[tokio::test]
+async fn an_access_key_works_whatever_the_servers_clock_says() {
+    let rig = Rig::at(QUICK).await;
+    // Hours off, both ways: the server's time is learnt, so its digits are what is signed.
+    for seconds in [86_400, -7200] {
+        rig.sim.set_clock_ahead(seconds);
+        build(rig.sim.access_key_provider()).ping().await.unwrap();
+    }
+    // It moves while calls are made: one refusal, learnt anew, and the same call again.
+    let vendor = build(rig.sim.access_key_provider());
+    vendor.ping().await.unwrap();
+    rig.sim.set_clock_ahead(3600);
+    vendor.ping().await.unwrap();
+    // An offset that is wrong by configuration stays an error, and the error names the clock.
+    let mut off = rig.sim.access_key_provider();
+    off.insert("server_utc_offset".into(), "-05:00".into());
+    let error = build(off).ping().await.unwrap_err();
+    assert_eq!(error.kind, VendorFault::Unauthenticated);
+    assert!(error.message.contains("requestTimeTooSkewed"), "{}", error.message);
 }
 
 // Bad answers.

@@ -109,6 +109,15 @@ impl LongJob {
         }
     }
 
+    /// The release that a host has after it: the one asked for, where its result says success.
+    pub fn release_of(&self, h: usize, pace: Pace) -> Option<String> {
+        let stage = self.stage(pace);
+        let result: Value = serde_json::from_str(&self.result(stage.word).filter(|_| stage.ended)?).ok()?;
+        let well = result.get(host_id(self.cluster, h))? == "success";
+        let data: Value = serde_json::from_str(&self.data).ok()?;
+        data.get("releaseVersion").and_then(Value::as_str).filter(|_| well).map(str::to_owned)
+    }
+
     /// The newest progress; none before its turn, before its first host, and after its end.
     pub fn progress(&self, pace: Pace, now: Timestamp) -> Vec<Value> {
         let done = self.hosts_done(pace);

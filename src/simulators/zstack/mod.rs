@@ -52,6 +52,12 @@ impl Hub {
     fn world(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
     }
+
+    /// The moment by the server's own clock.
+    fn server_now(&self) -> jiff::Timestamp {
+        let now = self.clock.now();
+        now.checked_add(self.world().clock_ahead).unwrap_or(now)
+    }
 }
 
 impl SimZstack {
@@ -125,6 +131,11 @@ impl SimZstack {
     /// Lets the management node be ready, or not.
     pub fn set_ready(&self, ready: bool) {
         self.hub.world().ready = ready;
+    }
+
+    /// Puts the server's clock ahead of this machine's by so many seconds, or behind it.
+    pub fn set_clock_ahead(&self, seconds: i64) {
+        self.hub.world().clock_ahead = jiff::SignedDuration::from_secs(seconds);
     }
 
     /// Takes the body key `updateClusterOS` only, as the code does, and not `updateclusteros`, as the page does.

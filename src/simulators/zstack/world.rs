@@ -58,6 +58,8 @@ enum ApiEnd {
 pub(super) struct World {
     pub sessions: Sessions,
     pub ready: bool,
+    /// How far the server's clock is ahead of this machine's.
+    pub clock_ahead: jiff::SignedDuration,
     pub strict_body_key: bool,
     targets: usize,
     pace: Pace,
@@ -81,6 +83,7 @@ impl World {
         Self {
             sessions: Sessions::default(),
             ready: true,
+            clock_ahead: jiff::SignedDuration::ZERO,
             strict_body_key: false,
             targets,
             pace,
@@ -372,11 +375,13 @@ impl World {
 
     fn host_row(&self, n: usize, h: usize) -> Value {
         let (state, status) = self.host_state(n, h);
+        let newest = self.by_cluster.get(&n).and_then(|at| self.jobs.get(*at));
+        let release = newest.and_then(|job| job.release_of(h, self.pace));
         json!({
             "uuid": host_id(n, h), "name": format!("host-{n}-{h}"), "clusterUuid": target_id(n), "zoneUuid": ZONE,
             "managementIp": format!("10.{}.{}.{}", n / 250 % 250, n % 250, h + 1), "hypervisorType": "KVM",
             "architecture": "x86_64", "state": state, "status": status, "osDistribution": "centos",
-            "osRelease": "Core", "osVersion": "7.9.2009",
+            "osRelease": "Core", "osVersion": release.as_deref().unwrap_or("7.9.2009"),
         })
     }
 

@@ -24,6 +24,8 @@ mod map;
 mod notes;
 mod observe;
 mod precheck;
+#[cfg(any(test, fuzzing))]
+pub(super) mod recorded;
 mod roster;
 mod service;
 mod start;
