@@ -196,6 +196,7 @@ impl Engine {
                 lost_time: None,
                 first_lost: None,
                 resend_before: None,
+                refusal: None,
                 holds_target: true,
                 cancel_sent: false,
                 reschedule_due: false,

@@ -7,7 +7,7 @@ use std::time::Duration;
 use drydock::domain::capability::CancelSupport;
 use drydock::domain::error::VendorFault;
 use drydock::domain::failure::FailureReason;
-use drydock::domain::id::{JobId, ProviderId};
+use drydock::domain::id::JobId;
 use drydock::domain::job::{Provenance, WaitReason};
 use drydock::domain::operation::{Operation, ScheduledUpgrade, Upgrade};
 use drydock::domain::page::PageRequest;
@@ -18,19 +18,18 @@ use drydock::simulators::avisi::{
     target_id, upgrade_id,
 };
 use drydock::simulators::{EffectKind, Fault, Pace, Route, Settings, Simulator};
-use drydock::vendors::avisi::ENTRY;
 use drydock::vendors::contract::{
     CancelAnswer, Found, Observation, Phase, Planned, Submission, Submitted, Vendor,
 };
 use drydock::vendors::error::{Reached, Retry, VendorError};
-use drydock::vendors::http::HttpClient;
-use drydock::vendors::settings::{COMMON_KEYS, CommonSettings};
 use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use uuid::Uuid;
+
+use crate::adapter::adapter;
 
 /// Fast: an upgrade of 40 minutes takes a quarter of a second, windows open every one and a half.
 const FAST: f64 = 10_000.0;
@@ -44,24 +43,8 @@ async fn sim(targets: usize, speed: f64) -> SimAvisi {
     start(Settings { address, targets, pace: Pace::new(speed) }).await.unwrap()
 }
 
-fn connect(mut table: toml::Table) -> Arc<dyn Vendor> {
-    table.remove("vendor");
-    let mut common = toml::Table::new();
-    for key in COMMON_KEYS {
-        if let Some(value) = table.remove(*key) {
-            common.insert((*key).to_owned(), value);
-        }
-    }
-    let limits = "requests_per_second = 10000.0\nburst = 10000\nrequest_timeout_ms = 5000";
-    common.entry("limits").or_insert_with(|| toml::Value::Table(limits.parse().unwrap()));
-    let common: CommonSettings = toml::Value::Table(common).try_into().unwrap();
-    let provider = ProviderId::parse("avisi").unwrap();
-    let http = HttpClient::build(ENTRY.name, provider.clone(), &common.limits, &common.tls).unwrap();
-    (ENTRY.configure)(&common, table).unwrap_or_else(|faults| panic!("{faults:?}"))(
-        provider,
-        http,
-        Clock::system(),
-    )
+fn connect(table: toml::Table) -> Arc<dyn Vendor> {
+    adapter("avisi", table).1
 }
 
 fn customer(sim: &SimAvisi) -> Arc<dyn Vendor> {

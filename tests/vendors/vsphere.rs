@@ -9,7 +9,7 @@ use drydock::domain::capability::CancelSupport;
 use drydock::domain::error::VendorFault;
 use drydock::domain::failure::{Failure, FailureReason};
 use drydock::domain::finding::{Finding, Severity};
-use drydock::domain::id::{JobId, ProviderId};
+use drydock::domain::id::JobId;
 use drydock::domain::job::Provenance;
 use drydock::domain::operation::{Operation, Upgrade};
 use drydock::domain::page::PageRequest;
@@ -24,14 +24,13 @@ use drydock::vendors::contract::{
     CancelAnswer, Found, Observation, Phase, Planned, Submission, Submitted, Vendor,
 };
 use drydock::vendors::error::{Reached, Retry, VendorError};
-use drydock::vendors::http::HttpClient;
-use drydock::vendors::settings::{COMMON_KEYS, CommonSettings};
-use drydock::vendors::vsphere::ENTRY;
 use futures_util::future::join_all;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use uuid::Uuid;
+
+use crate::adapter::adapter;
 
 /// Fast: an upgrade of 40 minutes takes a quarter of a second.
 const FAST: f64 = 10_000.0;
@@ -47,24 +46,8 @@ fn connect(to: &impl Provided) -> Arc<dyn Vendor> {
     connect_by(to.table())
 }
 
-fn connect_by(mut table: toml::Table) -> Arc<dyn Vendor> {
-    table.remove("vendor");
-    let mut common = toml::Table::new();
-    for key in COMMON_KEYS {
-        if let Some(value) = table.remove(*key) {
-            common.insert((*key).to_owned(), value);
-        }
-    }
-    let limits = "requests_per_second = 10000.0\nburst = 10000\nrequest_timeout_ms = 5000";
-    common.entry("limits").or_insert_with(|| toml::Value::Table(limits.parse().unwrap()));
-    let common: CommonSettings = toml::Value::Table(common).try_into().unwrap();
-    let provider = ProviderId::parse("vc").unwrap();
-    let http = HttpClient::build(ENTRY.name, provider.clone(), &common.limits, &common.tls).unwrap();
-    (ENTRY.configure)(&common, table).unwrap_or_else(|faults| panic!("{faults:?}"))(
-        provider,
-        http,
-        Clock::system(),
-    )
+fn connect_by(table: toml::Table) -> Arc<dyn Vendor> {
+    adapter("vc", table).1
 }
 
 fn planned(collection: &str, id: &str, operation: Operation) -> Planned {

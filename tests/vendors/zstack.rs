@@ -7,7 +7,7 @@ use std::time::Duration;
 use drydock::domain::error::VendorFault;
 use drydock::domain::failure::FailureReason;
 use drydock::domain::finding::Severity;
-use drydock::domain::id::{JobId, ProviderId};
+use drydock::domain::id::JobId;
 use drydock::domain::job::PartOutcome;
 use drydock::domain::operation::{Operation, Upgrade, VendorOptions, ZstackUpgradeOptions};
 use drydock::domain::page::PageRequest;
@@ -21,11 +21,10 @@ use drydock::vendors::contract::{
     CancelAnswer, Found, Observation, Phase, Planned, Submission, Submitted, Vendor,
 };
 use drydock::vendors::error::{Reached, Retry};
-use drydock::vendors::http::HttpClient;
-use drydock::vendors::settings::{COMMON_KEYS, CommonSettings};
-use drydock::vendors::zstack::ENTRY;
 use toml::Table;
 use uuid::Uuid;
+
+use crate::adapter::adapter;
 
 /// 40 minutes in 50 ms.
 const QUICK: f64 = 48_000.0;
@@ -90,18 +89,8 @@ async fn sim(targets: usize, speed: f64) -> SimZstack {
     SimZstack::start(Settings { address, targets, pace: Pace::new(speed) }).await.unwrap()
 }
 
-fn build(mut table: Table) -> Arc<dyn Vendor> {
-    table.remove("vendor");
-    let (common, own): (Table, Table) =
-        table.into_iter().partition(|(key, _)| COMMON_KEYS.contains(&key.as_str()));
-    let mut common: CommonSettings = common.try_into().unwrap();
-    common.limits.requests_per_second = 10_000.0;
-    common.limits.burst = 10_000;
-    common.limits.request_timeout_ms = 5_000;
-    let provider = ProviderId::parse("zs").unwrap();
-    let http = HttpClient::build(ENTRY.name, provider.clone(), &common.limits, &common.tls).unwrap();
-    let build = (ENTRY.configure)(&common, own).map_err(|faults| format!("{faults:?}")).unwrap();
-    build(provider, http, Clock::system())
+fn build(table: Table) -> Arc<dyn Vendor> {
+    adapter("zs", table).1
 }
 
 fn planned(n: usize) -> Planned {

@@ -28,7 +28,7 @@ use self::refusal::Refusal;
 pub use self::script::Outcome;
 use self::world::World;
 use super::faults::{Layer, Shape};
-use super::{Effects, Faults, Running, Settings, Simulator, control, faults, server};
+use super::{Effects, Faults, Hold, Running, Settings, Simulator, control, faults, server};
 use crate::kit::clock::Clock;
 
 /// A running stand-in ZStack.
@@ -44,6 +44,7 @@ struct Hub {
     world: Arc<Mutex<World>>,
     effects: Effects,
     faults: Faults,
+    hold: Hold,
     clock: Clock,
     requests: Arc<AtomicUsize>,
 }
@@ -66,10 +67,12 @@ impl SimZstack {
     /// # Errors
     /// The address cannot be listened on.
     pub async fn start(settings: Settings) -> io::Result<Self> {
-        let effects = Effects::default();
+        let (effects, hold) = (Effects::default(), Hold::default());
+        let world = World::new(settings.targets, settings.pace, effects.clone(), hold.clone());
         let hub = Hub {
-            world: Arc::new(Mutex::new(World::new(settings.targets, settings.pace, effects.clone()))),
+            world: Arc::new(Mutex::new(world)),
             effects,
+            hold,
             faults: Faults::default(),
             clock: Clock::system(),
             requests: Arc::default(),
@@ -103,7 +106,7 @@ impl SimZstack {
                 std::future::ready(request)
             }));
         let settling = hub.clone();
-        let door = control::router(hub.faults.clone(), hub.effects.clone())
+        let door = control::router(hub.faults.clone(), hub.effects.clone(), hub.hold.clone())
             .merge(routes::side_door(hub.clone()))
             .layer(middleware::map_request(move |request: axum::extract::Request| {
                 settling.world().settle();
@@ -193,6 +196,10 @@ impl Simulator for SimZstack {
 
     fn faults(&self) -> &Faults {
         &self.hub.faults
+    }
+
+    fn hold(&self) -> &Hold {
+        &self.hub.hold
     }
 
     fn provider(&self) -> Table {

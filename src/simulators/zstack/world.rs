@@ -15,7 +15,7 @@ use super::ids::{cluster_of, fresh, host_id, host_of, is_resource_uuid, target_i
 use super::long_job::{JOB_NAME, LongJob, job_data};
 use super::refusal::Refusal;
 use super::script::Outcome;
-use crate::simulators::{EffectKind, Effects, Pace};
+use crate::simulators::{EffectKind, Effects, Hold, Pace};
 
 /// Hosts of each cluster.
 const HOSTS: usize = 3;
@@ -64,6 +64,7 @@ pub(super) struct World {
     targets: usize,
     pace: Pace,
     effects: Effects,
+    hold: Hold,
     jobs: Vec<LongJob>,
     by_uuid: HashMap<String, usize>,
     by_api: HashMap<String, usize>,
@@ -79,7 +80,7 @@ pub(super) struct World {
 }
 
 impl World {
-    pub fn new(targets: usize, pace: Pace, effects: Effects) -> Self {
+    pub fn new(targets: usize, pace: Pace, effects: Effects, hold: Hold) -> Self {
         Self {
             sessions: Sessions::default(),
             ready: true,
@@ -88,6 +89,7 @@ impl World {
             targets,
             pace,
             effects,
+            hold,
             jobs: Vec::new(),
             by_uuid: HashMap::new(),
             by_api: HashMap::new(),
@@ -268,6 +270,7 @@ impl World {
             made_wall: now,
             work_from,
             outcome,
+            hold: self.hold.clone(),
             reset: false,
             deleted: false,
         });

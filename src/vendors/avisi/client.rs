@@ -88,7 +88,7 @@ impl Client {
     pub(super) async fn versions(&self) -> Result<Vec<ClusterVersion>, VendorError> {
         let call =
             Call::new(Verb::Get, self.at(&["api", "v1", "cluster-versions"]), "/api/v1/cluster-versions");
-        read(&self.send(&self.token, call).await?)
+        self.send(&self.token, call).await?.json_list()
     }
 
     /// The organisation's update channels.

@@ -180,7 +180,7 @@ async fn accepted(
             Ok(ApiJob::Failed(error)) => {
                 let failed = failed_start(client, clock, planned, &notes, &api_job, &error).await;
                 return Some(match failed {
-                    Ok(Trace::Arrived(observation)) => taken_or_refused(observation),
+                    Ok(Trace::Arrived(observation)) => taken_or_refused(planned, observation),
                     Ok(Trace::SessionLost | Trace::Unknown | Trace::CannotTell(_)) => {
                         Submitted::Failed(fault::business(&error).with_reached(Reached::Maybe))
                     }
@@ -205,7 +205,7 @@ async fn known(client: &Client, clock: &Clock, planned: &Planned, id: &str) -> O
         Err(error) => Err(error),
     };
     Some(match seen {
-        Ok(Trace::Arrived(observation)) => taken_or_refused(observation),
+        Ok(Trace::Arrived(observation)) => taken_or_refused(planned, observation),
         Ok(Trace::SessionLost) => return None,
         Ok(Trace::Unknown) => {
             let text = "ZStack says that it has seen this start, but cannot say what became of it";
@@ -218,7 +218,12 @@ async fn known(client: &Client, clock: &Clock, planned: &Planned, id: &str) -> O
     })
 }
 
-fn taken_or_refused(observation: Box<Observation>) -> Submitted {
+/// What ZStack says of an API job's id is its word on the job: it takes an id once. So of a repeat it also answers for
+/// the start before, whose answer was lost, and is handed on as an observation, which says more than a refusal.
+fn taken_or_refused(planned: &Planned, observation: Box<Observation>) -> Submitted {
+    if planned.attempts > 1 {
+        return Submitted::Started(observation);
+    }
     match observation.phase {
         Phase::Rejected(failure) => Submitted::Refused(failure, Vec::new()),
         Phase::Scheduled
