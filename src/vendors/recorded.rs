@@ -195,6 +195,7 @@ fn observed(text: &mut String, seen: &Observation, proves_success: bool) -> Kept
         vendor_state,
         progress,
         findings,
+        findings_complete: _,
         parts,
         ids,
         answer,

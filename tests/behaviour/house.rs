@@ -66,6 +66,7 @@ pub fn provider(id: &str, subject: &dyn Subject, simulator: &dyn Simulator, kind
         endpoint: common.endpoint.to_string(),
         labels: BTreeMap::new(),
         cadence: common.poll.cadence(),
+        warnings: Vec::new(),
         vendor,
     }
 }

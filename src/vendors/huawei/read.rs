@@ -90,7 +90,8 @@ pub(super) fn token(reply: &Reply, now: Timestamp) -> Result<(Secret, Option<Tim
     if !reply.status.is_success() {
         let mut error = fault::of(reply);
         // IAM says 400 or 404 to an unknown project or account: the configuration is wrong, not a request.
-        if matches!(error.kind, VendorFault::Rejected | VendorFault::NotFound | VendorFault::PermissionDenied) {
+        if matches!(error.kind, VendorFault::Rejected | VendorFault::NotFound | VendorFault::PermissionDenied)
+        {
             error.kind = VendorFault::Unauthenticated;
         }
         return Err(error);

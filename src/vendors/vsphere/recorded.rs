@@ -122,7 +122,12 @@ fn of_task(out: &mut Reading, planned: &Planned, task: &Task) {
 
 fn sight(out: &mut Reading, planned: &Planned, sight: Sight<'_>) {
     let Ok(now) = Timestamp::from_second(NOW) else { return };
-    let terms = Terms { desired: desired(&planned.operation), now, settle: Duration::from_secs(300) };
+    let terms = Terms {
+        desired: desired(&planned.operation),
+        now,
+        settle: Duration::from_secs(300),
+        cancel_requested: false,
+    };
     for odd_since in [None, Timestamp::from_second(NOW - 3600).ok()] {
         let mut notes = Notes { odd_since, ..notes() };
         out.fact(if odd_since.is_none() { "at first:" } else { "after an hour:" });
@@ -156,6 +161,8 @@ fn planned(kind: TargetKind, id: &str) -> Option<Planned> {
         attempts: 1,
         submit_time: Timestamp::from_second(NOW - 600).ok(),
         handle: None,
+        permit: crate::kit::permit::Permit::unlimited(),
+        cancel_requested: false,
     })
 }
 

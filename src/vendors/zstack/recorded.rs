@@ -134,6 +134,8 @@ fn planned() -> Option<Planned> {
         attempts: 1,
         submit_time: Timestamp::from_second(SENT).ok(),
         handle: None,
+        permit: crate::kit::permit::Permit::unlimited(),
+        cancel_requested: false,
     })
 }
 
