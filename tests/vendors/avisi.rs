@@ -939,6 +939,7 @@ async fn after_the_lease_nothing_is_started_moved_or_deleted() {
     let mut job = checked(&vendor, 1, scheduled(Some(in_seconds(86_400)), None)).await;
     started(submit(&vendor, &mut job).await);
     job.permit = crate::permits::ended();
+    job.operation = scheduled(Some(in_seconds(90_000)), None);
     crate::permits::assert_unsent(&vendor.reschedule(&job).await.unwrap_err());
     crate::permits::assert_unsent(&vendor.cancel(&job).await.unwrap_err());
 }

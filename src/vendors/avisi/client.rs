@@ -111,7 +111,7 @@ impl Client {
     pub(super) async fn maintenance_schedules(&self) -> Result<Vec<MaintenanceSchedule>, VendorError> {
         let url = self.at(&["api", "v1", "organisations", &self.organisation, "maintenance-schedule"]);
         let route = "/api/v1/organisations/{organisation}/maintenance-schedule";
-        read(&self.send(&self.token, Call::new(Verb::Get, url, route)).await?)
+        self.send(&self.token, Call::new(Verb::Get, url, route)).await?.json_list()
     }
 
     /// Proves that the token reaches the organisation, and the operator's token its own API.

@@ -71,7 +71,7 @@ pub fn read(question: &str, reply: Reply) -> Option<Reading> {
                 }
             }
         }),
-        "versions" => out.either(good(&reply), |out, versions: Vec<ClusterVersion>| {
+        "versions" => out.either(list(&reply), |out, versions: Vec<ClusterVersion>| {
             for version in versions.into_iter().take(8) {
                 out.fact(format!("{:?}", version.version));
             }
@@ -81,7 +81,7 @@ pub fn read(question: &str, reply: Reply) -> Option<Reading> {
                 out.fact(format!("{version:?}"));
             }
         }),
-        "maintenance-schedules" => out.either(good(&reply), |out, all: Vec<MaintenanceSchedule>| {
+        "maintenance-schedules" => out.either(list(&reply), |out, all: Vec<MaintenanceSchedule>| {
             for schedule in all.iter().take(8) {
                 out.fact(format!("{:?} {:?}", schedule.name, windows(&schedule.windows)));
             }
@@ -121,6 +121,10 @@ fn all(out: &mut Reading, cluster: &Cluster) {
 
 fn good<T: serde::de::DeserializeOwned>(reply: &Reply) -> Result<T, VendorError> {
     if reply.status.is_success() { reply.json() } else { Err(map::error(reply)) }
+}
+
+fn list<T: serde::de::DeserializeOwned>(reply: &Reply) -> Result<Vec<T>, VendorError> {
+    if reply.status.is_success() { reply.json_list() } else { Err(map::error(reply)) }
 }
 
 fn upgrade() -> Upgrade {

@@ -204,7 +204,7 @@ impl Client {
             &["api", "vcenter", "namespace-management", "supervisors", id, "topology"],
         );
         let zones: Vec<Value> =
-            self.get(url, "/api/vcenter/namespace-management/supervisors/{supervisor}/topology").await?;
+            self.get_list(url, "/api/vcenter/namespace-management/supervisors/{supervisor}/topology").await?;
         Ok(zones.iter().filter_map(read).collect())
     }
 

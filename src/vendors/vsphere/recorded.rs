@@ -46,7 +46,7 @@ pub fn read(question: &str, reply: Reply) -> Option<Reading> {
             out.submitted(of_recorded(&cluster, reply, 2));
         }
         "start-supervisor" => out.submitted(of_recorded(&supervisor, reply, 1)),
-        "clusters" => out.either(good(&reply), |out, list: Vec<Value>| {
+        "clusters" => out.either(list(&reply), |out, list: Vec<Value>| {
             for summary in list.iter().filter_map(part::<Summary>).take(8) {
                 target(out, &cluster, &summary);
             }
@@ -84,7 +84,7 @@ pub fn read(question: &str, reply: Reply) -> Option<Reading> {
                 }
             }
         }),
-        "versions" => out.either(good(&reply), |out, list: Vec<Value>| {
+        "versions" => out.either(list(&reply), |out, list: Vec<Value>| {
             for version in list.iter().filter_map(part::<VersionNotes>).take(8) {
                 out.fact(format!("{version:?}"));
             }
@@ -140,6 +140,10 @@ fn sight(out: &mut Reading, planned: &Planned, sight: Sight<'_>) {
 
 fn good<T: DeserializeOwned>(reply: &Reply) -> Result<T, VendorError> {
     if reply.status.is_success() { reply.json() } else { Err(fault::of(reply)) }
+}
+
+fn list<T: DeserializeOwned>(reply: &Reply) -> Result<Vec<T>, VendorError> {
+    if reply.status.is_success() { reply.json_list() } else { Err(fault::of(reply)) }
 }
 
 fn notes() -> Notes {
