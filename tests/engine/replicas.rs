@@ -61,6 +61,7 @@ impl Fleet {
             endpoint: "http://scripted".into(),
             labels: BTreeMap::new(),
             cadence: self.cadence,
+            warnings: Vec::new(),
             vendor: Arc::new(vendor.clone()),
         });
         let settings = EngineSettings {
