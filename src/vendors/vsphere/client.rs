@@ -191,6 +191,7 @@ impl Client {
             route: "/api/vcenter/namespace-management/software/supervisors/versions/{version}?action=check-compatibility",
             body: None,
             safe: true,
+            permit: None,
         };
         good(&self.send(request).await?)?.json()
     }
