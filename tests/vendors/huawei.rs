@@ -695,7 +695,8 @@ async fn no_secret_is_in_any_text() {
 async fn after_the_lease_no_reinstall_is_sent() {
     let sim = simulator(2).await;
     let vendor = adapter(sim.provider());
-    let mut jobs = checked(&*vendor, vec![planned(&instance_id(0), None), planned(&instance_id(1), None)]).await;
+    let mut jobs =
+        checked(&*vendor, vec![planned(&instance_id(0), None), planned(&instance_id(1), None)]).await;
     jobs.iter_mut().for_each(|job| job.permit = crate::permits::ended());
     for outcome in submit(&*vendor, &mut jobs, PASSWORD).await {
         let Submitted::Failed(error) = outcome else { panic!("{outcome:?}") };
