@@ -43,7 +43,7 @@ impl Engine {
             let id = JobId::new(Uuid::now_v7());
             let new = self.retry_job(id, &old, entry, &request, now)?;
             let asked = NewRequest { request: request.request, jobs: vec![new] };
-            match self.store.create(asked).await.map(|mut answers| answers.pop()) {
+            match self.make_durable(asked).await.map(|mut answers| answers.pop()) {
                 Ok(Some(Err(StoreError::Stale(_)))) => self.vault.forget(id),
                 Ok(Some(answer)) => return self.settle_acceptance(id, answer),
                 Ok(None) => return Err(Error::Internal("the store left the entry out".to_owned())),

@@ -77,8 +77,9 @@ pub fn decide(targets: &[Target], password: &str, within: Duration, dice: &mut D
                 continue;
             }
             let upgrade = upgrade(target, nth, busy, dice);
-            let in_batch = nth == 0 && dice.chance(30);
-            let scheduled = dice.chance(if target.kind == Kind::Avisi { 70 } else { 25 });
+            let in_batch = nth == 0 && dice.chance(30) && !target.fails_unseen;
+            let scheduled =
+                dice.chance(if target.kind == Kind::Avisi { 70 } else { 25 }) || target.fails_unseen;
             let asked = if in_batch {
                 batch.push(pb::UpgradeClusterRequest {
                     request_id: String::new(),

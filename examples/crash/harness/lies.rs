@@ -39,6 +39,8 @@ fn honest() -> Evidence {
             name: job,
             target: target.to_owned(),
             request,
+            version: String::new(),
+            inferred: false,
             state: end,
             failure,
             settled: false,

@@ -46,6 +46,10 @@ pub struct Ended {
     pub request: String,
     /// Its state, after it was settled if it had to be.
     pub state: pb::JobState,
+    /// The version that was asked for; empty when the vendor was to choose.
+    pub version: String,
+    /// Concluded, because the vendor lets nobody read it.
+    pub inferred: bool,
     /// Why it did not succeed.
     pub failure: pb::FailureReason,
     /// A person had to say how it ended.

@@ -117,10 +117,16 @@ impl Scene {
         tokio::time::sleep(AFTERWARDS).await;
         evidence.watches = self.watchers.iter().map(Watcher::told).collect();
         self.tasks.shutdown(PATIENCE).await;
+        // Some vendors show that an operation cannot succeed before it is over.
+        let begun = Instant::now();
+        evidence.happened = happened(&house.fleet)?;
+        while evidence.happened.iter().any(|h| h.ends.len() < h.starts) && begun.elapsed() < CATCH_UP {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            evidence.happened = happened(&house.fleet)?;
+        }
         for gateway in &mut house.gateways {
             gateway.terminate().await?;
         }
-        evidence.happened = happened(&house.fleet)?;
         house.fleet.stop().await;
         (evidence.promises, evidence.prevented) = self.told.take();
         evidence.bugs = house.bugs();
@@ -148,10 +154,13 @@ impl Scene {
                 let provider = job.target.split('/').nth(1).unwrap_or_default();
                 *tally.indeterminate.entry(provider.to_owned()).or_default() += 1;
             }
+            let version = job.operation.map(version_of).unwrap_or_default();
             evidence.jobs.push(Ended {
                 name: job.name.clone(),
                 target: job.target,
                 request: job.request_id,
+                version,
+                inferred: status.provenance() == pb::Provenance::Inferred,
                 state: status.state(),
                 failure: status.failure.as_ref().map_or(pb::FailureReason::Unspecified, pb::Failure::reason),
                 settled,
@@ -159,6 +168,16 @@ impl Scene {
             evidence.events.insert(job.name, seen);
         }
         Ok(evidence)
+    }
+}
+
+/// The version that an operation asks for, if it asks for one.
+fn version_of(operation: pb::Operation) -> String {
+    use pb::operation::Kind;
+    match operation.kind {
+        Some(Kind::Upgrade(upgrade)) => upgrade.version,
+        Some(Kind::ScheduledUpgrade(scheduled)) => scheduled.upgrade.unwrap_or_default().version,
+        Some(Kind::Reinstall(_)) | None => String::new(),
     }
 }
 
