@@ -24,6 +24,8 @@ pub(super) enum Command {
     Demo(DemoArgs),
     /// Report every fault of a configuration; start nothing.
     CheckConfig(ConfigArgs),
+    /// Move all jobs from a SQLite file into an empty PostgreSQL database. No Drydock may run on either.
+    MigrateStore(MigrateStoreArgs),
     /// Run the four simulated vendors alone, to practise with.
     #[cfg(feature = "simulators")]
     Simulate(SimulateArgs),
@@ -34,6 +36,16 @@ pub(super) struct ConfigArgs {
     /// The configuration file (TOML). Every key can be set by the environment too, as DRYDOCK__SECTION__KEY.
     #[arg(long, value_name = "FILE", env = "DRYDOCK_CONFIG")]
     pub(super) config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct MigrateStoreArgs {
+    /// The old store: sqlite:///absolute/path or sqlite://relative/path. Its file stays, and Drydock opens it no more.
+    #[arg(long, value_name = "URL")]
+    pub(super) from: String,
+    /// A file that holds the url of the new store, postgres://user:password@host/database; as `store.url_file`.
+    #[arg(long, value_name = "FILE")]
+    pub(super) to_url_file: PathBuf,
 }
 
 #[cfg(feature = "simulators")]

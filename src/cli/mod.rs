@@ -13,6 +13,7 @@ mod check_config;
 mod demo;
 #[cfg(feature = "simulators")]
 mod fleet;
+mod migrate_store;
 mod output;
 mod serve;
 #[cfg(feature = "simulators")]
@@ -62,6 +63,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     match cli.command {
         Command::CheckConfig(args) => check_config::run(&args),
+        Command::MigrateStore(args) => in_runtime(migrate_store::run(args)),
         Command::Serve(args) => in_runtime(serve::run(args)),
         #[cfg(feature = "simulators")]
         Command::Demo(args) => in_runtime(demo::run(args)),

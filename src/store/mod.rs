@@ -11,6 +11,7 @@ mod ledger;
 mod list;
 mod loans;
 mod metrics;
+pub mod moving;
 mod page_token;
 pub mod postgres;
 mod record;

@@ -101,8 +101,9 @@ pub async fn migrate(from: &StoreSettings, to: &StoreSettings) -> Result<Moved, 
         moved.jobs += rows.len() as u64;
         import.jobs(&rows).await?;
         let ids: Vec<_> = rows.iter().map(|job| job.id).collect();
-        import.labels(&export.labels(&ids).await?).await?;
-        import.sealed(&export.sealed(&ids).await?).await?;
+        let (labels, sealed) = (export.labels(&ids).await?, export.sealed(&ids).await?);
+        import.labels(&labels).await?;
+        import.sealed(&sealed).await?;
     }
     let mut after = 0;
     loop {

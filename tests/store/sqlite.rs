@@ -28,11 +28,11 @@ impl Sqlite {
         self.0.path().join("drydock.db")
     }
 
-    fn settings(&self) -> StoreSettings {
+    pub fn settings(&self) -> StoreSettings {
         StoreSettings { url: format!("sqlite://{}", self.path().display()), ..StoreSettings::default() }
     }
 
-    async fn try_open(&self) -> Result<Arc<SqliteStore>, StoreError> {
+    pub async fn try_open(&self) -> Result<Arc<SqliteStore>, StoreError> {
         SqliteStore::open(&self.settings()).await
     }
 

@@ -5,6 +5,7 @@ use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
 use super::session::Session;
+use super::save::each;
 use super::{address, open, save};
 use crate::store::error::StoreError;
 use crate::store::fault::Fault;
@@ -128,8 +129,4 @@ impl Import {
         let _ = self.connection.close().await;
         Ok(())
     }
-}
-
-fn each<T, C>(rows: &[T], column: impl Fn(&T) -> C) -> Vec<C> {
-    rows.iter().map(column).collect()
 }

@@ -13,6 +13,7 @@
 pub(super) mod address;
 mod connections;
 pub(super) mod fault;
+pub(super) mod import;
 mod leases;
 mod list;
 mod load;

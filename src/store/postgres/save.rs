@@ -8,9 +8,9 @@ use crate::store::fault::{Fault, unwritten};
 use crate::store::ledger::{Ledger, NewEventRow, NewKey};
 use crate::store::record::{end_time, int, to_json};
 
-const INSERT_REQUESTS: &str = "\
+pub(super) const INSERT_REQUESTS: &str = "\
     INSERT INTO requests (id, digest, create_time) SELECT * FROM unnest($1::uuid[], $2::bytea[], $3::bigint[])";
-const INSERT_JOBS: &str = "\
+pub(super) const INSERT_JOBS: &str = "\
     INSERT INTO jobs (id, provider, target, operation, create_time, request_id, request_index, spec, \
     state, ended, holds, end_time, version, sequence, status, control) \
     SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::bigint[], $6::uuid[], $7::bigint[], \
@@ -22,13 +22,13 @@ pub(super) const UPDATE_JOBS: &str = "\
     FROM unnest($1::uuid[], $2::text[], $3::boolean[], $4::boolean[], $5::bigint[], $6::bigint[], $7::bigint[], \
     $8::text[], $9::text[]) AS v (id, state, ended, holds, end_time, version, sequence, status, control) \
     WHERE jobs.id = v.id";
-const INSERT_LABELS: &str = "\
+pub(super) const INSERT_LABELS: &str = "\
     INSERT INTO job_labels (key, value, create_time, job) \
     SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::uuid[])";
-const INSERT_SEALED: &str = "\
+pub(super) const INSERT_SEALED: &str = "\
     INSERT INTO sealed_passwords (job, sealed) SELECT * FROM unnest($1::uuid[], $2::bytea[])";
 pub(super) const DELETE_SEALED: &str = "DELETE FROM sealed_passwords WHERE job = ANY($1)";
-const INSERT_EVENTS: &str = "\
+pub(super) const INSERT_EVENTS: &str = "\
     INSERT INTO events (position, commit_no, job, sequence, time, kind, message, status) \
     SELECT * FROM unnest($1::bigint[], $2::bigint[], $3::uuid[], $4::bigint[], $5::bigint[], $6::text[], \
     $7::text[], $8::text[])";
@@ -188,6 +188,6 @@ async fn events(connection: &mut PgConnection, rows: &[NewEventRow]) -> Result<(
 }
 
 /// One column of all rows.
-fn each<'r, R, T>(rows: &'r [R], column: impl Fn(&'r R) -> T) -> Vec<T> {
+pub(super) fn each<'r, R, T>(rows: &'r [R], column: impl Fn(&'r R) -> T) -> Vec<T> {
     rows.iter().map(column).collect()
 }

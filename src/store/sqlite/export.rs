@@ -6,7 +6,7 @@ use sqlx::Row as _;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use uuid::Uuid;
 
-use super::fault::Fault;
+use crate::store::fault::Fault;
 use super::open;
 use crate::store::error::StoreError;
 use crate::store::moving::row::{Event, Job, Label, Request, Sealed};

@@ -6,6 +6,7 @@
 //!   because handing a statement to SQLite's thread and back costs as much as the statement.
 //! * One process at a time: a lock on the file `<database>.lock`.
 
+pub(super) mod export;
 pub(super) mod fault;
 mod leases;
 mod list;
@@ -65,7 +66,8 @@ impl SqliteStore {
     /// # Errors
     /// `Locked`, `NewerSchema`, `Unwritable`, `Corrupt`, and `Unavailable` for anything else in the way.
     pub async fn open(settings: &StoreSettings) -> Result<Arc<Self>, StoreError> {
-        let opened = open::open(settings).await?;
+        let mut opened = open::open(settings).await?;
+        open::refuse_moved(&mut opened.writer).await?;
         let readers = Arc::new(Readers::new(opened.reader_options));
         let metrics = Arc::new(Metrics::new());
         let (door, waiting) = queue();

@@ -192,6 +192,22 @@ async fn store_id(connection: &mut SqliteConnection) -> Result<Uuid, StoreError>
     Uuid::try_parse(&id).map_err(|_| StoreError::Corrupt("the store's own id".to_owned()))
 }
 
+/// Refuses a file whose jobs another store drives by now.
+pub(super) async fn refuse_moved(connection: &mut SqliteConnection) -> Result<(), StoreError> {
+    let moved: Option<String> = sqlx::query_scalar("SELECT value FROM meta WHERE key = 'moved'")
+        .fetch_optional(connection)
+        .await
+        .map_err(Fault::from)?;
+    match moved {
+        None => Ok(()),
+        Some(_) => Err(StoreError::Unavailable(
+            "the jobs of this file were moved by `drydock migrate-store`, and would be driven twice; let `store.url` \
+             name the database that they were moved to"
+                .to_owned(),
+        )),
+    }
+}
+
 /// The newest position ever given, also when its event is gone.
 pub(super) async fn newest(connection: &mut SqliteConnection) -> Result<u64, Fault> {
     let row = sqlx::query("SELECT seq FROM sqlite_sequence WHERE name = 'events'")

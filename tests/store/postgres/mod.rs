@@ -1,6 +1,7 @@
 //! Stores in PostgreSQL, each in a schema and of a user of its own, on one server that all tests share.
 
 mod lost;
+mod moving;
 mod opening;
 mod order;
 mod proxy;
