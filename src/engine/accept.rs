@@ -23,7 +23,8 @@ use crate::domain::operation::Operation;
 use crate::domain::page::PageRequest;
 use crate::domain::state::JobState;
 use crate::kit::crash_point::{self, CrashPoint};
-use crate::store::contract::{JobFilter, NewJob, NewRequest};
+use crate::store::StoreError;
+use crate::store::contract::{Accepted, JobFilter, NewJob, NewRequest};
 use crate::vendors::contract::{CheckReport, Planned};
 
 /// A start time may lie this far back: clocks differ, and a repeated request is a little older.
@@ -119,7 +120,7 @@ impl Engine {
     pub(super) fn settle_acceptance(
         &self,
         id: JobId,
-        result: Result<crate::store::contract::Accepted, crate::store::StoreError>,
+        result: Result<Accepted, StoreError>,
     ) -> Result<Started, Error> {
         match result {
             Ok(accepted) => {
@@ -196,6 +197,7 @@ impl Engine {
                 lost_time: None,
                 first_lost: None,
                 resend_before: None,
+                refusal: None,
                 holds_target: true,
                 cancel_sent: false,
                 reschedule_due: false,

@@ -53,6 +53,8 @@ pub struct Target {
     pub id: String,
     /// The vendor calls the whole a success although a part of it fails.
     pub partial: bool,
+    /// It fails in seconds here and looks as before; see [`decide`].
+    pub fails_unseen: bool,
 }
 
 struct Member {
@@ -72,6 +74,8 @@ pub struct Fleet {
 pub enum Ends<'a> {
     /// Everything ends well.
     Well,
+    /// Every ZStack cluster fails; everything else ends well.
+    Badly,
     /// Supervisors are blocked until somebody cancels; everything else ends well.
     Blocked,
     /// Every end that a vendor has, at random.
@@ -101,9 +105,12 @@ impl Fleet {
                     Kind::Avisi => (avisi::target_id(n), "clusters"),
                     Kind::Huawei => (huawei::instance_id(n), "instances"),
                 };
-                let mut partial = false;
+                let (mut partial, mut fails_unseen) = (false, false);
                 match &mut ends {
                     Ends::Well => {}
+                    Ends::Badly => {
+                        cloud.script(&zstack::target_id(n), zstack::Outcome::Fail);
+                    }
                     Ends::Blocked => center.script(&vsphere::supervisor_id(n), vsphere::Outcome::Block),
                     Ends::Any(dice) => match kind {
                         Kind::Zstack => {
@@ -118,16 +125,20 @@ impl Fleet {
                         }
                         Kind::Cluster => center.script(&id, decide(dice, &CLUSTER)),
                         Kind::Supervisor => center.script(&id, decide(dice, &SUPERVISOR)),
-                        Kind::Avisi => managed.script(&id, decide(dice, &AVISI)),
+                        Kind::Avisi => {
+                            let outcome = decide(dice, &AVISI);
+                            fails_unseen = outcome == avisi::Outcome::Fail;
+                            managed.script(&id, outcome);
+                        }
                         Kind::Huawei => metal.script(n, decide(dice, &HUAWEI)),
                     },
                 }
                 let name = format!("providers/{}/{collection}/{id}", kind.provider());
-                targets.push(Target { name, kind, id, partial });
+                targets.push(Target { name, kind, id, partial, fails_unseen });
             }
         }
         let operator = match &mut ends {
-            Ends::Well | Ends::Blocked => true,
+            Ends::Well | Ends::Badly | Ends::Blocked => true,
             Ends::Any(dice) => dice.chance(50),
         };
         let avisi_table = if operator { managed.operator_provider() } else { managed.provider() };
@@ -226,6 +237,10 @@ impl Fleet {
 }
 
 /// Half of all operations end well, the others in any way there is.
+///
+/// Left out is what only the pace of these vendors makes possible: an upgrade that fails and leaves its target as it
+/// was, within the minutes in which "untouched" proves that a start did not arrive. At a vendor it takes longer to
+/// fail; here, a second. So no vSphere cluster gives up, and no direct upgrade at Avisi fails.
 fn decide<T: Copy + Default>(dice: &mut Dice, of: &[T]) -> T {
     if dice.chance(50) { T::default() } else { dice.pick(of).unwrap_or_default() }
 }
@@ -244,12 +259,11 @@ const ZSTACK: [zstack::Outcome; 11] = [
     zstack::Outcome::RefuseAtApi,
     zstack::Outcome::ApiTimesOut,
 ];
-const CLUSTER: [vsphere::Outcome; 6] = [
+const CLUSTER: [vsphere::Outcome; 5] = [
     vsphere::Outcome::Fail,
     vsphere::Outcome::Refuse,
     vsphere::Outcome::PrecheckError,
     vsphere::Outcome::PrecheckWarning,
-    vsphere::Outcome::GiveUp,
     vsphere::Outcome::Overtake,
 ];
 const SUPERVISOR: [vsphere::Outcome; 8] = [

@@ -27,6 +27,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use anyhow::Context as _;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use tokio::time::Instant;
 
 use options::Options;
@@ -40,18 +41,22 @@ pub async fn rounds(
     mut done: impl FnMut(u64, &Report),
 ) -> anyhow::Result<Report> {
     let begun = Instant::now();
+    let in_time = |_: &u64| options.seconds.is_none_or(|most| begun.elapsed().as_secs() < most);
     let mut report = Report { seed, tally: Tally::default(), breaches: Vec::new(), took: Duration::ZERO };
-    for n in 0..options.rounds {
-        let seed = seed.wrapping_add(n);
-        let (tally, breaches) =
-            round::play(options, seed, program).await.with_context(|| format!("the round of seed {seed}"))?;
+    let seeds = (0..options.rounds).map(|n| seed.wrapping_add(n)).take_while(in_time);
+    let mut played = stream::iter(seeds)
+        .map(|seed| async move {
+            let outcome = round::play(options, seed, program).await;
+            outcome
+                .with_context(|| format!("the round of seed {seed}"))
+                .map(|(tally, found)| (seed, tally, found))
+        })
+        .buffer_unordered(usize::try_from(options.at_once)?);
+    while let Some((seed, tally, breaches)) = played.try_next().await? {
         report.tally.add(tally);
         report.breaches.extend(breaches.into_iter().map(|breach| (seed, breach)));
         report.took = begun.elapsed();
         done(seed, &report);
-        if options.seconds.is_some_and(|most| report.took.as_secs() >= most) {
-            break;
-        }
     }
     Ok(report)
 }

@@ -13,7 +13,10 @@ pub struct Options {
     /// How many rounds.
     #[arg(long, default_value_t = 20)]
     pub rounds: u64,
-    /// End after the round in which this many seconds have passed.
+    /// How many rounds are played at once, each in a world of its own.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=64))]
+    pub at_once: u64,
+    /// Begin no further round after so many seconds.
     #[arg(long)]
     pub seconds: Option<u64>,
     /// The first round's seed; each later round's is one more. A failing round is played again with its own seed

@@ -104,7 +104,7 @@ impl Scene {
     /// Waits for every end, gathers the evidence, and stops the gateways in order. Every gateway must be up.
     pub async fn close(&mut self, house: &mut House, tally: &mut Tally) -> anyhow::Result<Evidence> {
         all_ended(&self.clients, &house.fleet, &mut self.dice).await?;
-        let mut evidence = self.lists(tally).await?;
+        let (mut evidence, events) = self.lists(tally).await?;
         let begun = Instant::now();
         loop {
             evidence.watches = self.watchers.iter().map(Watcher::told).collect();
@@ -117,10 +117,17 @@ impl Scene {
         tokio::time::sleep(AFTERWARDS).await;
         evidence.watches = self.watchers.iter().map(Watcher::told).collect();
         self.tasks.shutdown(PATIENCE).await;
+        evidence.unkept = self.watchers.iter().flat_map(|watcher| watcher.breaches(&events)).collect();
+        // Some vendors show that an operation cannot succeed before it is over.
+        let begun = Instant::now();
+        evidence.happened = happened(&house.fleet)?;
+        while evidence.happened.iter().any(|h| h.ends.len() < h.starts) && begun.elapsed() < CATCH_UP {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            evidence.happened = happened(&house.fleet)?;
+        }
         for gateway in &mut house.gateways {
             gateway.terminate().await?;
         }
-        evidence.happened = happened(&house.fleet)?;
         house.fleet.stop().await;
         (evidence.promises, evidence.prevented) = self.told.take();
         evidence.bugs = house.bugs();
@@ -132,8 +139,8 @@ impl Scene {
     }
 
     /// Every job and every event, as listed.
-    async fn lists(&mut self, tally: &mut Tally) -> anyhow::Result<Evidence> {
-        let mut evidence = Evidence::default();
+    async fn lists(&mut self, tally: &mut Tally) -> anyhow::Result<(Evidence, Vec<pb::JobEvent>)> {
+        let (mut evidence, mut all) = (Evidence::default(), Vec::new());
         for job in self.clients.jobs(&mut self.dice).await? {
             let events = self.clients.events(&mut self.dice, &job.name).await?;
             let status = job.status.unwrap_or_default();
@@ -148,17 +155,31 @@ impl Scene {
                 let provider = job.target.split('/').nth(1).unwrap_or_default();
                 *tally.indeterminate.entry(provider.to_owned()).or_default() += 1;
             }
+            let version = job.operation.map(version_of).unwrap_or_default();
             evidence.jobs.push(Ended {
                 name: job.name.clone(),
                 target: job.target,
                 request: job.request_id,
+                version,
+                inferred: status.provenance() == pb::Provenance::Inferred,
                 state: status.state(),
                 failure: status.failure.as_ref().map_or(pb::FailureReason::Unspecified, pb::Failure::reason),
                 settled,
             });
             evidence.events.insert(job.name, seen);
+            all.extend(events);
         }
-        Ok(evidence)
+        Ok((evidence, all))
+    }
+}
+
+/// The version that an operation asks for, if it asks for one.
+fn version_of(operation: pb::Operation) -> String {
+    use pb::operation::Kind;
+    match operation.kind {
+        Some(Kind::Upgrade(upgrade)) => upgrade.version,
+        Some(Kind::ScheduledUpgrade(scheduled)) => scheduled.upgrade.unwrap_or_default().version,
+        Some(Kind::Reinstall(_)) | None => String::new(),
     }
 }
 

@@ -83,6 +83,10 @@ pub fn happened(fleet: &Fleet) -> anyhow::Result<Vec<Happened>> {
         for effect in effects.iter().filter(|effect| effect.target == target.id) {
             match effect.kind {
                 EffectKind::Start => starts += 1,
+                // The upgrade that overtook ours is not one of ours.
+                EffectKind::End if ends.last().is_some_and(|end: &String| end == "OVERTAKEN") => {
+                    ends.push("(foreign)".to_owned());
+                }
                 EffectKind::End => ends.push(effect.detail.clone()),
                 // Avisi's way to cancel is to delete; a deleted upgrade has no end of its own.
                 EffectKind::Cancel if target.kind == super::fleet::Kind::Avisi => {
@@ -95,6 +99,7 @@ pub fn happened(fleet: &Fleet) -> anyhow::Result<Vec<Happened>> {
                 | EffectKind::Logout => {}
             }
         }
+        ends.retain(|end| end != "(foreign)");
         let (kind, partial) = (target.kind, target.partial);
         all.push(Happened { target: target.name.clone(), kind, partial, starts, ends });
     }

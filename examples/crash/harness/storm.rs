@@ -54,7 +54,7 @@ pub async fn rage(
         for gateway in gateways {
             revive(gateway, dice, tally).await?;
         }
-        tokio::time::sleep(Duration::from_millis(dice.within(20, 250))).await;
+        tokio::time::sleep(Duration::from_millis(dice.within(10, 120))).await;
     }
     house.fleet.heal();
     for gateway in &mut house.gateways {
@@ -74,13 +74,13 @@ async fn strike(
 ) -> anyhow::Result<()> {
     let provider = dice.pick(&Kind::ALL).map_or("zs", Kind::provider);
     match dice.within(0, 99) {
-        0..25 => {
+        0..35 => {
             gateway.kill().await?;
             tally.kills += 1;
             tokio::time::sleep(Duration::from_millis(dice.within(0, 200))).await;
             gateway.up(orders(dice)).await?;
         }
-        25..30 => {
+        35..40 => {
             // One that was ordered to fail may do so on the way out.
             if !gateway.has_orders() && gateway.runs()? {
                 gateway.terminate().await?;
@@ -88,14 +88,14 @@ async fn strike(
                 gateway.up(orders(dice)).await?;
             }
         }
-        30..42 => {
+        40..50 => {
             if gateway.signal("STOP").await? {
                 tally.frozen += 1;
-                tokio::time::sleep(Duration::from_millis(dice.within(20, 700))).await;
+                tokio::time::sleep(Duration::from_millis(dice.within(20, 500))).await;
                 gateway.signal("CONT").await?;
             }
         }
-        42..75 => {
+        50..78 => {
             let (route, fault) = (dice.pick(&ROUTES).flatten(), dice.pick(&FAULTS));
             let times = u32::try_from(dice.within(1, 3))?;
             if let Some(fault) = fault {
@@ -129,7 +129,7 @@ async fn revive(gateway: &mut Gateway, dice: &mut Dice, tally: &mut Tally) -> an
 /// What the next process is told, in a build that can be told anything: to crash somewhere, or to lose the answer
 /// of a commit.
 fn orders(dice: &mut Dice) -> Orders {
-    let (crash, point, visit) = (dice.within(0, 2), dice.pick(CrashPoint::ALL), dice.within(1, 6));
+    let (crash, point, visit) = (dice.within(0, 2), dice.pick(CrashPoint::ALL), dice.within(1, 3));
     match (ARMABLE, crash, point) {
         (true, 0, Some(point)) => vec![("DRYDOCK_CRASH_AT", format!("{}:{visit}", point.as_str()))],
         (true, 1, _) => vec![("DRYDOCK_LOSE_AT", format!("{}:{visit}", CrashPoint::CommitDone.as_str()))],
