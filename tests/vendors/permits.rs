@@ -64,7 +64,7 @@ fn start(address: SocketAddr, permit: &Permit) -> Call {
 }
 
 async fn send(client: &HttpClient, call: Call) -> Result<Reply, VendorError> {
-    tokio::time::timeout(Duration::from_secs(20), client.send(call)).await.expect("an end of the call")
+    tokio::time::timeout(Duration::from_secs(20), client.send(call)).await.unwrap()
 }
 
 #[tokio::test]
