@@ -79,7 +79,8 @@ pub(super) mod row {
 /// `Locked` while a Drydock runs on the file; `Unavailable` when there is no such file, the database holds something
 /// already, or is away. Then nothing was moved, and the file can be used as before.
 pub async fn migrate(from: &StoreSettings, to: &StoreSettings) -> Result<Moved, StoreError> {
-    let path = from.sqlite_path().map_err(|fault| StoreError::Unavailable(format!("`from` {}", fault.message)))?;
+    let path =
+        from.sqlite_path().map_err(|fault| StoreError::Unavailable(format!("`from` {}", fault.message)))?;
     exists(&path)?;
     let mut export = Export::open(from).await?;
     let mut import = Import::begin(to).await?;

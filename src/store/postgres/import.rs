@@ -4,8 +4,8 @@ use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
-use super::session::Session;
 use super::save::each;
+use super::session::Session;
 use super::{address, open, save};
 use crate::store::error::StoreError;
 use crate::store::fault::Fault;

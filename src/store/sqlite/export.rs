@@ -6,9 +6,9 @@ use sqlx::Row as _;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use uuid::Uuid;
 
-use crate::store::fault::Fault;
 use super::open;
 use crate::store::error::StoreError;
+use crate::store::fault::Fault;
 use crate::store::moving::row::{Event, Job, Label, Request, Sealed};
 use crate::store::settings::StoreSettings;
 
@@ -107,7 +107,11 @@ impl Export {
         Ok(rows.iter().map(read).collect::<Result<_, Fault>>()?)
     }
 
-    pub(in crate::store) async fn events(&mut self, after: i64, limit: u32) -> Result<Vec<Event>, StoreError> {
+    pub(in crate::store) async fn events(
+        &mut self,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<Event>, StoreError> {
         let query = sqlx::query(EVENTS).bind(after).bind(limit);
         let rows = query.fetch_all(&mut self.connection).await.map_err(Fault::from)?;
         let read = |row: &SqliteRow| {

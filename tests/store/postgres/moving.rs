@@ -2,9 +2,9 @@
 
 use drydock::domain::page::PageRequest;
 use drydock::domain::state::JobState;
+use drydock::store::StoreError;
 use drydock::store::contract::JobFilter;
 use drydock::store::moving::{Moved, migrate};
-use drydock::store::{Store as _, StoreError};
 
 use super::Postgres;
 use crate::fixture::*;
