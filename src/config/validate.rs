@@ -9,6 +9,7 @@ use super::layers::{Layers, Origin};
 use super::{Config, ProviderConfig, secrets};
 use crate::api::settings::GrpcSettings;
 use crate::domain::id::ProviderId;
+use crate::engine::settings::EngineSettings;
 use crate::kit::seal::Sealer;
 use crate::kit::secret::Secret;
 use crate::kit::table::{self, Misread, Rule};
@@ -17,6 +18,8 @@ use crate::telemetry::settings::Otlp;
 use crate::vendors::settings::{COMMON_KEYS, CommonSettings, VendorEntry};
 use crate::vendors::{self, VENDORS};
 
+/// See [`Check::shared_leases`].
+const SHORTEST_SHARED_LEASE_MS: u64 = 3_000;
 /// The sections, in the order of the example file.
 const SECTIONS: &[&str] = &["grpc", "admin", "store", "engine", "secrets", "telemetry", "providers"];
 /// The secret keys of `[secrets]`.
@@ -47,11 +50,12 @@ pub(super) fn check(layers: Layers, otlp: Otlp, faults: Vec<Fault>) -> Result<Co
     });
     let admin = check.section("admin", crate::app::admin::AdminSettings::faults);
     let store = check.store();
-    let engine = check.section("engine", crate::engine::settings::EngineSettings::faults);
+    let engine = check.section("engine", EngineSettings::faults);
     let telemetry = check.section("telemetry", crate::telemetry::settings::TelemetrySettings::faults);
     let sealer = check.sealer();
     if store.as_ref().is_some_and(StoreSettings::is_postgres) {
         check.shared_key(sealer.is_some());
+        check.shared_leases(engine.as_ref());
     }
     let providers = check.providers();
     check.nothing_is_left();
@@ -170,6 +174,19 @@ impl Check {
                 "password_key_file",
                 "must be given when `store.url` is a PostgreSQL database, the same on every replica: another replica \
                  may have to send a password that this one accepted",
+            );
+        }
+    }
+
+    /// A replica that is stopped in the middle of a transaction is cut off after two seconds: leases must be longer.
+    fn shared_leases(&mut self, engine: Option<&EngineSettings>) {
+        if engine.is_some_and(|engine| engine.lease_ms < SHORTEST_SHARED_LEASE_MS) {
+            self.fault_below(
+                &["engine".to_owned()],
+                "lease_ms",
+                format!(
+                    "must be at least {SHORTEST_SHARED_LEASE_MS} when `store.url` is a PostgreSQL database"
+                ),
             );
         }
     }

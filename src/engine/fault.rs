@@ -19,10 +19,14 @@ pub fn store(error: StoreError) -> Error {
             Error::Internal(format!("the lease of `{provider}` has passed to another replica"))
         }
         StoreError::Stale(job) => Error::Overloaded(format!("`{job}` changes too fast; try again")),
-        error @ (StoreError::Unwritable(_)
-        | StoreError::Unavailable(_)
-        | StoreError::NewerSchema { .. }
-        | StoreError::Locked { .. }) => Error::StoreUnavailable { message: error.to_string() },
+        // Where the database is and who logs in there is for the log alone.
+        StoreError::Unavailable(why) => {
+            tracing::warn!(%why, "a call failed because the store is unavailable");
+            Error::StoreUnavailable { message: "the store is unavailable; the log says more".to_owned() }
+        }
+        error @ (StoreError::Unwritable(_) | StoreError::NewerSchema { .. } | StoreError::Locked { .. }) => {
+            Error::StoreUnavailable { message: error.to_string() }
+        }
         error @ StoreError::Corrupt(_) => {
             tracing::error!(error = %error, "the store holds something unreadable");
             Error::Internal("the store holds something unreadable; the log says more".to_owned())

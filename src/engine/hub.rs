@@ -19,7 +19,7 @@ use crate::kit::tasks::Tasks;
 use crate::store::{Store, StoreError};
 
 /// How many events the tail reads at once.
-const READ: u32 = 512;
+pub(super) const READ: u32 = 512;
 /// About how many events a subscriber takes at once. It holds them until its client has read them, so this is what one
 /// that never reads costs.
 const PORTION: u32 = 64;
@@ -119,7 +119,13 @@ impl Hub {
     async fn catch_up(&self) -> Result<(), StoreError> {
         loop {
             let from = *self.newest.borrow();
-            let events = self.store.events(from, READ).await?;
+            let events = match self.store.events(from, READ).await {
+                Err(StoreError::PositionGone { oldest, .. }) => {
+                    self.skip_to(oldest.saturating_sub(1));
+                    continue;
+                }
+                read => read?,
+            };
             let Some((last, time)) = events.last().map(|e| (e.position, e.time)) else { return Ok(()) };
             let commits = Commit::group(events);
             {
@@ -138,6 +144,17 @@ impl Hub {
             self.newest.send_replace(last);
             self.lag.record(clock::since(time, self.clock.now()).as_secs_f64(), &[]);
         }
+    }
+
+    /// Goes on after a purge that this replica slept through. Subscribers who stood before it are told when they read.
+    fn skip_to(&self, position: u64) {
+        tracing::warn!(
+            position,
+            "events were purged before this replica read them; watches that miss them are told"
+        );
+        *self.ring.write().unwrap_or_else(PoisonError::into_inner) =
+            Ring { floor: position, ..Ring::default() };
+        self.newest.send_replace(position);
     }
 
     /// Where open watches lie.

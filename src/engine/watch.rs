@@ -18,7 +18,7 @@ use tokio::time::{Instant, Sleep};
 use super::calls::{WatchBody, WatchItem, WatchRequest};
 use super::commit::{Commit, Delivery, Shared};
 use super::fault;
-use super::hub::{Hub, Read};
+use super::hub::{Hub, READ, Read};
 use super::token::ResumeToken;
 use crate::domain::error::Error;
 use crate::domain::event::Event;
@@ -204,11 +204,21 @@ impl Subscription {
         self.stage = match page.next {
             Some(next) => Stage::Snapshot(Snapshot { page: Some(next), ..snapshot }),
             None => {
-                let until = *self.store.newest_position().borrow();
+                let until = self.committed().await?;
                 Stage::CatchUp { shown: snapshot.shown, until }
             }
         };
         Ok(())
+    }
+
+    /// The newest position that is committed now, on whichever replica. The snapshot may show what this one has not
+    /// heard of yet.
+    async fn committed(&self) -> Result<u64, Error> {
+        let mut newest = *self.store.newest_position().borrow();
+        while let Some(later) = self.store.events(newest, READ).await.map_err(fault::store)?.last() {
+            newest = later.position;
+        }
+        Ok(newest)
     }
 
     async fn catch_up(&mut self, shown: HashMap<JobId, u64>, until: u64) -> Result<(), Error> {

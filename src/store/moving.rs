@@ -77,7 +77,8 @@ pub(super) mod row {
 ///
 /// # Errors
 /// `Locked` while a Drydock runs on the file; `Unavailable` when there is no such file, the database holds something
-/// already, or is away. Then nothing was moved, and the file can be used as before.
+/// already, or is away. Then nothing was moved, and the file can be used as before, unless the database went away at
+/// the very end: then it is not known whether it was, the file stays marked, and the move is made again.
 pub async fn migrate(from: &StoreSettings, to: &StoreSettings) -> Result<Moved, StoreError> {
     let path =
         from.sqlite_path().map_err(|fault| StoreError::Unavailable(format!("`from` {}", fault.message)))?;

@@ -17,6 +17,7 @@ use drydock::engine::calls::{CancelOutcome, ProviderView, StartEntry, WatchBody,
 use drydock::engine::{Engine, EngineSettings, Provider};
 use drydock::kit::clock::Clock;
 use drydock::store::Store;
+use drydock::store::retention::Retention;
 use drydock::store::settings::StoreSettings;
 use drydock::store::sqlite::SqliteStore;
 use tokio::time::Instant;
@@ -374,4 +375,31 @@ async fn a_password_that_only_another_replica_remembers_is_said_to_be_out_of_rea
     let job = one.start(reinstall("i2", "Canary-2")).await;
     assert_eq!(fleet.ended(job.id).await.status.state, JobState::Succeeded);
     assert_eq!(fleet.vendor("a").state.lock().unwrap().passwords, ["Canary-2"]);
+}
+
+#[tokio::test]
+async fn a_replica_that_slept_through_a_purge_goes_on_after_it() {
+    let fleet = Fleet::new(&["a"], LONG).await;
+    let one = fleet.replica("one").await;
+    let two = fleet.replica("two").await;
+    two.way.hide_events.store(true, Ordering::SeqCst);
+    let old = one.start(on("a", "c1")).await;
+    fleet.ended(old.id).await;
+    let all = Retention { ended_before: jiff::Timestamp::MAX, keep: 0 };
+    eventually("a purge", async || {
+        fleet.store.purge(all, 10).await.unwrap();
+        fleet.store.job(old.id).await.unwrap().is_none().then_some(())
+    })
+    .await;
+    two.way.hide_events.store(false, Ordering::SeqCst);
+    // Whoever stood before what is gone is told, once; from then on everything comes.
+    let seen = eventually("an event of what is new", async || {
+        let mut watch = two.engine.watch(WatchRequest::default()).await.ok()?;
+        let job = one.start(on("a", "c2")).await;
+        fleet.ended(job.id).await;
+        let item = next(&mut watch).await?.ok()?;
+        matches!(item.body, WatchBody::Events(_)).then_some(())
+    })
+    .await;
+    assert_eq!(seen, ());
 }

@@ -24,7 +24,7 @@ impl Keeping {
         let presence = self.presence(leaving);
         let attendance = self.within(self.keeper.store.attend(&presence)).await?;
         self.note_told(&presence);
-        self.prolong(&attendance, asked);
+        self.prolong(&attendance, asked, leaving);
         self.show(&attendance);
         if leaving {
             return Ok(());
@@ -93,8 +93,9 @@ impl Keeping {
         }
     }
 
-    /// Prolongs what is held still, and ends what is not.
-    fn prolong(&mut self, attendance: &Attendance, asked: Moment) {
+    /// Prolongs what is held still, and ends what is not. A replica that is `leaving` starts no driver: a lease that a
+    /// call took whose answer was dropped is given up.
+    fn prolong(&mut self, attendance: &Attendance, asked: Moment, leaving: bool) {
         let lease = self.keeper.lease;
         for Lease { provider, fence, holder, .. } in &attendance.leases {
             let mine = *holder == Some(self.replica);
@@ -110,6 +111,9 @@ impl Keeping {
                 Some(Place { held, .. }) if *fence > held.fence() => held.cut(),
                 // Run out, and nobody took it: to be taken again.
                 Some(_) => {}
+                None if mine && leaving => {
+                    self.ended.push(Guard { provider: provider.clone(), fence: *fence });
+                }
                 None if mine => self.drive(provider, *fence, asked),
                 None => {}
             }

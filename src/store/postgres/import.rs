@@ -102,7 +102,8 @@ impl Import {
             .bind(each(rows, |e| e.sequence))
             .bind(each(rows, |e| e.time))
             .bind(each(rows, |e| e.kind.clone()))
-            .bind(each(rows, |e| e.message.clone()))
+            // The one character that PostgreSQL keeps in no text.
+            .bind(each(rows, |e| e.message.replace('\0', "\u{fffd}")))
             .bind(each(rows, |e| e.status.clone()));
         query.execute(&mut self.connection).await.map_err(Fault::from)?;
         Ok(())
