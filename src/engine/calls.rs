@@ -8,6 +8,7 @@ use jiff::Timestamp;
 use super::commit::Delivery;
 use super::token::ResumeToken;
 use crate::domain::capability::Capabilities;
+use crate::domain::drift::Drift;
 use crate::domain::finding::{Finding, Verdict};
 use crate::domain::id::{JobId, ProviderId, RequestId};
 use crate::domain::job::Job;
@@ -140,6 +141,8 @@ pub struct ProviderView {
     pub health: ProviderHealth,
     /// Live jobs by state.
     pub live_jobs: BTreeMap<JobState, u64>,
+    /// What its vendor sent that the vendor's documents do not have, since start-up.
+    pub drift: Vec<Drift>,
 }
 
 /// How a provider is.

@@ -81,6 +81,7 @@ impl Runtime {
             capabilities: self.provider.vendor.capabilities().clone(),
             health: self.health.view(),
             live_jobs: self.live.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            drift: self.provider.vendor.drift(),
         }
     }
 

@@ -54,6 +54,8 @@ pub enum Fault {
     WrongTypes,
     /// The answer's state words become a word that nobody has seen before.
     UnknownEnum,
+    /// Every object of the answer that has a state word has a member, too, that nobody has seen before.
+    UnknownField,
     /// The answer lacks the members that the vendor calls optional.
     MissingOptional,
     /// The session dies before the request is looked at.
@@ -163,6 +165,10 @@ pub async fn strike(State(layer): State<Layer>, request: Request, next: Next) ->
             change_json(next.run(request).await, |v| replace(v, members, &Value::from("BRAND_NEW_STATE")))
                 .await
         }
+        Fault::UnknownField => {
+            let members = layer.shape.state_members;
+            change_json(next.run(request).await, |v| add(v, members)).await
+        }
         Fault::MissingOptional => {
             let members = layer.shape.optional_members;
             change_json(next.run(request).await, |v| remove(v, members)).await
@@ -211,6 +217,19 @@ fn replace(value: &mut Value, members: &[&str], by: &Value) {
             }
         }
         Value::Array(items) => items.iter_mut().for_each(|v| replace(v, members, by)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+fn add(value: &mut Value, members: &[&str]) {
+    match value {
+        Value::Object(map) => {
+            map.values_mut().for_each(|v| add(v, members));
+            if members.iter().any(|member| map.contains_key(*member)) {
+                map.insert("brandNewField".to_owned(), Value::from("BRAND-NEW-CANARY"));
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|v| add(v, members)),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }

@@ -269,6 +269,29 @@ async fn an_operator_sees_the_way_and_what_it_waits_for() {
 }
 
 #[tokio::test]
+async fn what_avisi_does_not_document_is_noticed_and_nothing_else() {
+    let sim = sim(2, SLOW).await;
+    for (vendor, expected) in [
+        (operator(&sim), ["ScheduledClusterUpgrade.brandNewField", "ScheduledClusterUpgrade.status"]),
+        (customer(&sim), ["Cluster.status", "Cluster.status"]),
+    ] {
+        let (mut job, _) = begin(&vendor, 0, scheduled(Some(in_seconds(3600)), None)).await;
+        vendor.targets(TargetKind::Cluster, &PageRequest::default()).await.unwrap();
+        look(&vendor, &mut job).await;
+        assert_eq!(vendor.drift(), []);
+        for fault in [Fault::UnknownEnum, Fault::UnknownField] {
+            sim.faults().arm(None, fault, 4);
+            look(&vendor, &mut job).await;
+            sim.faults().clear();
+        }
+        let seen: Vec<_> = vendor.drift().into_iter().map(|d| d.field).collect();
+        for field in expected {
+            assert!(seen.iter().any(|f| f == field), "{field} is not in {seen:?}");
+        }
+    }
+}
+
+#[tokio::test]
 async fn an_unknown_word_changes_nothing_and_is_kept() {
     let sim = sim(1, SLOW).await;
     let vendor = operator(&sim);

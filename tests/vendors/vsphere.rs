@@ -910,6 +910,33 @@ async fn bad_answers_to_a_look_end_no_job() {
     }
 }
 
+#[tokio::test]
+async fn what_vcenter_does_not_document_is_noticed_and_nothing_else() {
+    let sim = sim(2, SLOW).await;
+    for (mut job, expected) in [
+        (cluster(0), vec!["Summary.brandNewField", "Summary.state"]),
+        (supervisor(0), vec!["Task.brandNewField", "Task.status"]),
+    ] {
+        let vendor = connect(&sim);
+        for kind in [TargetKind::Cluster, TargetKind::Supervisor] {
+            vendor.targets(kind, &PageRequest::default()).await.unwrap();
+        }
+        begin(&vendor, &mut job).await;
+        look(&vendor, &mut job).await;
+        assert_eq!(vendor.drift(), []);
+        for fault in [Fault::UnknownEnum, Fault::UnknownField] {
+            sim.faults().arm(Some(Route::Observe), fault, 4);
+            look(&vendor, &mut job).await;
+            sim.faults().clear();
+        }
+        let seen: Vec<_> = vendor.drift().into_iter().map(|d| (d.field, d.sample)).collect();
+        for field in expected {
+            let sample = if field.ends_with("Field") { "a text" } else { "BRAND_NEW_STATE" };
+            assert!(seen.contains(&(field.to_owned(), sample.to_owned())), "{field} is not in {seen:?}");
+        }
+    }
+}
+
 // Many at once
 
 #[tokio::test]

@@ -581,6 +581,30 @@ async fn an_access_key_signs_in_the_servers_own_time() {
     assert!(error.message.contains("server_utc_offset"), "{}", error.message);
 }
 
+/// The fields that drifted, with their newest samples.
+fn drift(vendor: &Arc<dyn Vendor>) -> Vec<(String, String)> {
+    vendor.drift().into_iter().map(|d| (d.field, d.sample)).collect()
+}
+
+#[tokio::test]
+async fn what_zstack_does_not_document_is_noticed_and_nothing_else() {
+    let rig = Rig::at(WATCHABLE).await;
+    let mut job = planned(0);
+    rig.vendor.check(std::slice::from_ref(&job)).await.remove(0).unwrap();
+    rig.started(&mut job).await;
+    rig.look(&mut job).await;
+    rig.vendor.targets(TargetKind::Cluster, &PageRequest::default()).await.unwrap();
+    assert_eq!(rig.vendor.drift(), []);
+    for fault in [Fault::UnknownEnum, Fault::UnknownField, Fault::UnknownField] {
+        rig.sim.faults().arm(Some(Route::Observe), fault, 4);
+        rig.look(&mut job).await;
+        rig.sim.faults().clear();
+    }
+    let expected = [("LongJobInventory.brandNewField", "a text"), ("LongJobInventory.state", "BRAND_NEW_STATE")];
+    assert_eq!(drift(&rig.vendor), expected.map(|(f, s)| (f.to_owned(), s.to_owned())));
+    assert_eq!(rig.vendor.drift()[0].count, 2);
+}
+
 // Bad answers.
 
 #[tokio::test]

@@ -4,6 +4,7 @@ use super::time::timestamp;
 use super::{job, operation};
 use crate::api::pb;
 use crate::domain::capability::{CancelSupport, Capability};
+use crate::domain::drift::Drift;
 use crate::domain::target::{AvailableVersion, Image, TargetInfo, TargetKind};
 use crate::engine::calls::{ProviderHealth, ProviderView};
 
@@ -22,6 +23,17 @@ pub fn provider(view: &ProviderView) -> pb::Provider {
             .filter(|(_, count)| **count > 0)
             .map(|(state, count)| pb::LiveJobs { state: job::state(*state).into(), count: *count })
             .collect(),
+        drift: view.drift.iter().map(drift).collect(),
+    }
+}
+
+fn drift(drift: &Drift) -> pb::VendorDrift {
+    pb::VendorDrift {
+        field: drift.field.clone(),
+        sample: drift.sample.clone(),
+        count: drift.count,
+        first_seen_time: Some(timestamp(drift.first_seen)),
+        last_seen_time: Some(timestamp(drift.last_seen)),
     }
 }
 
@@ -160,6 +172,13 @@ mod tests {
                 version: Some("9.1".to_owned()),
             },
             live_jobs: BTreeMap::from([(JobState::Running, 2), (JobState::Pending, 0)]),
+            drift: vec![Drift {
+                field: "Task.status".to_owned(),
+                sample: "PAUSED".to_owned(),
+                count: 3,
+                first_seen: Timestamp::from_second(4).unwrap(),
+                last_seen: Timestamp::from_second(5).unwrap(),
+            }],
         };
         insta::assert_debug_snapshot!(provider(&view));
     }

@@ -8,10 +8,13 @@ use url::Url;
 
 use super::auth::{Auth, JSON};
 use super::config::Config;
+use super::documented::{IMAGE, INSTANCE};
 use super::wire::{CloudImage, ImagesReply, Instance, InstancesReply, ReinstallBody};
 use super::{fault, redact};
+use crate::domain::drift::Drift;
 use crate::kit::clock::Clock;
 use crate::kit::secret::{ExposeSecret, Secret};
+use crate::vendors::drift::Is;
 use crate::vendors::error::{Reached, VendorError};
 use crate::vendors::http::{Call, HttpClient, Reply, Verb};
 
@@ -81,8 +84,8 @@ impl Client {
     /// `GET /v1/{project_id}/instances/{id}/status`: only the state members are filled.
     pub(super) async fn status(&self, id: &str) -> Result<Instance, VendorError> {
         let url = self.path(&["instances", id, "status"]);
-        let mut instance: Instance =
-            self.get(url, "/v1/{project_id}/instances/{instance_id}/status").await?.json()?;
+        let route = "/v1/{project_id}/instances/{instance_id}/status";
+        let mut instance: Instance = self.get(url, route, Is::Shaped(&INSTANCE)).await?.json()?;
         instance.id = Some(id.to_owned());
         Ok(instance)
     }
@@ -140,7 +143,8 @@ impl Client {
                 query.append_pair("instance_id", &ids.join(","));
             }
         }
-        let reply: InstancesReply = self.get(url, "/v1/{project_id}/instances").await?.json()?;
+        let documented = Is::Inside("instances", &INSTANCE);
+        let reply: InstancesReply = self.get(url, "/v1/{project_id}/instances", documented).await?.json()?;
         let Some(items) = reply.instances else {
             return Err(VendorError::garbled("the list of instances has no member `instances`"));
         };
@@ -154,8 +158,14 @@ impl Client {
     pub(super) async fn images(&self, filters: &[(&str, &str)]) -> Result<Vec<CloudImage>, VendorError> {
         let mut url = Call::join(&self.ims, &["v2", "cloudimages"]);
         url.query_pairs_mut().extend_pairs(filters);
-        let reply: ImagesReply = self.get(url, "/v2/cloudimages").await?.json()?;
+        let reply: ImagesReply =
+            self.get(url, "/v2/cloudimages", Is::Inside("images", &IMAGE)).await?.json()?;
         reply.images.ok_or_else(|| VendorError::garbled("the list of images has no member `images`"))
+    }
+
+    /// What was heard that Huawei does not document.
+    pub(super) fn drift(&self) -> Vec<Drift> {
+        self.http.drift()
     }
 
     /// Forgets the token.
@@ -169,8 +179,9 @@ impl Client {
         Call::join(&self.clouddc, &segments)
     }
 
-    async fn get(&self, url: Url, route: &'static str) -> Result<Reply, VendorError> {
+    async fn get(&self, url: Url, route: &'static str, documented: Is) -> Result<Reply, VendorError> {
         let reply = self.send(Request { verb: Verb::Get, url, route, body: None }).await?;
+        let reply = self.http.looked_at(reply, documented);
         if reply.status.is_success() { Ok(reply) } else { Err(fault::of(&reply)) }
     }
 

@@ -9,6 +9,7 @@ mod auth;
 mod check;
 mod client;
 mod config;
+mod documented;
 mod fault;
 mod find;
 mod findings;
@@ -42,6 +43,7 @@ use super::error::{Reached, VendorError};
 use super::http::HttpClient;
 use super::settings::{Build, CommonSettings, ConfigFault, VendorEntry};
 use crate::domain::capability::{CancelSupport, Capabilities, Capability};
+use crate::domain::drift::Drift;
 use crate::domain::error::{FieldViolation, VendorFault};
 use crate::domain::id::ProviderId;
 use crate::domain::operation::OperationKind;
@@ -248,6 +250,10 @@ impl Vendor for Vsphere {
 
     async fn ping(&self) -> Result<Option<String>, VendorError> {
         self.client.session().await.map(|()| None)
+    }
+
+    fn drift(&self) -> Vec<Drift> {
+        self.client.drift()
     }
 
     async fn close(&self) {

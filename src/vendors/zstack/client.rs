@@ -6,11 +6,14 @@ use url::Url;
 
 use super::auth::{Auth, Stamp};
 use super::config::ZstackSettings;
+use super::documented::Documented;
 use super::fault;
 use super::ids;
 use super::wire::{Cluster, ErrorCode, Host, JOB_NAME, List, LongJob, One, TaskProgress, UpdateClusterOs};
+use crate::domain::drift::Drift;
 use crate::domain::error::VendorFault;
 use crate::kit::clock::Clock;
+use crate::vendors::drift::Is;
 use crate::vendors::error::{Reached, Retry, VendorError};
 use crate::vendors::http::{Call, HttpClient, Reply, Verb};
 
@@ -99,6 +102,7 @@ impl Client {
             200 | 503 => match fault::error_of(&reply) {
                 Some(error) => Ok(ApiJob::Failed(fault::without_session(error))),
                 None if reply.status.as_u16() == 200 => {
+                    let reply = self.http.looked_at(reply, Is::Inside("inventory", LongJob::SHAPE));
                     Ok(ApiJob::Done(reply.json::<One<LongJob>>()?.inventory.map(Box::new)))
                 }
                 None => Err(fault::failed(&reply)),
@@ -198,13 +202,18 @@ impl Client {
         Ok(reply.json::<Value>()?.get("version").and_then(Value::as_str).map(|v| fault::cut(v, 64)))
     }
 
+    /// What was heard that ZStack does not document.
+    pub fn drift(&self) -> Vec<Drift> {
+        self.http.drift()
+    }
+
     /// Logs out.
     pub async fn close(&self) {
         self.auth.close().await;
     }
 
     /// A whole list, page by page along `uuid`, so that rows that come and go meanwhile shift nothing.
-    async fn all<T: DeserializeOwned>(
+    async fn all<T: DeserializeOwned + Documented>(
         &self,
         segments: &[&str],
         query: &[(&str, &str)],
@@ -234,7 +243,7 @@ impl Client {
         Err(VendorError::new(VendorFault::Rejected, Reached::Yes, text))
     }
 
-    async fn list<T: DeserializeOwned>(
+    async fn list<T: DeserializeOwned + Documented>(
         &self,
         segments: &[&str],
         query: &[(&str, &str)],
@@ -259,6 +268,7 @@ impl Client {
             }
             return Err(error);
         }
+        let reply = self.http.looked_at(reply, Is::Inside("inventories", T::SHAPE));
         Ok(reply.json::<List<T>>()?.inventories)
     }
 }

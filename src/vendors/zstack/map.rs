@@ -38,15 +38,20 @@ pub(super) enum Word {
 impl Word {
     /// Reads the state of a record.
     pub fn of(job: &LongJob) -> Self {
-        match job.state.as_deref() {
-            Some("Waiting") => Self::Waiting,
-            Some("Running") => Self::Running,
-            Some("Suspended") => Self::Suspended,
-            Some("Canceling") => Self::Canceling,
-            Some("Succeeded") => Self::Succeeded,
-            Some("Failed") => Self::Failed,
-            Some("Canceled") => Self::Canceled,
-            Some(_) | None => Self::Unknown,
+        job.state.as_deref().map_or(Self::Unknown, Self::read)
+    }
+
+    /// Reads a state.
+    pub fn read(word: &str) -> Self {
+        match word {
+            "Waiting" => Self::Waiting,
+            "Running" => Self::Running,
+            "Suspended" => Self::Suspended,
+            "Canceling" => Self::Canceling,
+            "Succeeded" => Self::Succeeded,
+            "Failed" => Self::Failed,
+            "Canceled" => Self::Canceled,
+            _ => Self::Unknown,
         }
     }
 
