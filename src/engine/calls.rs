@@ -102,6 +102,8 @@ pub struct Checked {
     pub verdict: Verdict,
     /// The live job that holds the target, if any.
     pub holder: Option<JobId>,
+    /// An operation under way on the target that no job stands for, for a person.
+    pub foreign: Option<String>,
 }
 
 /// What became of a cancel.
@@ -162,11 +164,22 @@ pub struct ProviderHealth {
     pub version: Option<String>,
 }
 
+/// A target as callers see it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TargetView {
+    /// What the vendor tells.
+    pub info: TargetInfo,
+    /// When it told that.
+    pub observe_time: Timestamp,
+    /// The job that stands for what is under way on it. `None`: nothing is, or somebody outside Drydock started it.
+    pub job: Option<JobId>,
+}
+
 /// A page of targets over one or all providers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TargetsPage {
     /// The targets.
-    pub items: Vec<TargetInfo>,
+    pub items: Vec<TargetView>,
     /// Continues the list.
     pub next: Option<String>,
     /// Providers that could not be asked, with the public reason.

@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 
 use super::calls::{ProviderView, StartEntry};
+use super::foreign::Sights;
 use super::health::Health;
 use crate::domain::cadence::Cadence;
 use crate::domain::error::FieldViolation;
@@ -42,6 +43,8 @@ impl std::fmt::Debug for Provider {
 pub(super) struct Runtime {
     pub provider: Provider,
     pub health: Health,
+    /// Operations that Drydock did not start, as seen last.
+    pub sights: Sights,
     nudged: Mutex<HashSet<JobId>>,
     pub bell: Notify,
     /// Live jobs by state, kept by the driver.
@@ -50,7 +53,14 @@ pub(super) struct Runtime {
 
 impl Runtime {
     pub fn new(provider: Provider, health: Health) -> Self {
-        Self { provider, health, nudged: Mutex::default(), bell: Notify::new(), live: Mutex::default() }
+        Self {
+            provider,
+            health,
+            sights: Sights::default(),
+            nudged: Mutex::default(),
+            bell: Notify::new(),
+            live: Mutex::default(),
+        }
     }
 
     /// Tells the driver that a job is new or was changed by somebody else. Bounded by the number of jobs.

@@ -2,6 +2,8 @@
 //!
 //! `POST /_sim/faults` with `{"route":"submit","fault":"reset_after","times":1}` arms a fault (`fault` is a word,
 //! or `{"delay_ms":500}`); `DELETE /_sim/faults` disarms all; `GET /_sim/effects` lists what took effect.
+//! `POST /_sim/foreign` with `{"target":"…"}` lets somebody else start an operation on a target, outside Drydock; with
+//! `"over":true` it ends where it does not end by itself (Avisi, Huawei).
 
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -25,6 +27,15 @@ struct Arm {
     fault: Fault,
     #[serde(default = "once")]
     times: u32,
+}
+
+/// Somebody else's operation; see the module's text.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Foreign {
+    pub(super) target: String,
+    #[serde(default)]
+    pub(super) over: bool,
 }
 
 const fn once() -> u32 {

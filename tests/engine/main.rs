@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod flaky;
 #[cfg(test)]
+mod foreign;
+#[cfg(test)]
 mod house;
 #[cfg(test)]
 mod jobs;

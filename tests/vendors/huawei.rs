@@ -190,6 +190,19 @@ async fn what_huawei_does_not_document_is_noticed_and_nothing_else() {
 }
 
 #[tokio::test]
+async fn somebody_elses_reinstall_is_shown_on_its_instance() {
+    let sim = simulator(2).await;
+    let vendor = adapter(sim.provider());
+    sim.set_state(1, "pending", Some("reinstall-processing"));
+    let items = vendor.targets(TargetKind::Instance, &PageRequest::default()).await.unwrap().items;
+    assert_eq!(items[0].under_way, None);
+    let shown = items[1].under_way.clone().unwrap();
+    assert_eq!(shown.vendor_state.as_deref(), Some("reinstall-processing"));
+    let report = vendor.check(&[planned(&instance_id(1), None)]).await.remove(0).unwrap();
+    assert_eq!(report.foreign, Some(shown.what), "list and check tell the same");
+}
+
+#[tokio::test]
 async fn at_the_simulators_own_pace_a_reinstall_comes_to_its_end() {
     let address = SocketAddr::from(([127, 0, 0, 1], 0));
     let sim = start(Settings { address, targets: 2, pace: Pace::new(20_000.0) }).await.unwrap();

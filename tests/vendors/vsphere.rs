@@ -647,7 +647,12 @@ async fn versions_and_foreign_upgrades_stand_against_a_start() {
         assert!(found[1][0].message.contains(LATER_VERSION));
         sim.start_elsewhere(&id, LATER_VERSION);
         let report = vendor.check(&[to(NEXT_VERSION)]).await.remove(0).unwrap();
-        assert!(report.foreign.unwrap().contains(LATER_VERSION));
+        let foreign = report.foreign.unwrap();
+        assert!(foreign.contains(LATER_VERSION));
+        let all = vendor.targets(to(NEXT_VERSION).target.kind, &PageRequest::default()).await.unwrap().items;
+        let busy: Vec<_> = all.into_iter().filter(|t| t.under_way.is_some()).collect();
+        assert_eq!((busy.len(), &*busy[0].target.id), (1, id.as_str()));
+        assert_eq!(busy[0].under_way.as_ref().unwrap().what, foreign, "list and check tell the same");
         assert_eq!(sim.effects().starts(&id), 0);
     }
     for mut missing in [cluster(99), supervisor(99)] {

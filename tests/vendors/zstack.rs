@@ -600,9 +600,25 @@ async fn what_zstack_does_not_document_is_noticed_and_nothing_else() {
         rig.look(&mut job).await;
         rig.sim.faults().clear();
     }
-    let expected = [("LongJobInventory.brandNewField", "a text"), ("LongJobInventory.state", "BRAND_NEW_STATE")];
+    let expected =
+        [("LongJobInventory.brandNewField", "a text"), ("LongJobInventory.state", "BRAND_NEW_STATE")];
     assert_eq!(drift(&rig.vendor), expected.map(|(f, s)| (f.to_owned(), s.to_owned())));
     assert_eq!(rig.vendor.drift()[0].count, 2);
+}
+
+#[tokio::test]
+async fn somebody_elses_update_is_shown_on_its_cluster() {
+    let rig = Rig::at(WATCHABLE).await;
+    assert!(rig.sim.foreign_update(&target_id(3)));
+    let all = rig.vendor.targets(TargetKind::Cluster, &PageRequest::default()).await.unwrap().items;
+    let (busy, free): (Vec<_>, Vec<_>) = all.into_iter().partition(|t| t.under_way.is_some());
+    assert_eq!((busy.len(), &*busy[0].target.id, free.len()), (1, target_id(3).as_str(), 19));
+    let shown = busy[0].under_way.as_ref().unwrap();
+    assert_eq!(shown.vendor_state.as_deref(), Some("Running"));
+    assert!(shown.vendor_id.is_some() && shown.vendor_since.is_some());
+    let report = rig.vendor.check(&[planned(3)]).await.remove(0).unwrap();
+    assert_eq!(report.foreign.as_deref(), Some(shown.what.as_str()), "list and check tell the same");
+    assert_eq!(rig.vendor.drift(), []);
 }
 
 // Bad answers.

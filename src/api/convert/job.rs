@@ -161,6 +161,7 @@ const fn failure_reason(reason: FailureReason) -> pb::FailureReason {
         FailureReason::SubmissionUnknown => pb::FailureReason::SubmissionUnknown,
         FailureReason::Settled => pb::FailureReason::Settled,
         FailureReason::Internal => pb::FailureReason::Internal,
+        FailureReason::TargetBusy => pb::FailureReason::TargetBusy,
     }
 }
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::client::Client;
 use super::ids::is_uuid;
-use super::wire::Cluster;
+use super::map::{self, Word};
+use super::wire::{Cluster, LongJob};
 use crate::domain::error::VendorFault;
 use crate::domain::id::ProviderId;
 use crate::domain::page::{MAX_PAGE_SIZE, Page, PageRequest};
@@ -34,12 +35,18 @@ pub(super) async fn targets(
     let more = rows.len() > size;
     rows.truncate(size);
     let next = if more { rows.last().and_then(|row| row.uuid.clone()) } else { None };
-    let items = rows.into_iter().filter_map(|row| info(provider, row)).collect();
+    // The list is worth more than what it says beside.
+    let live = if rows.is_empty() { Ok(Vec::new()) } else { client.live_updates().await };
+    let live = live.unwrap_or_else(|error| {
+        tracing::debug!(%error, "what is under way on the clusters could not be read");
+        Vec::new()
+    });
+    let items = rows.into_iter().filter_map(|row| info(provider, row, &live)).collect();
     Ok(Page { items, next })
 }
 
 /// A cluster as callers see it. A row without a proper uuid cannot be named and is left out.
-fn info(provider: &ProviderId, row: Cluster) -> Option<TargetInfo> {
+fn info(provider: &ProviderId, row: Cluster, live: &[LongJob]) -> Option<TargetInfo> {
     let uuid = row.uuid.filter(|uuid| is_uuid(uuid))?;
     let attributes: BTreeMap<_, _> = [
         ("description", row.description),
@@ -51,7 +58,9 @@ fn info(provider: &ProviderId, row: Cluster) -> Option<TargetInfo> {
     .into_iter()
     .filter_map(|(name, value)| value.map(|v| (name.to_owned(), v)))
     .collect();
+    let under_way = live.iter().filter(|job| Word::of(job).is_live()).find(|job| map::names(job, &uuid));
     Some(TargetInfo {
+        under_way: under_way.map(map::under_way),
         target: Target { provider: provider.clone(), kind: TargetKind::Cluster, id: uuid.into() },
         display_name: row.name,
         current_version: None,
