@@ -152,6 +152,7 @@ pub async fn start(config: Config, scrape: Scrape) -> Result<Running, StartError
     // Everything that can fail without being seen outside comes first.
     let providers = build_providers(config.providers, &clock)?;
     let count = providers.len();
+    let deadline = Duration::from_millis(config.engine.shutdown_deadline_ms);
     let store: Arc<dyn Store> = SqliteStore::open(&config.store).await?;
     let engine =
         match Engine::start_up(Arc::clone(&store), providers, config.engine, config.sealer, clock.clone())
@@ -163,7 +164,6 @@ pub async fn start(config: Config, scrape: Scrape) -> Result<Running, StartError
                 return Err(error.into());
             }
         };
-    let deadline = Duration::from_millis(config.engine.shutdown_deadline_ms);
     let (grpc_tasks, admin_tasks) = (Tasks::new(), Tasks::new());
     let serving = match server::serve(Arc::clone(&engine), &config.grpc, &grpc_tasks).await {
         Ok(serving) => serving,
@@ -211,6 +211,7 @@ fn build_providers(configs: Vec<ProviderConfig>, clock: &Clock) -> Result<Vec<en
             endpoint: common.endpoint.to_string(),
             labels: common.labels,
             cadence: common.poll.cadence(),
+            warnings: common.tls.warnings(),
             vendor: build(id.clone(), http, clock.clone()),
             id,
         })

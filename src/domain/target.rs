@@ -130,6 +130,8 @@ pub struct AvailableVersion {
     pub description: Option<String>,
     /// The vendor's release date, as the vendor writes it.
     pub release_date: Option<String>,
+    /// The vendor's update channels that offer this version now.
+    pub channels: Vec<String>,
 }
 
 /// An image that a reinstall can use.

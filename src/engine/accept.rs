@@ -12,7 +12,7 @@ use super::calls::{Checked, OnBusy, StartEntry, StartRequest, Started};
 use super::engine::Engine;
 use super::fault;
 use super::foreign::stands_for;
-use super::provider::Runtime;
+use super::provider::{Nudge, Runtime};
 use super::step;
 use super::vault::Kept;
 use crate::domain::error::{Error, FieldViolation};
@@ -23,7 +23,9 @@ use crate::domain::job::{JobControl, JobSpec, JobStatus, Provenance, RequestRef,
 use crate::domain::operation::Operation;
 use crate::domain::page::PageRequest;
 use crate::domain::state::JobState;
-use crate::store::contract::{JobFilter, NewJob, NewRequest};
+use crate::kit::crash_point::{self, CrashPoint};
+use crate::store::StoreError;
+use crate::store::contract::{Accepted, JobFilter, NewJob, NewRequest};
 use crate::vendors::contract::{CheckReport, Planned};
 
 /// A start time may lie this far back: clocks differ, and a repeated request is a little older.
@@ -96,13 +98,12 @@ impl Engine {
             answers.push(None);
         }
         let ids: Vec<_> = jobs.iter().map(|j| j.id).collect();
-        let accepted = self.store.create(NewRequest { request: request.request, jobs }).await;
-        let accepted = match accepted {
+        let accepted = match self.make_durable(NewRequest { request: request.request, jobs }).await {
             Ok(accepted) => accepted,
             Err(error) => {
                 ids.iter().for_each(|id| self.vault.forget(*id));
                 // They may be durable all the same: a store that cannot confirm a commit may have made it.
-                ids.iter().zip(&wakes).for_each(|(id, runtime)| runtime.nudge(*id));
+                ids.iter().zip(&wakes).for_each(|(id, runtime)| runtime.nudge(*id, Nudge::AGAIN));
                 return Err(fault::store(error));
             }
         };
@@ -119,6 +120,17 @@ impl Engine {
             .collect())
     }
 
+    /// The one place where jobs come to be.
+    pub(super) async fn make_durable(
+        &self,
+        request: NewRequest,
+    ) -> Result<Vec<Result<Accepted, StoreError>>, StoreError> {
+        crash_point::reach(CrashPoint::AcceptUncommitted);
+        let accepted = self.store.create(request).await;
+        crash_point::reach(CrashPoint::AcceptCommitted);
+        accepted
+    }
+
     pub(super) fn is_full(&self, runtime: &Runtime) -> bool {
         runtime.live_count() >= self.settings.live_jobs_limit as u64
     }
@@ -131,7 +143,7 @@ impl Engine {
     pub(super) fn settle_acceptance(
         &self,
         id: JobId,
-        result: Result<crate::store::contract::Accepted, crate::store::StoreError>,
+        result: Result<Accepted, StoreError>,
     ) -> Result<Started, Error> {
         match result {
             Ok(accepted) => {
@@ -152,7 +164,7 @@ impl Engine {
                 if !accepted.job.status.state.is_ended()
                     && let Ok(runtime) = self.runtime(&accepted.job.spec.target.provider)
                 {
-                    runtime.nudge(accepted.job.id);
+                    runtime.nudge(accepted.job.id, Nudge::of(&accepted.job));
                 }
                 Ok(Started { job: accepted.job, reused: accepted.reused })
             }
@@ -208,6 +220,7 @@ impl Engine {
                 lost_time: None,
                 first_lost: None,
                 resend_before: None,
+                refusal: None,
                 holds_target: true,
                 cancel_sent: false,
                 reschedule_due: false,
@@ -275,6 +288,7 @@ impl Engine {
                     self.judged(entry, report).await
                 }
                 Err(error) => {
+                    let error = runtime.told(error);
                     runtime.health.failed(&error, now);
                     Err(fault::vendor(&runtime.provider.id, error))
                 }
@@ -367,6 +381,8 @@ fn imagined(entry: &StartEntry) -> Planned {
         attempts: 0,
         submit_time: None,
         handle: None,
+        permit: crate::kit::permit::Permit::unlimited(),
+        cancel_requested: false,
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
 
 use super::commit::Delivery;
 use super::token::ResumeToken;
@@ -143,15 +144,35 @@ pub struct ProviderView {
     pub health: ProviderHealth,
     /// Live jobs by state.
     pub live_jobs: BTreeMap<JobState, u64>,
+    /// Who drives its jobs; `None` while nobody does.
+    pub driver: Option<DriverView>,
+    /// What a person should know of its configuration.
+    pub warnings: Vec<String>,
     /// What its vendor sent that the vendor's documents do not have, since start-up.
     pub drift: Vec<Drift>,
 }
 
-/// How a provider is.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+/// The replica that drives a provider's jobs, as callers see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DriverView {
+    /// What people call it.
+    pub replica: String,
+    /// The id of one run of it: a restart is another one.
+    pub replica_id: String,
+    /// Since when it drives; `None` until it has told.
+    pub since: Option<Timestamp>,
+    /// How often the provider changed hands.
+    pub fence: u64,
+}
+
+/// How a provider is. Replicas tell it each other, so a field that one does not know yet has a default.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ProviderHealth {
-    /// Whether the latest call got an answer; `None` before the first one.
+    /// Whether the latest call got an answer that its jobs can use; `None` before the first one.
     pub reachable: Option<bool>,
+    /// Not reachable because the vendor refuses the provider's credentials.
+    pub credentials_refused: bool,
     /// When it last answered.
     pub last_heard: Option<Timestamp>,
     /// The latest error, as public text.

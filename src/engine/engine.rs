@@ -1,19 +1,19 @@
 //! What the API may ask. Each call is short: mutating ones answer as soon as the job is durable.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use opentelemetry::KeyValue;
 
 use super::calls::{CancelOutcome, ProviderView, Settlement, WatchRequest};
-use super::driver::Driver;
 use super::fault;
 use super::health::Health;
 use super::hub::Hub;
-use super::metrics::Metrics;
-use super::provider::{Provider, Runtime};
+use super::lease::Keeper;
+use super::metrics::{self, Metrics};
+use super::nudge::Nudger;
+use super::provider::{Nudge, Provider, Runtime};
 use super::retention::{Keep, Purge};
 use super::settings::EngineSettings;
 use super::step::Step;
@@ -27,6 +27,7 @@ use crate::domain::id::{JobId, ProviderId};
 use crate::domain::job::Job;
 use crate::domain::page::{Page, PageRequest};
 use crate::kit::clock::Clock;
+use crate::kit::crash_point::{self, CrashPoint};
 use crate::kit::retry::{Backoff, jitter};
 use crate::kit::seal::Sealer;
 use crate::kit::tasks::{Ended, Tasks};
@@ -65,7 +66,8 @@ impl std::fmt::Debug for Engine {
 }
 
 impl Engine {
-    /// Starts one driver per provider and the watch hub. Live jobs go on where they were.
+    /// Starts the watch hub, and the drivers of the providers that are this replica's share. Live jobs go on where they
+    /// were.
     ///
     /// # Errors
     /// The store cannot be read.
@@ -77,6 +79,8 @@ impl Engine {
         clock: Clock,
     ) -> Result<Arc<Self>, Error> {
         store.ping().await.map_err(fault::store)?;
+        let known = providers.iter().map(|provider| provider.id.clone()).collect();
+        warn_of_orphans(&*store, &known).await?;
         let tasks = Tasks::new();
         let meter = opentelemetry::global::meter("drydock");
         let metrics = Metrics::new(&meter);
@@ -95,17 +99,6 @@ impl Engine {
         let mut runtimes = BTreeMap::new();
         for provider in providers {
             let runtime = Arc::new(Runtime::new(provider, Health::new(pause)));
-            let driver = Driver {
-                runtime: Arc::clone(&runtime),
-                store: Arc::clone(&store),
-                vault: Arc::clone(&vault),
-                clock: clock.clone(),
-                metrics: metrics.clone(),
-                token: tasks.token().clone(),
-                ping_interval: Duration::from_millis(settings.ping_interval_ms),
-                round_limit: Duration::from_millis(settings.round_limit_ms),
-            };
-            tasks.spawn("driver", driver.supervise());
             runtimes.insert(runtime.provider.id.clone(), runtime);
         }
         let purge = Purge {
@@ -116,8 +109,35 @@ impl Engine {
             token: tasks.token().clone(),
         };
         tasks.spawn("retention", purge.run());
-        count_live_jobs(&meter, &runtimes);
-        warn_of_orphans(&*store, &runtimes).await?;
+        let nudger = Nudger {
+            hub: Arc::clone(&hub),
+            store: Arc::clone(&store),
+            runtimes: runtimes.clone(),
+            position: *hub.newest().borrow(),
+            doubted: HashSet::new(),
+        };
+        tasks.spawn("nudges", nudger.run(tasks.token().clone()));
+        let keeper = Keeper {
+            name: settings.replica_name(),
+            store: Arc::clone(&store),
+            runtimes: runtimes.clone(),
+            vault: Arc::clone(&vault),
+            clock: clock.clone(),
+            metrics: metrics.clone(),
+            lease: Duration::from_millis(settings.lease_ms),
+            ping_interval: Duration::from_millis(settings.ping_interval_ms),
+            round_limit: Duration::from_millis(settings.round_limit_ms),
+        };
+        // Attended before anybody is served: drivers run at once where nobody else's do.
+        let keeping = match keeper.clone().begin().await {
+            Ok(keeping) => keeping,
+            Err(error) => {
+                tasks.token().cancel();
+                return Err(fault::store(error));
+            }
+        };
+        tasks.spawn("leases", keeper.supervise(keeping, tasks.token().clone()));
+        metrics::observe(&meter, &runtimes);
         Ok(Arc::new(Self { store, providers: runtimes, settings, vault, clock, metrics, hub, tasks }))
     }
 
@@ -245,12 +265,14 @@ impl Engine {
                 control: step.control,
                 event: step.event,
             };
+            crash_point::reach(CrashPoint::WishUncommitted);
             let written =
                 self.store.write(vec![change], None).await.map_err(fault::store)?.into_iter().next();
+            crash_point::reach(CrashPoint::WishCommitted);
             match written {
                 Some(Ok(job)) => {
                     if let Some(runtime) = runtime {
-                        runtime.nudge(id);
+                        runtime.nudge(id, Nudge::of(&job));
                     }
                     return Ok(job);
                 }
@@ -307,7 +329,8 @@ impl Engine {
         self.hub.stop();
     }
 
-    /// Second phase: drivers finish the calls that are out, vendors end their sessions.
+    /// Second phase: drivers finish the calls that are out, leases are given up so that another replica takes over at once,
+    /// vendors end their sessions.
     pub async fn shutdown(&self, deadline: Duration) -> Ended {
         self.hub.stop();
         let ended = self.tasks.shutdown(deadline).await;
@@ -321,13 +344,10 @@ impl Engine {
 }
 
 /// Jobs whose provider is configured no more are driven by nobody: that is said once, loudly.
-async fn warn_of_orphans(
-    store: &dyn Store,
-    runtimes: &BTreeMap<ProviderId, Arc<Runtime>>,
-) -> Result<(), Error> {
+async fn warn_of_orphans(store: &dyn Store, known: &HashSet<ProviderId>) -> Result<(), Error> {
     let mut orphans: BTreeMap<ProviderId, u64> = BTreeMap::new();
     for (provider, _, count) in store.count_live().await.map_err(fault::store)? {
-        if !runtimes.contains_key(&provider) {
+        if !known.contains(&provider) {
             *orphans.entry(provider).or_default() += count;
         }
     }
@@ -339,26 +359,4 @@ async fn warn_of_orphans(
         );
     }
     Ok(())
-}
-
-/// Live jobs by provider and state, read when metrics are collected.
-fn count_live_jobs(meter: &opentelemetry::metrics::Meter, runtimes: &BTreeMap<ProviderId, Arc<Runtime>>) {
-    let runtimes: Vec<_> = runtimes.values().map(Arc::clone).collect();
-    // The instrument lives as long as the meter's provider; the handle itself need not be kept.
-    let _ = meter
-        .u64_observable_gauge("drydock.jobs.live")
-        .with_description("Jobs that have not ended, by provider and state")
-        .with_callback(move |observer| {
-            for runtime in &runtimes {
-                let provider = runtime.provider.id.as_str();
-                for (state, count) in &runtime.view().live_jobs {
-                    let facts = [
-                        KeyValue::new("drydock.provider", provider.to_owned()),
-                        KeyValue::new("drydock.state", state.as_str()),
-                    ];
-                    observer.observe(*count, &facts);
-                }
-            }
-        })
-        .build();
 }

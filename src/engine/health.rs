@@ -2,13 +2,16 @@
 //!
 //! The breaker keeps a sick vendor from being hammered and its jobs from looking busy: after three rounds in a
 //! row that met nothing but an outage, nothing is asked for a while; the pause doubles up to a bound and ends
-//! with the first answer.
+//! with the first answer. A vendor that refuses the provider's credentials is left alone at once, and for long: some
+//! lock an account after a few failed logins (vCenter: five within three minutes).
 
 use std::sync::{Mutex, PoisonError};
 
 use jiff::Timestamp;
 
 use super::calls::ProviderHealth;
+use crate::domain::error::VendorFault;
+use crate::domain::job::WaitReason;
 use crate::kit::clock;
 use crate::kit::retry::{Backoff, jitter};
 use crate::vendors::error::VendorError;
@@ -29,6 +32,17 @@ struct Inner {
     outages: u32,
 }
 
+/// Why nothing is asked at present.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pause {
+    /// When it ends.
+    pub until: Timestamp,
+    /// What the jobs of the provider wait for meanwhile.
+    pub reason: WaitReason,
+    /// The error that led to it.
+    pub message: String,
+}
+
 impl Health {
     /// Unknown health.
     pub fn new(pause: Backoff) -> Self {
@@ -40,6 +54,7 @@ impl Health {
         let mut inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         inner.outages = 0;
         inner.seen.reachable = Some(true);
+        inner.seen.credentials_refused = false;
         inner.seen.last_heard = Some(now);
         inner.seen.paused_until = None;
     }
@@ -54,8 +69,12 @@ impl Health {
         inner.seen.last_error_time = Some(now);
         if error.is_outage() {
             inner.seen.reachable = Some(false);
+            inner.seen.credentials_refused = error.kind == VendorFault::Unauthenticated;
             inner.outages = inner.outages.saturating_add(1);
-            if inner.outages >= TOLERATED {
+            if inner.seen.credentials_refused {
+                inner.seen.last_heard = Some(now);
+                inner.seen.paused_until = Some(clock::after(now, self.pause.max));
+            } else if inner.outages >= TOLERATED {
                 let pause = self.pause.delay(inner.outages - TOLERATED + 1, jitter());
                 inner.seen.paused_until = Some(clock::after(now, pause));
             }
@@ -70,11 +89,17 @@ impl Health {
     }
 
     /// While the breaker is open: until when, and why.
-    pub fn paused(&self, now: Timestamp) -> Option<(Timestamp, String)> {
+    pub fn paused(&self, now: Timestamp) -> Option<Pause> {
         let inner = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         let until = inner.seen.paused_until.filter(|until| *until > now)?;
-        let why = inner.seen.last_error.clone().unwrap_or_else(|| "the provider does not answer".to_owned());
-        Some((until, why))
+        let message =
+            inner.seen.last_error.clone().unwrap_or_else(|| "the provider does not answer".to_owned());
+        let reason = if inner.seen.credentials_refused {
+            WaitReason::VendorCredentialsRefused
+        } else {
+            WaitReason::VendorUnreachable
+        };
+        Some(Pause { until, reason, message })
     }
 
     /// As callers see it.
@@ -106,6 +131,26 @@ mod tests {
         health.heard(now);
         assert_eq!(health.paused(now), None);
         assert_eq!(health.view().reachable, Some(true));
+    }
+
+    #[test]
+    fn refused_credentials_are_shown_as_such_and_not_tried_again_soon() {
+        let health = Health::new(Backoff { first: Duration::from_secs(10), max: Duration::from_secs(60) });
+        let now = Timestamp::UNIX_EPOCH;
+        let refused = VendorError::new(VendorFault::Unauthenticated, Reached::No, "wrong password");
+        health.failed(&refused, now);
+        let pause = health.paused(clock::after(now, Duration::from_secs(59))).unwrap();
+        assert_eq!(pause.reason, WaitReason::VendorCredentialsRefused);
+        assert_eq!(pause.message, "wrong password");
+        assert!(health.view().credentials_refused);
+        assert_eq!(health.view().reachable, Some(false));
+        // The vendor going down afterwards is another trouble.
+        health.failed(&VendorError::new(VendorFault::Unreachable, Reached::No, "refused"), now);
+        assert!(!health.view().credentials_refused);
+        health.failed(&refused, now);
+        health.heard(now);
+        assert!(!health.view().credentials_refused);
+        assert_eq!(health.paused(now), None);
     }
 
     #[test]

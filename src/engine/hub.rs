@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use opentelemetry::metrics::Histogram;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
+use super::berths::Berths;
 use super::commit::Commit;
 use crate::kit::clock::{self, Clock};
 use crate::kit::tasks::Tasks;
@@ -21,6 +23,9 @@ const READ: u32 = 512;
 /// About how many events a subscriber takes at once. It holds them until its client has read them, so this is what one
 /// that never reads costs.
 const PORTION: u32 = 64;
+
+/// How often watches are looked for that should have ended.
+const SWEEP: Duration = Duration::from_secs(1);
 
 /// The shared recent past.
 pub struct Hub {
@@ -34,6 +39,7 @@ pub struct Hub {
     clock: Clock,
     /// From an event's time to the moment subscribers can read it.
     lag: Histogram<f64>,
+    berths: Berths,
 }
 
 #[derive(Default)]
@@ -76,6 +82,14 @@ impl Hub {
             capacity,
             clock,
             lag,
+            berths: Berths::default(),
+        });
+        let sweeper = Arc::clone(&hub);
+        let token = tasks.token().clone();
+        tasks.spawn("watch sweep", async move {
+            while token.run_until_cancelled(tokio::time::sleep(SWEEP)).await.is_some() {
+                sweeper.berths.sweep(Instant::now());
+            }
         });
         let tail = Arc::clone(&hub);
         let token = tasks.token().clone();
@@ -124,6 +138,11 @@ impl Hub {
             self.newest.send_replace(last);
             self.lag.record(clock::since(time, self.clock.now()).as_secs_f64(), &[]);
         }
+    }
+
+    /// Where open watches lie.
+    pub(super) const fn berths(&self) -> &Berths {
+        &self.berths
     }
 
     /// Whether streams must end.

@@ -178,6 +178,7 @@ impl Engine {
                 Ok(found)
             }
             Err(error) => {
+                let error = runtime.told(error);
                 runtime.health.failed(&error, now);
                 Err(fault::vendor(&runtime.provider.id, error))
             }

@@ -1,8 +1,13 @@
 //! What the engine counts.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram, Meter, UpDownCounter};
 
+use super::provider::Runtime;
+use crate::domain::id::ProviderId;
 use crate::domain::job::Job;
 use crate::kit::clock;
 
@@ -16,6 +21,7 @@ pub(super) struct Metrics {
     pub watch_lag: Histogram<f64>,
     pub purged: Counter<u64>,
     rounds: Histogram<f64>,
+    lease_changes: Counter<u64>,
 }
 
 impl Metrics {
@@ -52,6 +58,12 @@ impl Metrics {
                 .with_description("Jobs asked about in one round of vendor calls")
                 .with_boundaries(vec![1.0, 2.0, 5.0, 10.0, 50.0, 100.0, 500.0, 1000.0])
                 .build(),
+            lease_changes: meter
+                .u64_counter("drydock.lease.changes")
+                .with_description(
+                    "Leases of providers that this replica took, gave up, or lost to another one",
+                )
+                .build(),
         }
     }
 
@@ -67,6 +79,13 @@ impl Metrics {
         self.duration.record(clock::since(job.spec.create_time, end).as_secs_f64(), &facts);
     }
 
+    /// A lease was `taken`, `given_up` or `lost`.
+    pub fn lease_changed(&self, provider: &str, change: &'static str) {
+        let facts =
+            [KeyValue::new("drydock.provider", provider.to_owned()), KeyValue::new("drydock.change", change)];
+        self.lease_changes.add(1, &facts);
+    }
+
     pub fn round(&self, provider: &str, what: &'static str, jobs: usize) {
         let facts =
             [KeyValue::new("drydock.provider", provider.to_owned()), KeyValue::new("drydock.round", what)];
@@ -79,4 +98,35 @@ fn about(job: &Job) -> [KeyValue; 2] {
         KeyValue::new("drydock.provider", job.spec.target.provider.as_str().to_owned()),
         KeyValue::new("drydock.operation", job.spec.operation.kind().as_str()),
     ]
+}
+
+/// Leases and live jobs by provider and state, read when metrics are collected. Each replica tells of those that it
+/// drives, so that the sum over all replicas is right.
+pub(super) fn observe(meter: &Meter, runtimes: &BTreeMap<ProviderId, Arc<Runtime>>) {
+    let runtimes: Vec<_> = runtimes.values().map(Arc::clone).collect();
+    let held = runtimes.clone();
+    // The instruments live as long as the meter's provider; the handles need not be kept.
+    let _ = meter
+        .u64_observable_gauge("drydock.leases.held")
+        .with_description("Providers that this replica drives")
+        .with_callback(move |observer| {
+            observer.observe(held.iter().filter(|runtime| runtime.is_driven()).count() as u64, &[]);
+        })
+        .build();
+    let _ = meter
+        .u64_observable_gauge("drydock.jobs.live")
+        .with_description("Jobs that have not ended, by provider and state")
+        .with_callback(move |observer| {
+            for runtime in &runtimes {
+                let provider = runtime.provider.id.as_str();
+                for (state, count) in &runtime.live_here() {
+                    let facts = [
+                        KeyValue::new("drydock.provider", provider.to_owned()),
+                        KeyValue::new("drydock.state", state.as_str()),
+                    ];
+                    observer.observe(*count, &facts);
+                }
+            }
+        })
+        .build();
 }

@@ -6,8 +6,12 @@
 //!                        ▼                 └── step ◄─┘     (step: pure; plan: pure)
 //!                       hub ──► watch
 //! ```
+//!
+//! Which replica runs a provider's driver is decided by leases: `lease` keeps them, `spread` says who should have which,
+//! and `nudge` tells a driver what others committed.
 
 mod accept;
+mod berths;
 pub mod calls;
 pub mod commit;
 mod describe;
@@ -19,17 +23,22 @@ mod foreign;
 mod health;
 mod hub;
 mod inventory;
+mod lease;
 mod lifespan;
 mod metrics;
+mod nudge;
 pub mod plan;
 mod provider;
+mod report;
 mod retention;
 mod retry;
 mod round;
 pub mod settings;
+mod spread;
 pub mod step;
 #[cfg(test)]
 mod step_tests;
+mod tenure;
 pub mod token;
 mod vault;
 mod watch;

@@ -1,19 +1,23 @@
-//! One provider at run time: its vendor, its health, and the nudges that wake its driver.
+//! One provider at run time: its vendor, its health, who drives it, and the nudges that wake its driver when it runs
+//! here.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use tokio::sync::Notify;
 
-use super::calls::{ProviderView, StartEntry};
+use super::calls::{DriverView, ProviderHealth, ProviderView, StartEntry};
 use super::foreign::Sights;
 use super::health::Health;
 use crate::domain::cadence::Cadence;
-use crate::domain::error::FieldViolation;
+use crate::domain::error::{FieldViolation, VendorFault};
 use crate::domain::id::{JobId, ProviderId};
+use crate::domain::job::Job;
 use crate::domain::operation::Operation;
 use crate::domain::state::JobState;
 use crate::vendors::contract::{Asked, Vendor};
+use crate::vendors::error::VendorError;
 
 /// A configured provider, as the roof hands it to the engine.
 pub struct Provider {
@@ -25,6 +29,8 @@ pub struct Provider {
     pub labels: BTreeMap<String, String>,
     /// How often its running jobs are looked at.
     pub cadence: Cadence,
+    /// What a person should know of its configuration.
+    pub warnings: Vec<String>,
     /// The adapter.
     pub vendor: Arc<dyn Vendor>,
 }
@@ -45,10 +51,44 @@ pub(super) struct Runtime {
     pub health: Health,
     /// Operations that Drydock did not start, as seen last.
     pub sights: Sights,
-    nudged: Mutex<HashSet<JobId>>,
+    nudged: Mutex<HashMap<JobId, Nudge>>,
     pub bell: Notify,
-    /// Live jobs by state, kept by the driver.
+    /// Live jobs by state, kept by the driver that runs here.
     pub live: Mutex<BTreeMap<JobState, u64>>,
+    /// Whether a driver runs here.
+    driven: AtomicBool,
+    /// The driver should read all its live jobs again.
+    doubted: AtomicBool,
+    /// What was last heard of the provider's lease.
+    known: Mutex<Known>,
+}
+
+/// What a driver is told of a job.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Nudge {
+    /// The newest sequence that the job is known to have.
+    pub sequence: u64,
+    /// The job has ended: nothing to do for a driver that does not know it.
+    pub ended: bool,
+}
+
+impl Nudge {
+    /// Of a job as it was just read or written.
+    pub fn of(job: &Job) -> Self {
+        Self { sequence: job.sequence, ended: job.status.state.is_ended() }
+    }
+
+    /// It must be read, whatever the driver knows.
+    pub const AGAIN: Self = Self { sequence: u64::MAX, ended: false };
+}
+
+/// What was last heard of a provider's lease.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Known {
+    /// Who drives it.
+    pub driver: Option<DriverView>,
+    /// What a driver elsewhere says of it.
+    pub told: Option<(ProviderHealth, BTreeMap<JobState, u64>)>,
 }
 
 impl Runtime {
@@ -60,37 +100,119 @@ impl Runtime {
             nudged: Mutex::default(),
             bell: Notify::new(),
             live: Mutex::default(),
+            driven: AtomicBool::new(false),
+            doubted: AtomicBool::new(false),
+            known: Mutex::default(),
         }
     }
 
-    /// Tells the driver that a job is new or was changed by somebody else. Bounded by the number of jobs.
-    pub fn nudge(&self, job: JobId) {
-        self.nudged.lock().unwrap_or_else(PoisonError::into_inner).insert(job);
+    /// Tells the driver that a job is new or was changed by somebody else. Nobody is told when it runs elsewhere: there
+    /// the same events are read. Bounded by the number of jobs.
+    pub fn nudge(&self, job: JobId, nudge: Nudge) {
+        if !self.is_driven() {
+            return;
+        }
+        let mut nudged = self.nudged.lock().unwrap_or_else(PoisonError::into_inner);
+        let known = nudged.entry(job).or_insert(nudge);
+        known.sequence = known.sequence.max(nudge.sequence);
+        known.ended |= nudge.ended;
+        drop(nudged);
         self.bell.notify_one();
     }
 
-    /// Takes the nudges.
-    pub fn take_nudged(&self) -> Vec<JobId> {
+    /// Takes the nudges, in the jobs' order.
+    pub fn take_nudged(&self) -> Vec<(JobId, Nudge)> {
         let mut nudged: Vec<_> = self.nudged.lock().unwrap_or_else(PoisonError::into_inner).drain().collect();
-        nudged.sort_unstable();
+        nudged.sort_unstable_by_key(|(job, _)| *job);
         nudged
     }
 
-    /// How many live jobs the provider has, as its driver last counted.
-    pub fn live_count(&self) -> u64 {
-        self.live.lock().unwrap_or_else(PoisonError::into_inner).values().sum()
+    /// Has the driver read all its live jobs again.
+    pub fn doubt(&self) {
+        self.doubted.store(true, Ordering::Release);
+        self.bell.notify_one();
     }
 
-    /// As callers see it.
+    /// The same error; refused credentials name the configuration keys that a person has to mend.
+    pub fn told(&self, mut error: VendorError) -> VendorError {
+        if error.kind == VendorFault::Unauthenticated {
+            let Provider { id, vendor, .. } = &self.provider;
+            let keys: Vec<_> = vendor
+                .credential_keys()
+                .iter()
+                .map(|key| format!("`providers.{}.{key}`", id.as_str()))
+                .collect();
+            if !keys.is_empty() {
+                error.message.push_str(&format!(
+                    ". The vendor refuses the provider's credentials: mend {} in the configuration",
+                    keys.join(", ")
+                ));
+            }
+        }
+        error
+    }
+
+    pub fn take_doubt(&self) -> bool {
+        self.doubted.swap(false, Ordering::AcqRel)
+    }
+
+    /// A driver begins here, before it reads its jobs: from now on it is told of changes.
+    pub fn begin(&self) {
+        self.driven.store(true, Ordering::Release);
+    }
+
+    /// The driver has ended.
+    pub fn end(&self) {
+        self.driven.store(false, Ordering::Release);
+        self.take_nudged();
+        self.live.lock().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// Whether a driver runs here.
+    pub fn is_driven(&self) -> bool {
+        self.driven.load(Ordering::Acquire)
+    }
+
+    /// Notes what was heard of the provider's lease.
+    pub fn note(&self, known: Known) {
+        *self.known.lock().unwrap_or_else(PoisonError::into_inner) = known;
+    }
+
+    fn known(&self) -> Known {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Live jobs by state, as the driver that runs here last counted; none when it runs elsewhere.
+    pub fn live_here(&self) -> BTreeMap<JobState, u64> {
+        self.live.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// How many live jobs the provider has, as its driver last counted, wherever it runs.
+    pub fn live_count(&self) -> u64 {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        match &known.told {
+            Some((_, live_jobs)) if !self.is_driven() => live_jobs.values().sum(),
+            Some(_) | None => self.live.lock().unwrap_or_else(PoisonError::into_inner).values().sum(),
+        }
+    }
+
+    /// As callers see it: from the driver here, else from what the driver elsewhere tells.
     pub fn view(&self) -> ProviderView {
+        let Known { driver, told } = self.known();
+        let (health, live_jobs) = match told {
+            Some(told) if !self.is_driven() => told,
+            Some(_) | None => (self.health.view(), self.live_here()),
+        };
         ProviderView {
             id: self.provider.id.clone(),
             vendor: self.provider.vendor.name(),
             endpoint: self.provider.endpoint.clone(),
             labels: self.provider.labels.clone(),
             capabilities: self.provider.vendor.capabilities().clone(),
-            health: self.health.view(),
-            live_jobs: self.live.lock().unwrap_or_else(PoisonError::into_inner).clone(),
+            health,
+            warnings: self.provider.warnings.clone(),
+            live_jobs,
+            driver,
             drift: self.provider.vendor.drift(),
         }
     }

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::calls::{Checked, OnBusy, RetryRequest, StartEntry, Started};
 use super::engine::{Engine, STALE_TRIES};
+use super::provider::Nudge;
 use super::wish;
 use crate::domain::error::{Error, FieldViolation};
 use crate::domain::id::{JobId, RequestId};
@@ -49,14 +50,14 @@ impl Engine {
             let id = JobId::new(Uuid::now_v7());
             let new = self.retry_job(id, &old, entry, &request, now)?;
             let asked = NewRequest { request: request.request, jobs: vec![new] };
-            match self.store.create(asked).await.map(|mut answers| answers.pop()) {
+            match self.make_durable(asked).await.map(|mut answers| answers.pop()) {
                 Ok(Some(Err(StoreError::Stale(_)))) => self.vault.forget(id),
                 Ok(Some(answer)) => return self.settle_acceptance(id, answer),
                 Ok(None) => return Err(Error::Internal("the store left the entry out".to_owned())),
                 Err(error) => {
                     self.vault.forget(id);
                     // It may be durable all the same: a store that cannot confirm a commit may have made it.
-                    runtime.nudge(id);
+                    runtime.nudge(id, Nudge::AGAIN);
                     return Err(super::fault::store(error));
                 }
             }

@@ -11,6 +11,8 @@ use super::step::Heard;
 use crate::domain::error::VendorFault;
 use crate::domain::id::JobId;
 use crate::domain::job::Job;
+use crate::kit::crash_point::{self, CrashPoint};
+use crate::kit::permit::Permit;
 use crate::kit::trace::{self, TraceParent};
 use crate::vendors::contract::{Planned, Submission, Submitted};
 use crate::vendors::error::{Reached, VendorError};
@@ -45,6 +47,26 @@ impl Ask {
         }
     }
 
+    /// Whether it changes nothing at the vendor.
+    pub const fn reads(&self) -> bool {
+        match self {
+            Self::Check(_) | Self::Find(_) | Self::Observe(_) => true,
+            Self::Submit(_) | Self::Cancel(_) | Self::Reschedule(_) => false,
+        }
+    }
+
+    /// The crash points around the call.
+    const fn around(&self) -> (CrashPoint, CrashPoint) {
+        match self {
+            Self::Check(_) => (CrashPoint::CheckUnsent, CrashPoint::CheckAnswered),
+            Self::Submit(_) => (CrashPoint::StartUnsent, CrashPoint::StartAnswered),
+            Self::Find(_) => (CrashPoint::LookUnsent, CrashPoint::LookAnswered),
+            Self::Observe(_) => (CrashPoint::ObserveUnsent, CrashPoint::ObserveAnswered),
+            Self::Cancel(_) => (CrashPoint::CancelUnsent, CrashPoint::CancelAnswered),
+            Self::Reschedule(_) => (CrashPoint::MoveUnsent, CrashPoint::MoveAnswered),
+        }
+    }
+
     fn jobs(&self) -> Vec<JobId> {
         match self {
             Self::Check(batch)
@@ -58,7 +80,7 @@ impl Ask {
 }
 
 /// A job as the adapter sees it.
-pub(super) fn planned(job: &Job) -> Planned {
+pub(super) fn planned(job: &Job, permit: &Permit) -> Planned {
     Planned {
         job: job.id,
         target: job.spec.target.clone(),
@@ -68,6 +90,8 @@ pub(super) fn planned(job: &Job) -> Planned {
         // Also of a start that was taken back: what proves that it did not arrive ages from here.
         submit_time: job.status.submit_time.or(job.control.first_lost),
         handle: job.control.handle.clone(),
+        permit: permit.clone(),
+        cancel_requested: job.status.cancel_request_time.is_some(),
     }
 }
 
@@ -85,7 +109,10 @@ pub(super) async fn ask(runtime: Arc<Runtime>, ask: Ask, traces: Vec<TraceParent
         span.record("job.id", tracing::field::display(job));
     }
     join_traces(&span, traces);
+    let (before, after) = ask.around();
+    crash_point::reach(before);
     let heard = call(&runtime, ask, jobs).instrument(span).await;
+    crash_point::reach(after);
     Answers { heard }
 }
 
@@ -101,28 +128,41 @@ fn join_traces(span: &tracing::Span, mut traces: Vec<TraceParent>) {
 
 async fn call(runtime: &Runtime, ask: Ask, jobs: Vec<JobId>) -> Vec<(JobId, Heard)> {
     let vendor = &runtime.provider.vendor;
+    let told = |error| runtime.told(error);
     match ask {
         Ask::Check(batch) => {
             let answers = vendor.check(&batch).await;
-            pair(jobs, answers.into_iter().map(Heard::Checked), |e| Heard::Checked(Err(e)))
+            pair(jobs, answers.into_iter().map(|a| Heard::Checked(a.map_err(told))), |e| {
+                Heard::Checked(Err(e))
+            })
         }
         Ask::Submit(batch) => {
             let answers = vendor.submit(&batch).await;
-            pair(jobs, answers.into_iter().map(Heard::Submitted), |e| Heard::Submitted(Submitted::Failed(e)))
+            let answers = answers.into_iter().map(|answer| match answer {
+                Submitted::Failed(error) => Submitted::Failed(told(error)),
+                Submitted::Started(_) | Submitted::Refused(..) => answer,
+            });
+            pair(jobs, answers.map(Heard::Submitted), |e| Heard::Submitted(Submitted::Failed(e)))
         }
         Ask::Observe(batch) => {
             let answers = vendor.observe(&batch).await;
-            pair(jobs, answers.into_iter().map(Heard::Observed), |e| Heard::Observed(Err(e)))
+            pair(jobs, answers.into_iter().map(|a| Heard::Observed(a.map_err(told))), |e| {
+                Heard::Observed(Err(e))
+            })
         }
         Ask::Find(batch) => {
-            each(batch, |planned| async move { Heard::Looked(vendor.find(&planned).await) }).await
+            each(batch, |planned| async move { Heard::Looked(vendor.find(&planned).await.map_err(told)) })
+                .await
         }
         Ask::Cancel(batch) => {
-            each(batch, |planned| async move { Heard::CancelAnswered(vendor.cancel(&planned).await) }).await
+            each(batch, |planned| async move {
+                Heard::CancelAnswered(vendor.cancel(&planned).await.map_err(told))
+            })
+            .await
         }
         Ask::Reschedule(batch) => {
             each(batch, |planned| async move {
-                let answer = vendor.reschedule(&planned).await;
+                let answer = vendor.reschedule(&planned).await.map_err(told);
                 Heard::Rescheduled(Box::new(planned.operation), answer)
             })
             .await

@@ -4,8 +4,11 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+/// The longest name of a replica that a store keeps.
+const MAX_NAME_BYTES: usize = 255;
+
 /// Bounds and paces of the engine. Every key has a default.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct EngineSettings {
     /// How often an idle watch gets a fresh resume token, in milliseconds. 100 to 3600000.
@@ -34,6 +37,12 @@ pub struct EngineSettings {
     pub keep_ended_jobs: u64,
     /// How long a shutdown may take, in milliseconds. 100 to 600000.
     pub shutdown_deadline_ms: u64,
+    /// How long a provider stays with a replica that is not heard of any more, in milliseconds: so long its jobs wait
+    /// when a replica dies, and so long the store may be gone before nothing is started any more. 1000 to 600000.
+    pub lease_ms: u64,
+    /// What people call this replica, shown with the providers that it drives. Empty: the host's name. At most 255
+    /// bytes.
+    pub replica_name: String,
 }
 
 impl Default for EngineSettings {
@@ -51,6 +60,8 @@ impl Default for EngineSettings {
             keep_ended_days: 90,
             keep_ended_jobs: 1_000_000,
             shutdown_deadline_ms: 10_000,
+            lease_ms: 10_000,
+            replica_name: String::new(),
         }
     }
 }
@@ -76,12 +87,28 @@ impl EngineSettings {
         range("keep_ended_days", u64::from(self.keep_ended_days), 1, 36_500);
         range("keep_ended_jobs", self.keep_ended_jobs, 0, 100_000_000);
         range("shutdown_deadline_ms", self.shutdown_deadline_ms, 100, 600_000);
+        range("lease_ms", self.lease_ms, 1_000, 600_000);
+        if self.replica_name.len() > MAX_NAME_BYTES {
+            faults.push(("replica_name", format!("must be at most {MAX_NAME_BYTES} bytes")));
+        }
         faults
     }
 
     /// How long ended jobs are kept.
     pub const fn keep_ended(&self) -> Duration {
         Duration::from_secs(self.keep_ended_days as u64 * 86_400)
+    }
+
+    /// What people call this replica.
+    pub fn replica_name(&self) -> String {
+        if !self.replica_name.is_empty() {
+            return self.replica_name.clone();
+        }
+        let mut name = whoami::hostname().unwrap_or_default();
+        name.truncate(
+            (0..=MAX_NAME_BYTES.min(name.len())).rev().find(|at| name.is_char_boundary(*at)).unwrap_or(0),
+        );
+        name
     }
 
     /// The heartbeat as a duration.

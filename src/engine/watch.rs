@@ -90,7 +90,7 @@ pub(super) async fn open(sources: Sources, request: WatchRequest) -> Result<Watc
         next_beat,
         ends_at,
         alarm: Box::pin(tokio::time::sleep_until(next_beat.min(ends_at))),
-        hub: sources.hub,
+        hub: Arc::clone(&sources.hub),
         store: sources.store,
         filter,
         position,
@@ -99,14 +99,15 @@ pub(super) async fn open(sources: Sources, request: WatchRequest) -> Result<Watc
         single: single.map(|job| Single { job, known_live: false, ended: false }),
         ready: VecDeque::new(),
     });
-    Ok(Box::pin(stream::unfold(Some(subscription), |subscription| async move {
+    let watch = stream::unfold(Some(subscription), |subscription| async move {
         let mut subscription = subscription?;
         match subscription.next().await {
             Some(Ok(item)) => Some((Ok(item), Some(subscription))),
             Some(Err(error)) => Some((Err(error), None)),
             None => None,
         }
-    })))
+    });
+    Ok(sources.hub.berths().moor(Box::pin(watch), ends_at))
 }
 
 struct Subscription {

@@ -1,6 +1,9 @@
-//! Tools without a business word: time, owned tasks, secrets, back-off, trace context, tables read whole.
+//! Tools without a business word: time, permits that end, owned tasks, secrets, back-off, trace context, tables read
+//! whole, crash points for tests.
 
 pub mod clock;
+pub mod crash_point;
+pub mod permit;
 pub mod retry;
 pub mod seal;
 pub mod secret;

@@ -25,6 +25,7 @@ use crate::domain::job::{Cancelable, Handle, Part, Progress, Provenance};
 use crate::domain::operation::Operation;
 use crate::domain::page::{Page, PageRequest};
 use crate::domain::target::{AvailableVersion, Image, Target, TargetInfo, TargetKind};
+use crate::kit::permit::Permit;
 use crate::kit::secret::Secret;
 
 /// One provider's account at a vendor.
@@ -35,6 +36,12 @@ pub trait Vendor: Send + Sync + 'static {
 
     /// What it can do. Constant over the provider's life.
     fn capabilities(&self) -> &Capabilities;
+
+    /// The configuration keys of a provider's table that prove who it is, for the text of a refusal: what a person has
+    /// to look at when the vendor takes the credentials no more.
+    fn credential_keys(&self) -> &'static [&'static str] {
+        &[]
+    }
 
     /// Checks an operation against the vendor's published rules, without asking the vendor. All faults at once;
     /// field paths are relative to the operation's request as the contract writes them: `target`, `version`,
@@ -111,6 +118,12 @@ pub struct Planned {
     pub submit_time: Option<jiff::Timestamp>,
     /// The adapter's own notes from earlier calls.
     pub handle: Option<Handle>,
+    /// Until when a call that changes something may be sent: put it on the call (`http::Call::under`), which asks it at
+    /// the last moment. Afterwards another replica may be driving the job.
+    pub permit: Permit,
+    /// A caller asked to cancel it, and the vendor was asked to or may have been (that answer can be lost, too). An
+    /// operation that then ends without success may have been cancelled, or may have failed by itself.
+    pub cancel_requested: bool,
 }
 
 /// One job to start.
@@ -174,6 +187,9 @@ pub struct Observation {
     pub progress: Option<Progress>,
     /// Messages; those with an id seen before replace the earlier ones.
     pub findings: Vec<Finding>,
+    /// `findings` is all that the vendor says now: earlier ones of the vendor that are not among them no longer hold and
+    /// are taken off the job. Warnings that a caller accepted stay, because they tell why the job was allowed to start.
+    pub findings_complete: bool,
     /// Results of parts; empty leaves the earlier ones.
     pub parts: Vec<Part>,
     /// The vendor's ids, under the vendor's names; merged over the earlier ones.
@@ -197,6 +213,7 @@ impl Observation {
             vendor_state: None,
             progress: None,
             findings: Vec::new(),
+            findings_complete: false,
             parts: Vec::new(),
             ids: BTreeMap::new(),
             answer: None,

@@ -8,6 +8,9 @@ pub mod drift;
 pub mod error;
 pub mod http;
 pub mod huawei;
+#[cfg(any(test, fuzzing))]
+pub mod recorded;
+mod redact;
 pub mod settings;
 pub mod vsphere;
 pub mod zstack;

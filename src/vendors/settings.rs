@@ -9,7 +9,7 @@ use serde::Deserialize;
 use url::Url;
 
 use super::contract::Vendor;
-use super::http::HttpClient;
+use super::http::{HttpClient, Pin};
 use crate::domain::cadence::Cadence;
 use crate::domain::id::ProviderId;
 use crate::kit::clock::Clock;
@@ -100,12 +100,7 @@ impl CommonSettings {
             "poll.max_ms",
             "must be at least `poll.min_ms` and at most 3600000 (an hour)",
         );
-        if let Some(path) = &self.tls.ca_bundle_file
-            && let Err(error) = std::fs::File::open(path)
-        {
-            let message = format!("{} cannot be read: {error}", path.display());
-            faults.push(ConfigFault::new("tls.ca_bundle_file", message));
-        }
+        faults.extend(self.tls.faults(&self.endpoint));
         faults
     }
 }
@@ -171,13 +166,68 @@ impl Poll {
 }
 
 /// How a vendor's certificate is checked.
+///
+/// Without any key: by the system's CAs and the endpoint's host name. A pin without `ca_bundle_file` takes the place of
+/// both, for servers that sign their own certificate; with it, the pin must hold besides.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Tls {
     /// PEM file with the CA certificates to trust besides the system's.
     pub ca_bundle_file: Option<PathBuf>,
+    /// SHA-256 fingerprints ("thumbprints") of the server's own certificate: 64 hex digits in any case, with or without
+    /// colons. The certificate that the server shows must have one of them. Several allow a change of certificates.
+    pub pin_sha256: Vec<String>,
     /// Trust any certificate. Anyone between Drydock and the vendor can then read the credentials.
     pub danger_accept_any_certificate: bool,
+}
+
+/// The most pins that one provider may have.
+const MAX_PINS: usize = 16;
+
+impl Tls {
+    /// What a person should know of these settings.
+    pub fn warnings(&self) -> Vec<String> {
+        let off = "`tls.danger_accept_any_certificate` is on: anyone between Drydock and the vendor can read the \
+                   provider's credentials and answer in the vendor's name. Set `tls.pin_sha256` or \
+                   `tls.ca_bundle_file` instead";
+        self.danger_accept_any_certificate.then(|| off.to_owned()).into_iter().collect()
+    }
+
+    /// The pins; those that cannot be read are left out (the configuration's check names them).
+    pub fn pins(&self) -> Vec<Pin> {
+        self.pin_sha256.iter().filter_map(|text| Pin::parse(text)).collect()
+    }
+
+    fn faults(&self, endpoint: &Url) -> Vec<ConfigFault> {
+        let mut faults = Vec::new();
+        if let Some(path) = &self.ca_bundle_file
+            && let Err(error) = std::fs::File::open(path)
+        {
+            let message = format!("{} cannot be read: {error}", path.display());
+            faults.push(ConfigFault::new("tls.ca_bundle_file", message));
+        }
+        for text in self.pin_sha256.iter().filter(|text| Pin::parse(text).is_none()) {
+            let shown: String = text.chars().take(100).collect();
+            let rule = format!(
+                "`{shown}` is no SHA-256 fingerprint: it must be 64 hex digits, with or without colons (as from \
+                 `openssl x509 -noout -fingerprint -sha256`)"
+            );
+            faults.push(ConfigFault::new("tls.pin_sha256", rule));
+        }
+        if self.pin_sha256.len() > MAX_PINS {
+            faults
+                .push(ConfigFault::new("tls.pin_sha256", format!("must be at most {MAX_PINS} fingerprints")));
+        }
+        if !self.pin_sha256.is_empty() && self.danger_accept_any_certificate {
+            let rule = "cannot be on together with `tls.pin_sha256`: one trusts any certificate, the other only those";
+            faults.push(ConfigFault::new("tls.danger_accept_any_certificate", rule));
+        }
+        if !self.pin_sha256.is_empty() && endpoint.scheme() == "http" {
+            let rule = "pins nothing: `endpoint` begins with `http://`, where no certificate is shown";
+            faults.push(ConfigFault::new("tls.pin_sha256", rule));
+        }
+        faults
+    }
 }
 
 /// One fault of a provider's table: the key (relative to the table) and the rule.
@@ -260,7 +310,9 @@ mod tests {
             min_ms = 10
             max_ms = 5
             [tls]
-            ca_bundle_file = '/no/such/file.pem'";
+            ca_bundle_file = '/no/such/file.pem'
+            pin_sha256 = ['AB:CD']
+            danger_accept_any_certificate = true";
         assert_eq!(
             faults(text),
             [
@@ -277,7 +329,23 @@ mod tests {
                 "poll.min_ms",
                 "poll.max_ms",
                 "tls.ca_bundle_file",
+                "tls.pin_sha256",
+                "tls.danger_accept_any_certificate",
             ]
+        );
+    }
+
+    #[test]
+    fn a_pin_is_read_as_people_write_it_and_needs_tls() {
+        let pin = "AB:".repeat(31) + "ab";
+        let plain =
+            format!("endpoint = 'https://vc.example'\n[tls]\npin_sha256 = ['{pin}', '{}']", "ab".repeat(32));
+        assert_eq!(faults(&plain), [""; 0]);
+        assert_eq!(faults(&plain.replace("https", "http")), ["tls.pin_sha256"]);
+        let many = vec![format!("'{pin}'"); 17].join(", ");
+        assert_eq!(
+            faults(&format!("endpoint = 'https://vc.example'\n[tls]\npin_sha256 = [{many}]")),
+            ["tls.pin_sha256"]
         );
     }
 }

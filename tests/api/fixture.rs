@@ -39,6 +39,11 @@ impl House {
 
     /// With these settings, but on a free port.
     pub async fn open_with(settings: GrpcSettings) -> Self {
+        Self::open_on(settings, EngineSettings::default()).await
+    }
+
+    /// With these settings of both, but on a free port.
+    pub async fn open_on(settings: GrpcSettings, engine: EngineSettings) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}", directory.path().join("drydock.db").display());
         let store = SqliteStore::open(&StoreSettings { url, ..StoreSettings::default() }).await.unwrap();
@@ -47,12 +52,10 @@ impl House {
             endpoint: "https://silent.example".to_owned(),
             labels: [("site".to_owned(), "ams".to_owned())].into(),
             cadence: Cadence { min: Duration::from_secs(60), max: Duration::from_secs(60) },
+            warnings: Vec::new(),
             vendor: Arc::new(Silent::new()),
         };
-        let engine =
-            Engine::start_up(store, vec![provider], EngineSettings::default(), None, Clock::system())
-                .await
-                .unwrap();
+        let engine = Engine::start_up(store, vec![provider], engine, None, Clock::system()).await.unwrap();
         let tasks = Tasks::new();
         let settings = GrpcSettings { address: "127.0.0.1:0".parse().unwrap(), ..settings };
         let serving = serve(Arc::clone(&engine), &settings, &tasks).await.unwrap();

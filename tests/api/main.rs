@@ -5,4 +5,11 @@ mod contract;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
+mod operations;
+#[cfg(test)]
 mod server;
+#[cfg(test)]
+mod streams;
+#[cfg(test)]
+#[path = "../support/watch_checks/mod.rs"]
+mod watch_checks;

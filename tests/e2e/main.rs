@@ -14,3 +14,6 @@ mod secrets;
 mod traces;
 #[cfg(test)]
 mod watch;
+#[cfg(test)]
+#[path = "../support/watch_checks/mod.rs"]
+mod watch_checks;

@@ -25,6 +25,14 @@ use crate::scripted::{OnSubmit, Scripted};
 
 pub struct Flaky {
     pub inner: Arc<dyn Store>,
+    /// Every call fails.
+    pub gone: AtomicBool,
+    /// Every call about presence and leases fails.
+    pub leases_gone: AtomicBool,
+    /// Nobody is shown new events.
+    pub hide_events: AtomicBool,
+    /// The next intent of a start is committed, says so in `held`, and is answered after `release`.
+    pub hold_intent: AtomicBool,
     /// So many reads of a job fail.
     pub failing_reads: AtomicU32,
     /// The next acceptance is committed, and answered as if it were not.
@@ -41,6 +49,10 @@ impl Flaky {
     pub fn new(inner: Arc<dyn Store>) -> Self {
         Self {
             inner,
+            gone: AtomicBool::new(false),
+            leases_gone: AtomicBool::new(false),
+            hide_events: AtomicBool::new(false),
+            hold_intent: AtomicBool::new(false),
             failing_reads: AtomicU32::new(0),
             lose_acceptance: AtomicBool::new(false),
             stall_resend: AtomicU64::new(0),
@@ -51,6 +63,16 @@ impl Flaky {
     }
 }
 
+impl Flaky {
+    fn reach(&self) -> Result<(), StoreError> {
+        if self.gone.load(Ordering::SeqCst) { Err(away()) } else { Ok(()) }
+    }
+
+    fn reach_leases(&self) -> Result<(), StoreError> {
+        if self.leases_gone.load(Ordering::SeqCst) { Err(away()) } else { self.reach() }
+    }
+}
+
 fn away() -> StoreError {
     StoreError::Unavailable("the test says so".into())
 }
@@ -58,6 +80,7 @@ fn away() -> StoreError {
 #[async_trait]
 impl Leases for Flaky {
     async fn attend(&self, presence: &Presence) -> Result<Attendance, StoreError> {
+        self.reach_leases()?;
         self.inner.attend(presence).await
     }
 
@@ -67,14 +90,17 @@ impl Leases for Flaky {
         replica: ReplicaId,
         lease: Duration,
     ) -> Result<Option<Fence>, StoreError> {
+        self.reach_leases()?;
         self.inner.take_lease(provider, replica, lease).await
     }
 
     async fn release_leases(&self, replica: ReplicaId, guards: &[Guard]) -> Result<(), StoreError> {
+        self.reach_leases()?;
         self.inner.release_leases(replica, guards).await
     }
 
     async fn leave(&self, replica: ReplicaId) -> Result<(), StoreError> {
+        self.reach_leases()?;
         self.inner.leave(replica).await
     }
 
@@ -90,15 +116,18 @@ impl Store for Flaky {
     }
 
     async fn create(&self, request: NewRequest) -> Result<Vec<Result<Accepted, StoreError>>, StoreError> {
+        self.reach()?;
         let answer = self.inner.create(request).await;
         if self.lose_acceptance.swap(false, Ordering::SeqCst) { Err(away()) } else { answer }
     }
 
     async fn knows_request(&self, id: RequestId) -> Result<bool, StoreError> {
+        self.reach()?;
         self.inner.knows_request(id).await
     }
 
     async fn job(&self, id: JobId) -> Result<Option<Job>, StoreError> {
+        self.reach()?;
         let less = |left: u32| left.checked_sub(1);
         if self.failing_reads.fetch_update(Ordering::SeqCst, Ordering::SeqCst, less).is_ok() {
             return Err(away());
@@ -111,6 +140,7 @@ impl Store for Flaky {
     }
 
     async fn jobs(&self, filter: &JobFilter, page: &PageRequest) -> Result<Page<Job>, StoreError> {
+        self.reach()?;
         self.inner.jobs(filter, page).await
     }
 
@@ -120,6 +150,7 @@ impl Store for Flaky {
         after: Option<JobId>,
         limit: u32,
     ) -> Result<Vec<Job>, StoreError> {
+        self.reach()?;
         self.inner.live_jobs(provider, after, limit).await
     }
 
@@ -131,18 +162,31 @@ impl Store for Flaky {
         if changes.iter().any(|c| c.status.state == JobState::Submitting && c.control.attempts == 2) {
             tokio::time::sleep(Duration::from_millis(self.stall_resend.load(Ordering::SeqCst))).await;
         }
-        self.inner.write(changes, guard).await
+        self.reach()?;
+        let intent = changes.iter().any(|c| c.status.state == JobState::Submitting);
+        let answer = self.inner.write(changes, guard).await;
+        if intent && self.hold_intent.swap(false, Ordering::SeqCst) {
+            self.held.notify_one();
+            self.release.notified().await;
+        }
+        answer
     }
 
     async fn sealed_password(&self, id: JobId) -> Result<Option<Vec<u8>>, StoreError> {
+        self.reach()?;
         self.inner.sealed_password(id).await
     }
 
     async fn job_events(&self, id: JobId, after: u64, limit: u32) -> Result<Vec<Event>, StoreError> {
+        self.reach()?;
         self.inner.job_events(id, after, limit).await
     }
 
     async fn events(&self, after: u64, limit: u32) -> Result<Vec<Event>, StoreError> {
+        self.reach()?;
+        if self.hide_events.load(Ordering::SeqCst) {
+            return Ok(Vec::new());
+        }
         self.inner.events(after, limit).await
     }
 
@@ -151,14 +195,17 @@ impl Store for Flaky {
     }
 
     async fn count_live(&self) -> Result<Vec<(ProviderId, JobState, u64)>, StoreError> {
+        self.reach()?;
         self.inner.count_live().await
     }
 
     async fn purge(&self, retention: Retention, limit: u32) -> Result<Purged, StoreError> {
+        self.reach()?;
         self.inner.purge(retention, limit).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
+        self.reach()?;
         self.inner.ping().await
     }
 

@@ -28,25 +28,28 @@ use crate::scripted::Scripted;
 /// Long enough that a busy machine does not fail a test, short enough that a hang is seen.
 pub const PATIENCE: Duration = Duration::from_secs(20);
 
-/// How many ended jobs a house keeps unless told otherwise.
-const KEEP: u64 = 1_000;
-
 pub struct House {
     pub dir: tempfile::TempDir,
     pub vendor: Scripted,
     pub engine: Arc<Engine>,
     pub store: Arc<dyn Store>,
     sealed: bool,
-    keep_ended_jobs: u64,
+    settings: EngineSettings,
 }
 
 impl House {
     pub async fn new(vendor: Scripted) -> Self {
-        Self::build(vendor, tempfile::tempdir().unwrap(), false, KEEP).await
+        Self::build(vendor, tempfile::tempdir().unwrap(), false, quick()).await
+    }
+
+    /// A house that keeps few recent events for watches.
+    pub async fn forgetful(vendor: Scripted) -> Self {
+        let settings = EngineSettings { watch_ring_events: 16, ..quick() };
+        Self::build(vendor, tempfile::tempdir().unwrap(), false, settings).await
     }
 
     pub async fn sealing(vendor: Scripted) -> Self {
-        Self::build(vendor, tempfile::tempdir().unwrap(), true, KEEP).await
+        Self::build(vendor, tempfile::tempdir().unwrap(), true, quick()).await
     }
 
     /// A house on a store that fails when told.
@@ -54,12 +57,12 @@ impl House {
         let dir = tempfile::tempdir().unwrap();
         let flaky = Arc::new(Flaky::new(Self::open(&dir).await));
         let store: Arc<dyn Store> = Arc::clone(&flaky) as _;
-        (Self::furnish(vendor, dir, false, KEEP, store).await, flaky)
+        (Self::furnish(vendor, dir, false, store, quick()).await, flaky)
     }
 
-    async fn build(vendor: Scripted, dir: tempfile::TempDir, sealed: bool, keep_ended_jobs: u64) -> Self {
+    async fn build(vendor: Scripted, dir: tempfile::TempDir, sealed: bool, settings: EngineSettings) -> Self {
         let store = Self::open(&dir).await;
-        Self::furnish(vendor, dir, sealed, keep_ended_jobs, store).await
+        Self::furnish(vendor, dir, sealed, store, settings).await
     }
 
     async fn open(dir: &tempfile::TempDir) -> Arc<dyn Store> {
@@ -73,49 +76,42 @@ impl House {
         vendor: Scripted,
         dir: tempfile::TempDir,
         sealed: bool,
-        keep_ended_jobs: u64,
         store: Arc<dyn Store>,
+        settings: EngineSettings,
     ) -> Self {
         let provider = Provider {
             id: ProviderId::parse("a").unwrap(),
             endpoint: "http://scripted".into(),
             labels: BTreeMap::new(),
             cadence: Cadence { min: Duration::from_millis(10), max: Duration::from_millis(40) },
+            warnings: Vec::new(),
             vendor: Arc::new(vendor.clone()),
-        };
-        let settings = EngineSettings {
-            pause_first_ms: 30,
-            pause_max_ms: 60,
-            heartbeat_ms: 100,
-            queue_limit: 2,
-            round_limit_ms: 2_000,
-            keep_ended_jobs,
-            ..EngineSettings::default()
         };
         let sealer = sealed.then(|| {
             Sealer::from_base64(&Secret::from("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=".to_owned()))
                 .unwrap()
         });
-        let engine = Engine::start_up(Arc::clone(&store), vec![provider], settings, sealer, Clock::system())
-            .await
-            .unwrap();
-        Self { dir, vendor, engine, store, sealed, keep_ended_jobs }
+        let engine =
+            Engine::start_up(Arc::clone(&store), vec![provider], settings.clone(), sealer, Clock::system())
+                .await
+                .unwrap();
+        Self { dir, vendor, engine, store, sealed, settings }
+    }
+
+    /// Ends this engine in order and starts another one on the same file, which keeps so many ended jobs.
+    pub async fn restart_keeping(mut self, keep_ended_jobs: u64) -> Self {
+        self.settings.keep_ended_jobs = keep_ended_jobs;
+        self.restart().await
     }
 
     /// Ends this engine in order and starts another one on the same file.
     pub async fn restart(self) -> Self {
-        let keep = self.keep_ended_jobs;
-        self.restart_keeping(keep).await
-    }
-
-    /// The same, and from now on so many ended jobs are kept.
-    pub async fn restart_keeping(self, keep_ended_jobs: u64) -> Self {
-        let Self { dir, vendor, engine, store, sealed, keep_ended_jobs: _ } = self;
+        let Self { dir, vendor, engine, store, sealed, settings } = self;
         engine.shutdown(Duration::from_secs(5)).await;
         drop(engine);
         store.close().await;
         drop(store);
-        Self::build(vendor, dir, sealed, keep_ended_jobs).await
+        Self::build(vendor, dir, sealed, settings).await
     }
 
     pub async fn start(&self, entries: Vec<StartEntry>) -> Result<Vec<Result<Started, Error>>, Error> {
@@ -153,6 +149,18 @@ impl House {
 
     pub async fn watch(&self, request: WatchRequest) -> Watch {
         self.engine.watch(request).await.unwrap()
+    }
+}
+
+/// Paces at which tests pass quickly.
+fn quick() -> EngineSettings {
+    EngineSettings {
+        pause_first_ms: 30,
+        pause_max_ms: 60,
+        heartbeat_ms: 100,
+        queue_limit: 2,
+        round_limit_ms: 2_000,
+        ..EngineSettings::default()
     }
 }
 

@@ -6,7 +6,7 @@ use drydock::domain::capability::CancelSupport;
 use drydock::domain::error::Error;
 use drydock::domain::failure::FailureReason;
 use drydock::domain::finding::{Finding, Severity, Verdict};
-use drydock::domain::job::WaitReason;
+use drydock::domain::job::{WaitReason, Waiting};
 use drydock::domain::operation::{Operation, ScheduledUpgrade, Upgrade};
 use drydock::domain::page::PageRequest;
 use drydock::domain::state::JobState;
@@ -267,6 +267,29 @@ async fn a_provider_that_is_down_delays_its_jobs_and_fails_none() {
     assert_eq!(page.unreachable.len(), 1, "a list names who could not be asked");
     house.vendor.state.lock().unwrap().down = false;
     assert_eq!(house.ended(job.id).await.status.state, JobState::Succeeded);
+}
+
+#[tokio::test]
+async fn refused_credentials_are_shown_as_such_with_the_keys_to_mend_and_fail_no_job() {
+    let house = House::new(Scripted::new()).await;
+    house.vendor.state.lock().unwrap().locked_out = true;
+    let job = house.upgrade("c1").await;
+    let refused = |w: &Waiting| w.reason == WaitReason::VendorCredentialsRefused && w.until.is_some();
+    let waiting =
+        house.until(job.id, "the refusal as a reason", |j| j.status.waiting_for.iter().any(refused)).await;
+    assert!(!waiting.status.state.is_ended());
+    let said = &waiting.status.waiting_for[0].message;
+    assert!(said.starts_with("wrong password"), "{said}");
+    assert!(said.contains("`providers.a.user`, `providers.a.password`"), "{said}");
+    let health = house.engine.providers().remove(0).health;
+    assert_eq!((health.reachable, health.credentials_refused), (Some(false), true));
+    assert!(health.last_error.unwrap().contains("`providers.a.password`"));
+    let error = house.engine.versions(&target("c1")).await.unwrap_err();
+    assert_eq!(error.reason(), "VENDOR_UNAUTHENTICATED");
+    assert!(error.to_string().contains("`providers.a.password`"), "{error}");
+    house.vendor.state.lock().unwrap().locked_out = false;
+    assert_eq!(house.ended(job.id).await.status.state, JobState::Succeeded);
+    assert!(!house.engine.providers().remove(0).health.credentials_refused);
 }
 
 #[tokio::test]

@@ -1,13 +1,19 @@
 //! The engine's behaviour over a real store, with a vendor that does what the test tells it.
 
 #[cfg(test)]
+mod checkers;
+#[cfg(test)]
 mod flaky;
+#[cfg(test)]
+mod follower;
 #[cfg(test)]
 mod foreign;
 #[cfg(test)]
 mod house;
 #[cfg(test)]
 mod jobs;
+#[cfg(test)]
+mod replicas;
 #[cfg(test)]
 mod retention;
 #[cfg(test)]
@@ -16,5 +22,8 @@ mod retries;
 mod scripted;
 #[cfg(test)]
 mod secrets;
+#[cfg(test)]
+#[path = "../support/watch_checks/mod.rs"]
+mod watch_checks;
 #[cfg(test)]
 mod watches;

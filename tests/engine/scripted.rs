@@ -38,6 +38,8 @@ pub struct State {
     pub cancelled: Vec<String>,
     pub passwords: Vec<String>,
     pub down: bool,
+    /// The vendor refuses the credentials.
+    pub locked_out: bool,
     pub blind: bool,
     pub observe_calls: u32,
     pub fails: Vec<String>,
@@ -58,6 +60,10 @@ pub struct State {
     pub hang_checks: bool,
     /// Operations that somebody else started, by target.
     pub foreign: HashMap<String, String>,
+    /// How long a start takes until it is answered, after it took effect.
+    pub slow_submit: Duration,
+    /// How often a start was looked up.
+    pub finds: u32,
     /// The sizes of the batches that `submit` got.
     pub batches: Vec<usize>,
 }
@@ -128,9 +134,19 @@ impl Scripted {
         self.state.lock().unwrap()
     }
 
+    /// One that believes a look-up at once.
+    pub fn without_grace() -> Self {
+        let mut vendor = Self::new();
+        vendor.capabilities.lost_answer_grace = Duration::ZERO;
+        vendor
+    }
+
     fn gate(&self) -> Result<(), VendorError> {
         if self.state().down {
             return Err(VendorError::new(VendorFault::Unreachable, Reached::No, "connection refused"));
+        }
+        if self.state().locked_out {
+            return Err(VendorError::new(VendorFault::Unauthenticated, Reached::No, "wrong password"));
         }
         Ok(())
     }
@@ -169,6 +185,10 @@ impl Vendor for Scripted {
 
     fn capabilities(&self) -> &Capabilities {
         &self.capabilities
+    }
+
+    fn credential_keys(&self) -> &'static [&'static str] {
+        &["user", "password"]
     }
 
     fn validate(&self, asked: &Asked<'_>) -> Vec<FieldViolation> {
@@ -255,11 +275,14 @@ impl Vendor for Scripted {
                 )),
             });
         }
+        let wait = self.state().slow_submit;
+        tokio::time::sleep(wait).await;
         out
     }
 
     async fn find(&self, planned: &Planned) -> Result<Found, VendorError> {
         self.gate()?;
+        self.state().finds += 1;
         if self.state.lock().unwrap().blind {
             return Ok(Found::CannotTell("the script is blind".into()));
         }

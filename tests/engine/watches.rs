@@ -1,85 +1,212 @@
 //! The watch contract: ordered, unique, complete, atomic, resumable, bookmarked, filtered.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use drydock::domain::error::Error;
-use drydock::domain::id::JobId;
-use drydock::domain::page::PageRequest;
+use drydock::domain::id::{JobId, ProviderId};
+use drydock::domain::operation::OperationKind;
+use drydock::domain::state::JobState;
 use drydock::engine::calls::{WatchBody, WatchFilter, WatchRequest};
 
-use crate::house::{House, next, positions, upgrade};
+use crate::follower::{Facts, Follower, Wanted, everything, settled};
+use crate::house::{House, next, positions, reinstall, request, target, upgrade};
 use crate::scripted::Scripted;
 
 #[tokio::test]
 async fn a_watch_cut_fifty_times_misses_and_repeats_nothing() {
     let house = House::new(Scripted::new()).await;
-    let origin = house.watch(WatchRequest { snapshot: true, ..WatchRequest::default() }).await;
-    let mut watch = origin;
-    let synced = next(&mut watch).await.unwrap().unwrap();
-    assert!(matches!(synced.body, WatchBody::Synced));
-    let mut jobs: Vec<JobId> = Vec::new();
-    let mut token = synced.resume_token.unwrap().to_string();
-    let mut seen: HashMap<JobId, Vec<u64>> = HashMap::new();
-    let (mut ended, mut last, mut cuts) = (0, 0, 0);
-    while jobs.len() < 60 || ended < jobs.len() {
-        // Each connection lasts for one or two messages, while new jobs keep coming.
-        if jobs.len() < 60 {
-            jobs.push(house.upgrade(&format!("c{cuts}")).await.id);
-        }
-        let request = WatchRequest { resume_token: Some(token.clone()), ..WatchRequest::default() };
-        let mut watch = house.watch(request).await;
-        for _ in 0..=(cuts % 2) {
-            let item = next(&mut watch).await.unwrap().unwrap();
-            token = item.resume_token.unwrap().to_string();
-            if let WatchBody::Events(events) = &item.body {
-                assert!(
-                    events.events().windows(2).all(|w| w[0].commit == w[1].commit),
-                    "one commit at a time"
-                );
-                for event in events.events() {
-                    assert!(event.position > last, "in order and never twice");
-                    last = event.position;
-                    seen.entry(event.job).or_default().push(event.sequence);
-                    ended += usize::from(event.status.state.is_ended());
-                }
-            }
-        }
-        cuts += 1;
+    let mut follower = Follower::all(&house, WatchFilter::default(), everything()).await;
+    follower.read_some(1).await;
+    for cut in 0..50 {
+        // Each connection lasts for one to three messages, while new jobs keep coming, some of them together.
+        let entries = (0..=cut % 3).map(|n| upgrade(&format!("c{cut}-{n}"))).collect();
+        house.start(entries).await.unwrap();
+        follower.read_some(1 + cut % 3).await;
+        let last = follower.recorder.last_token();
+        follower.open(&house, last).await;
     }
-    assert!(cuts >= 50, "only {cuts} cuts");
-    for job in jobs {
-        let listed = house.engine.job_events(job, &PageRequest { size: 1000, token: None }).await.unwrap();
-        let listed: Vec<_> = listed.items.iter().map(|e| e.sequence).collect();
-        assert_eq!(seen.remove(&job).unwrap_or_default(), listed);
+    settled(&house).await;
+    follower.read_to_the_end(&house).await;
+    let truth = follower.judge(&*house.store, true).await;
+    assert!(truth.facts.len() > 300, "{}", truth.facts.len());
+    assert_eq!(follower.recorder.recording().connections.len(), 51);
+}
+
+#[tokio::test]
+async fn any_token_that_was_ever_given_continues_exactly_after_its_message() {
+    let mut house = House::forgetful(Scripted::new()).await;
+    let mut follower = Follower::all(&house, WatchFilter::default(), everything()).await;
+    follower.read_some(1).await;
+    for round in 0..12 {
+        let entries = (0..6).map(|n| upgrade(&format!("c{round}-{n}"))).collect();
+        house.start(entries).await.unwrap();
+        follower.read_some(8).await;
+        follower.reopen_anywhere(&house).await;
+        if round == 6 {
+            // And so it does after a restart.
+            house = house.restart().await;
+            follower.reopen_anywhere(&house).await;
+        }
+    }
+    settled(&house).await;
+    follower.reopen_anywhere(&house).await;
+    follower.read_to_the_end(&house).await;
+    follower.judge(&*house.store, true).await;
+}
+
+#[tokio::test]
+async fn a_snapshot_tells_each_change_once_however_many_are_being_made() {
+    let house = Arc::new(House::new(Scripted::new()).await);
+    let mut followers = Vec::new();
+    for round in 0..30 {
+        let entries = (0..5).map(|n| upgrade(&format!("c{round}-{n}"))).collect();
+        house.start(entries).await.unwrap();
+        followers.push(Follower::all(&house, WatchFilter::default(), everything()).await);
+        // Some read their snapshot at once, others when much has happened since.
+        if round % 3 == 0 {
+            followers[round].read_some(3).await;
+        }
+    }
+    settled(&house).await;
+    for follower in &mut followers {
+        follower.read_to_the_end(&house).await;
+        follower.judge(&*house.store, true).await;
     }
 }
 
 #[tokio::test]
-async fn a_snapshot_and_what_follows_tell_each_change_once() {
+async fn a_reader_that_fell_behind_gets_all_from_the_store() {
+    let house = House::forgetful(Scripted::new()).await;
+    let mut slow = Follower::all(&house, WatchFilter::default(), everything()).await;
+    let mut quick = Follower::all(&house, WatchFilter::default(), everything()).await;
+    slow.read_some(1).await;
+    quick.read_some(1).await;
+    let jobs = house.start((0..60).map(|n| upgrade(&format!("c{n}"))).collect()).await.unwrap();
+    for job in jobs {
+        house.ended(job.unwrap().job.id).await;
+    }
+    settled(&house).await;
+    // The ring holds 16 events of the hundreds that nobody has read yet.
+    slow.read_to_the_end(&house).await;
+    quick.read_to_the_end(&house).await;
+    assert!(slow.judge(&*house.store, true).await.facts.len() > 200);
+    quick.judge(&*house.store, true).await;
+}
+
+#[tokio::test]
+async fn latest_state_only_merges_what_was_not_read_and_ends_right() {
+    let house = House::forgetful(Scripted::new()).await;
+    let merged = WatchRequest { snapshot: true, latest_only: true, ..WatchRequest::default() };
+    let mut slow = Follower::new(&house, merged.clone(), everything()).await;
+    let mut quick = Follower::new(&house, merged, everything()).await;
+    slow.read_some(1).await;
+    quick.read_some(1).await;
+    house.start((0..60).map(|n| upgrade(&format!("c{n}"))).collect()).await.unwrap();
+    for _ in 0..20 {
+        quick.read_some(1).await;
+    }
+    settled(&house).await;
+    slow.read_to_the_end(&house).await;
+    quick.read_to_the_end(&house).await;
+    let truth = slow.judge(&*house.store, true).await;
+    quick.judge(&*house.store, true).await;
+    assert_eq!(slow.recorder.recording().told(), 60, "of {} events, one for each job", truth.facts.len());
+}
+
+#[tokio::test]
+async fn filters_of_every_kind_let_nothing_else_through() {
     let house = House::new(Scripted::new()).await;
-    let entries = (0..30).map(|n| upgrade(&format!("c{n}"))).collect();
-    let jobs = house.start(entries).await.unwrap().len();
-    let mut watch = house.watch(WatchRequest { snapshot: true, ..WatchRequest::default() }).await;
-    let mut known: HashMap<JobId, u64> = HashMap::new();
-    let mut synced = false;
-    let mut ended = 0;
-    while !synced || ended < jobs {
-        let item = next(&mut watch).await.unwrap().unwrap();
-        assert_eq!(item.resume_token.is_none(), !synced && !matches!(item.body, WatchBody::Synced));
-        match item.body {
-            WatchBody::Snapshot(job) => {
-                assert!(!synced && known.insert(job.id, job.sequence).is_none());
-                ended += usize::from(job.status.state.is_ended());
-            }
-            WatchBody::Synced => synced = true,
-            WatchBody::Events(events) => {
-                for event in events.events() {
-                    let before = known.insert(event.job, event.sequence).unwrap_or(0);
-                    assert_eq!(event.sequence, before + 1, "no gap and no repeat after the snapshot");
-                    ended += usize::from(event.status.state.is_ended());
-                }
-            }
-            WatchBody::Heartbeat => {}
+    house.vendor.state.lock().unwrap().fails.push("c3".into());
+    let old = house.upgrade("old").await.id;
+    house.ended(old).await;
+    let blue = BTreeMap::from([("team".to_owned(), "blue".to_owned())]);
+    let none = WatchFilter::default;
+    let provider = |id| vec![ProviderId::parse(id).unwrap()];
+    let cases: Vec<(WatchFilter, Wanted)> = vec![
+        (none(), everything()),
+        (WatchFilter { jobs: vec![old], ..none() }, Arc::new(move |f: &Facts<'_>| f.job == old.to_string())),
+        (WatchFilter { providers: provider("a"), ..none() }, everything()),
+        (WatchFilter { providers: provider("b"), ..none() }, Arc::new(|_: &Facts<'_>| false)),
+        (
+            WatchFilter { targets: vec![target("c1"), target("c3")], ..none() },
+            Arc::new(|f: &Facts<'_>| *f.target == target("c1") || *f.target == target("c3")),
+        ),
+        (
+            WatchFilter { states: vec![JobState::Running, JobState::Failed], ..none() },
+            Arc::new(|f: &Facts<'_>| matches!(f.state, JobState::Running | JobState::Failed)),
+        ),
+        (
+            WatchFilter { operations: vec![OperationKind::Reinstall], ..none() },
+            Arc::new(|f: &Facts<'_>| f.operation == OperationKind::Reinstall),
+        ),
+        (
+            WatchFilter { labels: blue.clone(), ..none() },
+            Arc::new(|f: &Facts<'_>| f.labels.get("team").is_some_and(|t| t == "blue")),
+        ),
+        (
+            WatchFilter {
+                labels: blue.clone(),
+                states: vec![JobState::Succeeded],
+                operations: vec![OperationKind::Upgrade],
+                ..none()
+            },
+            Arc::new(|f: &Facts<'_>| {
+                f.labels.contains_key("team")
+                    && f.state == JobState::Succeeded
+                    && f.operation == OperationKind::Upgrade
+            }),
+        ),
+    ];
+    let mut followers = Vec::new();
+    for (filter, wanted) in cases {
+        for latest_only in [false, true] {
+            let request = WatchRequest {
+                filter: filter.clone(),
+                snapshot: true,
+                latest_only,
+                ..WatchRequest::default()
+            };
+            followers.push(Follower::new(&house, request, Arc::clone(&wanted)).await);
+            followers.last_mut().unwrap().read_some(1).await;
+        }
+    }
+    // One commit with jobs of which some match.
+    house.start((0..6).map(|n| upgrade(&format!("c{n}"))).collect()).await.unwrap();
+    let mut labelled = request(vec![upgrade("c7"), reinstall("i1", "secret"), upgrade("c8")]);
+    labelled.labels = blue;
+    house.engine.start(labelled).await.unwrap();
+    house.start(vec![reinstall("i2", "secret")]).await.unwrap();
+    settled(&house).await;
+    let mut told = Vec::new();
+    for follower in &mut followers {
+        follower.read_to_the_end(&house).await;
+        follower.judge(&*house.store, true).await;
+        told.push(follower.recorder.recording().told());
+    }
+    assert!(told[0] > told[8] && told[8] > 0, "{told:?}");
+    assert_eq!(told[16], 2, "{told:?}");
+}
+
+#[tokio::test]
+async fn a_token_may_be_used_with_another_filter() {
+    let house = House::new(Scripted::new()).await;
+    let mut narrow = Follower::all(
+        &house,
+        WatchFilter { targets: vec![target("c1")], ..WatchFilter::default() },
+        everything(),
+    )
+    .await;
+    narrow.read_some(1).await;
+    let token = narrow.recorder.last_token();
+    house.upgrade("c1").await;
+    house.upgrade("c2").await;
+    settled(&house).await;
+    let mut wide = house.watch(WatchRequest { resume_token: token, ..WatchRequest::default() }).await;
+    let mut jobs: Vec<JobId> = Vec::new();
+    while jobs.len() < 2 {
+        if let WatchBody::Events(events) = next(&mut wide).await.unwrap().unwrap().body {
+            jobs.extend(events.events().iter().filter(|e| e.sequence == 1).map(|e| e.job));
         }
     }
 }
@@ -120,27 +247,6 @@ async fn a_watch_of_one_job_ends_with_the_job() {
 }
 
 #[tokio::test]
-async fn filters_let_nothing_else_through() {
-    let house = House::new(Scripted::new()).await;
-    let labels = BTreeMap::from([("team".to_owned(), "blue".to_owned())]);
-    let filter = WatchFilter { labels: labels.clone(), ..WatchFilter::default() };
-    let mut watch = house.watch(WatchRequest { filter, ..WatchRequest::default() }).await;
-    house.upgrade("c1").await;
-    let mut request = crate::house::request(vec![upgrade("c2")]);
-    request.labels = labels;
-    let blue = house.engine.start(request).await.unwrap().remove(0).unwrap().job.id;
-    loop {
-        let item = next(&mut watch).await.unwrap().unwrap();
-        if let WatchBody::Events(events) = item.body {
-            assert!(events.events().iter().all(|e| e.job == blue));
-            if events.events().iter().any(|e| e.status.state.is_ended()) {
-                break;
-            }
-        }
-    }
-}
-
-#[tokio::test]
 async fn an_idle_watch_gets_fresh_tokens_and_a_stop_ends_it() {
     let house = House::new(Scripted::new()).await;
     let mut watch = house.watch(WatchRequest::default()).await;
@@ -165,35 +271,6 @@ async fn an_idle_watch_gets_fresh_tokens_and_a_stop_ends_it() {
             break;
         }
     }
-}
-
-#[tokio::test]
-async fn a_merged_watch_ends_on_the_newest_state() {
-    let house = House::new(Scripted::new()).await;
-    let token = {
-        let mut watch = house.watch(WatchRequest::default()).await;
-        next(&mut watch).await.unwrap().unwrap().resume_token.unwrap().to_string()
-    };
-    let job = house.upgrade("c1").await;
-    // Once another watch has told the end, everything is there to be merged.
-    let every = WatchRequest { resume_token: Some(token.clone()), ..WatchRequest::default() };
-    let mut every = house.watch(every).await;
-    loop {
-        if let WatchBody::Events(events) = next(&mut every).await.unwrap().unwrap().body
-            && events.events().iter().any(|e| e.job == job.id && e.status.state.is_ended())
-        {
-            break;
-        }
-    }
-    let merged = WatchRequest { resume_token: Some(token), latest_only: true, ..WatchRequest::default() };
-    let mut watch = house.watch(merged).await;
-    let mut states = Vec::new();
-    while !states.last().is_some_and(|s: &drydock::domain::state::JobState| s.is_ended()) {
-        if let WatchBody::Events(events) = next(&mut watch).await.unwrap().unwrap().body {
-            states.extend(events.events().iter().map(|e| e.status.state));
-        }
-    }
-    assert_eq!(states.len(), 1, "what nobody read was merged");
 }
 
 #[tokio::test]

@@ -280,6 +280,36 @@ async fn an_erased_password_leaves_no_bytes() {
 }
 
 #[tokio::test]
+async fn a_password_erased_right_before_a_crash_leaves_no_bytes_once_opened_again() {
+    let canary = b"sealed-canary-5be1d20c77";
+    let file = Sqlite::new();
+    let store = file.open().await;
+    let mut wanted = new_job(1, "vc/a");
+    wanted.sealed_password = Some(canary.to_vec());
+    let job = create_one(&store, wanted).await;
+    // A reader keeps the log from being emptied, so that it is as after a crash between the two.
+    let mut reader = SqliteConnectOptions::new().filename(file.path()).connect().await.unwrap();
+    sqlx::query("BEGIN").execute(&mut reader).await.unwrap();
+    sqlx::query("SELECT * FROM jobs").fetch_all(&mut reader).await.unwrap();
+    let mut erase = change(&job, JobState::Running);
+    erase.erase_password = true;
+    write_one(&store, erase).await.unwrap();
+    let crashed = Sqlite::new();
+    for suffix in ["", "-wal"] {
+        let name = |file: &Sqlite| format!("{}{suffix}", file.path().display());
+        fs::copy(name(&file), name(&crashed)).unwrap();
+    }
+    assert!(crashed.holds(canary), "the check must be able to see it");
+
+    let _store = crashed.open().await;
+    let begun = tokio::time::Instant::now();
+    while crashed.holds(canary) {
+        assert!(begun.elapsed() < std::time::Duration::from_secs(20), "it is still on the disk");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
+}
+
+#[tokio::test]
 async fn a_damaged_row_harms_only_its_own_job() {
     let file = Sqlite::new();
     let store = file.open().await;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use drydock::domain::capability::CancelSupport;
 use drydock::domain::error::VendorFault;
 use drydock::domain::failure::FailureReason;
-use drydock::domain::id::{JobId, ProviderId};
+use drydock::domain::id::JobId;
 use drydock::domain::job::{Provenance, WaitReason};
 use drydock::domain::operation::{Operation, ScheduledUpgrade, Upgrade};
 use drydock::domain::page::PageRequest;
@@ -18,19 +18,18 @@ use drydock::simulators::avisi::{
     target_id, upgrade_id,
 };
 use drydock::simulators::{EffectKind, Fault, Pace, Route, Settings, Simulator};
-use drydock::vendors::avisi::ENTRY;
 use drydock::vendors::contract::{
     CancelAnswer, Found, Observation, Phase, Planned, Submission, Submitted, Vendor,
 };
 use drydock::vendors::error::{Reached, Retry, VendorError};
-use drydock::vendors::http::HttpClient;
-use drydock::vendors::settings::{COMMON_KEYS, CommonSettings};
 use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use uuid::Uuid;
+
+use crate::adapter::adapter;
 
 /// Fast: an upgrade of 40 minutes takes a quarter of a second, windows open every one and a half.
 const FAST: f64 = 10_000.0;
@@ -44,24 +43,8 @@ async fn sim(targets: usize, speed: f64) -> SimAvisi {
     start(Settings { address, targets, pace: Pace::new(speed) }).await.unwrap()
 }
 
-fn connect(mut table: toml::Table) -> Arc<dyn Vendor> {
-    table.remove("vendor");
-    let mut common = toml::Table::new();
-    for key in COMMON_KEYS {
-        if let Some(value) = table.remove(*key) {
-            common.insert((*key).to_owned(), value);
-        }
-    }
-    let limits = "requests_per_second = 10000.0\nburst = 10000\nrequest_timeout_ms = 5000";
-    common.entry("limits").or_insert_with(|| toml::Value::Table(limits.parse().unwrap()));
-    let common: CommonSettings = toml::Value::Table(common).try_into().unwrap();
-    let provider = ProviderId::parse("avisi").unwrap();
-    let http = HttpClient::build(ENTRY.name, provider.clone(), &common.limits, &common.tls).unwrap();
-    (ENTRY.configure)(&common, table).unwrap_or_else(|faults| panic!("{faults:?}"))(
-        provider,
-        http,
-        Clock::system(),
-    )
+fn connect(table: toml::Table) -> Arc<dyn Vendor> {
+    adapter("avisi", table).1
 }
 
 fn customer(sim: &SimAvisi) -> Arc<dyn Vendor> {
@@ -110,6 +93,8 @@ fn planned(n: usize, operation: Operation) -> Planned {
         attempts: 0,
         submit_time: None,
         handle: None,
+        permit: drydock::kit::permit::Permit::unlimited(),
+        cancel_requested: false,
     }
 }
 
@@ -456,7 +441,7 @@ async fn a_reschedule_moves_the_same_upgrade() {
         let (mut job, first) = begin(&vendor, n, scheduled(Some(in_seconds(3600)), None)).await;
         let later = in_seconds(7200);
         job.operation = scheduled(Some(later), Some(true));
-        // Twice: repeating it does no harm.
+        // Twice: repeating it does no harm. An operator sees that it stands there already.
         for _ in 0..2 {
             let seen = vendor.reschedule(&job).await.unwrap();
             keep(&mut job, &seen);
@@ -464,7 +449,40 @@ async fn a_reschedule_moves_the_same_upgrade() {
             assert_eq!(answer(&seen)["scheduleRequestDate"], later.to_string());
         }
         assert_eq!(sim.effects().starts(&target_id(n)), 1);
-        assert_eq!(sim.effects().count(EffectKind::Reschedule, &target_id(n)), 2);
+        assert_eq!(sim.effects().count(EffectKind::Reschedule, &target_id(n)), 2 - n);
+    }
+}
+
+#[tokio::test]
+async fn what_may_have_begun_is_not_moved_whatever_the_cluster_shows() {
+    // The channel takes the cluster elsewhere when the upgrade should begin: it rests, on neither version, and the
+    // same call would schedule a second upgrade.
+    let sim = sim(2, SEEN).await;
+    for (n, vendor) in [customer(&sim), operator(&sim)].into_iter().enumerate() {
+        sim.script(&target_id(n), Outcome::Supersede);
+        let (mut job, _) = begin(&vendor, n, at_once()).await;
+        follow(&vendor, &mut job).await;
+        job.operation = scheduled(Some(in_seconds(7200)), Some(true));
+        let error = vendor.reschedule(&job).await.unwrap_err();
+        assert_eq!((error.kind, error.reached), (VendorFault::Rejected, Reached::No));
+        assert_eq!(sim.effects().starts(&target_id(n)), 1);
+    }
+}
+
+#[tokio::test]
+async fn a_start_that_is_near_is_not_moved_and_a_customer_moves_none_to_near() {
+    let sim = sim(3, SLOW).await;
+    let (customer, operator) = (customer(&sim), operator(&sim));
+    let far = || scheduled(Some(in_seconds(3600)), Some(true));
+    let near = || scheduled(Some(in_seconds(30)), Some(true));
+    for (n, vendor, from, to) in
+        [(0, &customer, near(), far()), (1, &operator, near(), far()), (2, &customer, far(), near())]
+    {
+        let (mut job, _) = begin(vendor, n, from).await;
+        job.operation = to;
+        let error = vendor.reschedule(&job).await.unwrap_err();
+        assert_eq!((error.kind, error.reached), (VendorFault::Rejected, Reached::No), "{n}");
+        assert_eq!(sim.effects().count(EffectKind::Reschedule, &target_id(n)), 0, "{n}");
     }
 }
 
@@ -472,7 +490,7 @@ async fn a_reschedule_moves_the_same_upgrade() {
 async fn a_customers_upgrade_that_shows_itself_begun_is_not_moved() {
     let sim = sim(1, SLOW).await;
     let vendor = customer(&sim);
-    let (job, _) = begin(&vendor, 0, scheduled(None, None)).await;
+    let (job, _) = begin(&vendor, 0, scheduled(Some(in_seconds(3600)), None)).await;
     for (status, version) in [("upgrading", FIRST_VERSION), ("running", NEXT_VERSION)] {
         sim.show_status(&target_id(0), Some(status));
         sim.set_version(&target_id(0), version);
@@ -791,6 +809,10 @@ async fn targets_come_in_pages_of_any_size() {
     assert_eq!(first.current_version.as_deref(), Some(FIRST_VERSION));
     assert_eq!(first.available_versions, [NEXT_VERSION]);
     assert_eq!(first.attributes["environmentSlug"], "production");
+    assert_eq!(first.attributes["updateChannel.kubernetesClusterVersion"], NEXT_VERSION);
+    assert_eq!(first.attributes["maintenanceSchedule"], "every few hours");
+    // The simulator's clusters name their schedule only; its windows come from the other path style.
+    assert_eq!(first.attributes["maintenanceSchedule.windows"], "SUNDAY 02:00 for 120 min");
     let bad = PageRequest { size: 1, token: Some("x".to_owned()) };
     assert_eq!(vendor.targets(TargetKind::Cluster, &bad).await.unwrap_err().kind, VendorFault::Rejected);
     assert!(vendor.targets(TargetKind::Instance, &PageRequest::default()).await.unwrap().items.is_empty());
@@ -802,7 +824,10 @@ async fn says_what_it_can_do_and_lists_versions() {
     let (customer, operator) = (customer(&sim), operator(&sim));
     assert_eq!((customer.ping().await.unwrap(), operator.ping().await.unwrap()), (None, None));
     let versions = customer.versions(&planned(0, direct()).target).await.unwrap();
-    assert!(versions.iter().any(|v| v.version == NEXT_VERSION));
+    let channels = |version: &str| {
+        versions.iter().find(|v| v.version == version).map(|v| v.channels.clone()).unwrap_or_default()
+    };
+    assert_eq!((channels(NEXT_VERSION), channels(FIRST_VERSION)), (vec!["v1.35".to_owned()], vec![]));
     assert!(matches!(customer.capabilities().targets[0].cancel, CancelSupport::Never(_)));
     assert_eq!(operator.capabilities().targets[0].cancel, CancelSupport::Asked);
     assert!(customer.images(&PageRequest::default()).await.is_err());
@@ -943,4 +968,24 @@ async fn the_simulator_checks_tokens_and_has_both_path_styles() {
     assert_eq!(get(&sim, "/api/v1/orgs/acme/clusters/staging/cluster-0", &token).await, 404);
     assert_eq!(get(&sim, "/api/v1/orgs/other/clusters", &token).await, 403);
     sim.stop().await;
+}
+
+#[tokio::test]
+async fn after_the_lease_nothing_is_started_moved_or_deleted() {
+    let sim = sim(2, SLOW).await;
+    let vendor = operator(&sim);
+    for operation in [direct(), at_once()] {
+        let mut job = checked(&vendor, 0, operation).await;
+        job.permit = crate::permits::ended();
+        let outcome = submit(&vendor, &mut job).await;
+        let Submitted::Failed(error) = outcome else { panic!("{outcome:?}") };
+        crate::permits::assert_unsent(&error);
+    }
+    assert!(sim.effects().all().is_empty(), "{:?}", sim.effects().all());
+    let mut job = checked(&vendor, 1, scheduled(Some(in_seconds(86_400)), None)).await;
+    started(submit(&vendor, &mut job).await);
+    job.permit = crate::permits::ended();
+    job.operation = scheduled(Some(in_seconds(90_000)), None);
+    crate::permits::assert_unsent(&vendor.reschedule(&job).await.unwrap_err());
+    crate::permits::assert_unsent(&vendor.cancel(&job).await.unwrap_err());
 }

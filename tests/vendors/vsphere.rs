@@ -9,29 +9,28 @@ use drydock::domain::capability::CancelSupport;
 use drydock::domain::error::VendorFault;
 use drydock::domain::failure::{Failure, FailureReason};
 use drydock::domain::finding::{Finding, Severity};
-use drydock::domain::id::{JobId, ProviderId};
+use drydock::domain::id::JobId;
 use drydock::domain::job::Provenance;
 use drydock::domain::operation::{Operation, Upgrade};
 use drydock::domain::page::PageRequest;
 use drydock::domain::target::{Target, TargetKind};
 use drydock::kit::clock::Clock;
 use drydock::simulators::vsphere::{
-    FIRST_VERSION, LATER_VERSION, NEXT_VERSION, Outcome, PASSWORD, SimVsphere, cluster_id, start,
-    supervisor_id, task_id,
+    CancelEnd, FIRST_VERSION, Fit, LATER_VERSION, NEXT_VERSION, Outcome, PASSWORD, SimVsphere, cluster_id,
+    start, supervisor_id, task_id,
 };
 use drydock::simulators::{EffectKind, Fault, Pace, Route, Settings, Simulator};
 use drydock::vendors::contract::{
     CancelAnswer, Found, Observation, Phase, Planned, Submission, Submitted, Vendor,
 };
 use drydock::vendors::error::{Reached, Retry, VendorError};
-use drydock::vendors::http::HttpClient;
-use drydock::vendors::settings::{COMMON_KEYS, CommonSettings};
-use drydock::vendors::vsphere::ENTRY;
 use futures_util::future::join_all;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use uuid::Uuid;
+
+use crate::adapter::adapter;
 
 /// Fast: an upgrade of 40 minutes takes a quarter of a second.
 const FAST: f64 = 10_000.0;
@@ -47,24 +46,8 @@ fn connect(to: &impl Provided) -> Arc<dyn Vendor> {
     connect_by(to.table())
 }
 
-fn connect_by(mut table: toml::Table) -> Arc<dyn Vendor> {
-    table.remove("vendor");
-    let mut common = toml::Table::new();
-    for key in COMMON_KEYS {
-        if let Some(value) = table.remove(*key) {
-            common.insert((*key).to_owned(), value);
-        }
-    }
-    let limits = "requests_per_second = 10000.0\nburst = 10000\nrequest_timeout_ms = 5000";
-    common.entry("limits").or_insert_with(|| toml::Value::Table(limits.parse().unwrap()));
-    let common: CommonSettings = toml::Value::Table(common).try_into().unwrap();
-    let provider = ProviderId::parse("vc").unwrap();
-    let http = HttpClient::build(ENTRY.name, provider.clone(), &common.limits, &common.tls).unwrap();
-    (ENTRY.configure)(&common, table).unwrap_or_else(|faults| panic!("{faults:?}"))(
-        provider,
-        http,
-        Clock::system(),
-    )
+fn connect_by(table: toml::Table) -> Arc<dyn Vendor> {
+    adapter("vc", table).1
 }
 
 fn planned(collection: &str, id: &str, operation: Operation) -> Planned {
@@ -76,6 +59,8 @@ fn planned(collection: &str, id: &str, operation: Operation) -> Planned {
         attempts: 0,
         submit_time: None,
         handle: None,
+        permit: drydock::kit::permit::Permit::unlimited(),
+        cancel_requested: false,
     }
 }
 
@@ -398,8 +383,11 @@ async fn a_cluster_cannot_be_cancelled() {
     let mut job = cluster(0);
     begin(&vendor, &mut job).await;
     assert!(matches!(vendor.cancel(&job).await, Ok(CancelAnswer::Refused(_))));
-    let capability = vendor.capabilities().of(TargetKind::Cluster).unwrap();
-    assert!(matches!(capability.cancel, CancelSupport::Never(_)));
+    assert!(!look(&vendor, &mut job).await.cancelable.unwrap().possible);
+    let cancel = |vendor: &Arc<dyn Vendor>| vendor.capabilities().of(TargetKind::Cluster).unwrap().cancel;
+    // Where a cluster may be upgraded by its Supervisor, each job says whether it can be cancelled.
+    assert!(matches!(cancel(&vendor), CancelSupport::Asked));
+    assert!(matches!(cancel(&connect_by(speaking(&sim, "clusters"))), CancelSupport::Never(_)));
 }
 
 #[tokio::test]
@@ -618,9 +606,10 @@ async fn an_older_vcenter_is_told_apart() {
     let mut jobs = [supervisor(0)];
     assert_eq!(ids(&check(&vendor, &mut jobs).await[0]), ["vsphere.prechecks_unavailable"]);
     sim.without_supervisor_upgrades(true);
+    // Without a topology to translate by, the text says which name to use.
     let error = vendor.check(&jobs).await.remove(0).unwrap_err();
     assert_eq!((error.kind, error.reached), (VendorFault::Rejected, Reached::No));
-    assert!(error.message.contains("`clusters`"), "{}", error.message);
+    assert!(error.message.contains("providers/vc/clusters/"), "{}", error.message);
     let (failure, _) = refused(submit_one(&vendor, &mut jobs[0]).await);
     assert!(failure.message.contains("later version"), "{failure:?}");
     let targets = vendor.targets(TargetKind::Supervisor, &PageRequest::default()).await.unwrap();
@@ -628,6 +617,323 @@ async fn an_older_vcenter_is_told_apart() {
     let mut job = cluster(0);
     begin(&vendor, &mut job).await;
     assert_eq!(to_the_end(&vendor, &mut job).await.phase, Phase::Succeeded);
+}
+
+// Which service, and by which name
+
+fn speaking(sim: &SimVsphere, service: &str) -> toml::Table {
+    let mut table = sim.provider();
+    table.insert("service".to_owned(), service.into());
+    table
+}
+
+#[tokio::test]
+async fn a_vcenter_with_both_services_upgrades_a_cluster_by_its_supervisor() {
+    let sim = sim(2, FAST).await;
+    sim.relate(1);
+    sim.script(&cluster_id(0), Outcome::Block);
+    let vendor = connect(&sim);
+    let mut job = cluster(0);
+    let findings = check(&vendor, std::slice::from_mut(&mut job)).await.remove(0);
+    assert_eq!(ids(&findings), ["vsphere.upgraded_by_supervisor"]);
+    let seen = started(submit_one(&vendor, &mut job).await);
+    assert_eq!(seen.ids["task"], task_id(0));
+    assert_eq!(
+        (seen.ids["cluster"].as_str(), seen.ids["supervisor"].as_str()),
+        (&*cluster_id(0), &*supervisor_id(0))
+    );
+    // What a cluster never could: it says that it is blocked, and is cancelled.
+    let seen = until(&vendor, &mut job, |s| s.phase == Phase::Suspended).await;
+    assert_eq!(seen.ids["cluster"], cluster_id(0));
+    assert_eq!(vendor.cancel(&job).await.unwrap(), CancelAnswer::Accepted);
+    assert_eq!(to_the_end(&vendor, &mut job).await.phase, Phase::Cancelled);
+    // The same upgrade under its other name is seen as what it is.
+    let mut other = cluster(1);
+    begin(&vendor, &mut other).await;
+    let report = vendor.check(&[supervisor(1)]).await.remove(0).unwrap();
+    assert!(report.foreign.unwrap().contains(NEXT_VERSION));
+    assert_eq!(to_the_end(&vendor, &mut other).await.phase, Phase::Succeeded);
+    assert_eq!(sim.effects().starts(&supervisor_id(1)), 1);
+    // A lost answer is looked up where the start went.
+    let mut lost_job = cluster(1);
+    lost_job.operation =
+        Operation::Upgrade(Upgrade { version: Some(LATER_VERSION.to_owned()), ..Upgrade::default() });
+    check(&vendor, std::slice::from_mut(&mut lost_job)).await;
+    sim.faults().arm(Some(Route::Submit), Fault::ResetAfter, 1);
+    lost(submit_one(&vendor, &mut lost_job).await);
+    let Found::Arrived(seen) = vendor.find(&lost_job).await.unwrap() else { panic!("not found") };
+    assert_eq!(seen.ids["cluster"], cluster_id(1));
+}
+
+#[tokio::test]
+async fn one_supervisor_under_two_names_is_started_once() {
+    let sim = sim(1, FAST).await;
+    sim.relate(1);
+    let vendor = connect(&sim);
+    let mut jobs = [cluster(0), supervisor(0)];
+    // Both are checked before either is started.
+    check(&vendor, &mut jobs).await;
+    let mut outcomes = submit(&vendor, &mut jobs).await;
+    let (failure, _) = refused(outcomes.remove(1));
+    assert!(failure.message.contains(&jobs[0].target.to_string()), "{failure:?}");
+    started(outcomes.remove(0));
+    assert_eq!(sim.effects().starts(&supervisor_id(0)), 1);
+    assert_eq!(to_the_end(&vendor, &mut jobs[0]).await.phase, Phase::Succeeded);
+    // Once it is over, the other name is as good.
+    let mut later = planned(
+        "supervisors",
+        &supervisor_id(0),
+        Operation::Upgrade(Upgrade { version: Some(LATER_VERSION.to_owned()), ..Upgrade::default() }),
+    );
+    begin(&vendor, &mut later).await;
+}
+
+#[tokio::test]
+async fn the_service_can_be_set() {
+    let sim = sim(2, FAST).await;
+    sim.relate(1);
+    let vendor = connect_by(speaking(&sim, "clusters"));
+    let mut jobs = [cluster(0), cluster(1)];
+    check(&vendor, &mut jobs).await;
+    let before = sim.requests();
+    submit(&vendor, &mut jobs).await.into_iter().for_each(|o| assert_eq!(started(o).ids.get("task"), None));
+    assert_eq!(sim.requests() - before, 1, "one upgradeMultiple");
+    for job in &mut jobs {
+        assert_eq!(to_the_end(&vendor, job).await.phase, Phase::Succeeded);
+    }
+    // Set the other way, a cluster that no Supervisor is known to span cannot be named.
+    sim.relate(0);
+    let vendor = connect_by(speaking(&sim, "supervisors"));
+    let error = vendor.check(&[cluster(0)]).await.remove(0).unwrap_err();
+    assert_eq!(error.kind, VendorFault::Rejected);
+    assert!(error.message.contains("providers/vc/supervisors/"), "{}", error.message);
+}
+
+#[tokio::test]
+async fn an_older_vcenter_upgrades_a_supervisor_by_its_cluster_and_checks_it_first() {
+    let sim = sim(2, FAST).await;
+    sim.relate(1);
+    sim.without_supervisor_upgrades(true);
+    let vendor = connect(&sim);
+    let mut job = supervisor(0);
+    let findings = check(&vendor, std::slice::from_mut(&mut job)).await.remove(0);
+    assert_eq!(ids(&findings), ["vsphere.upgraded_by_cluster"]);
+    let seen = started(submit_one(&vendor, &mut job).await);
+    assert_eq!((seen.ids["supervisor"].as_str(), seen.ids.get("task")), (&*supervisor_id(0), None));
+    assert!(!seen.cancelable.unwrap().possible);
+    assert!(matches!(vendor.cancel(&job).await, Ok(CancelAnswer::Refused(_))));
+    assert_eq!(to_the_end(&vendor, &mut job).await.phase, Phase::Succeeded);
+    // Prechecks came with 8.0.3, before upgrades by Supervisor: a cluster has them by its Supervisor.
+    sim.script(&cluster_id(1), Outcome::PrecheckWarning);
+    let mut job = cluster(1);
+    let findings = check(&vendor, std::slice::from_mut(&mut job)).await.remove(0);
+    assert_eq!(ids(&findings), ["vsphere.TkcCompatibility.Incompatible"]);
+    let risk = vec!["vsphere.TkcCompatibility.Incompatible".to_owned()];
+    job.operation = Operation::Upgrade(Upgrade { accepted_risks: risk, ..next() });
+    started(submit_one(&vendor, &mut job).await);
+    assert_eq!(to_the_end(&vendor, &mut job).await.phase, Phase::Succeeded);
+}
+
+#[tokio::test]
+async fn a_supervisor_over_several_clusters_is_never_upgraded_by_surprise() {
+    let sim = sim(6, FAST).await;
+    sim.relate(3);
+    let vendor = connect(&sim);
+    let findings = check(&vendor, &mut [cluster(1)]).await.remove(0);
+    assert_eq!(ids(&findings), ["vsphere.spans_more_clusters"]);
+    assert_eq!(findings[0].severity, Severity::Warning);
+    assert!(findings[0].message.contains(&format!("providers/vc/clusters/{}", cluster_id(2))));
+    assert!(!findings[0].message.contains(&cluster_id(3)));
+    sim.without_supervisor_upgrades(true);
+    let error = connect(&sim).check(&[supervisor(1)]).await.remove(0).unwrap_err();
+    assert_eq!(error.kind, VendorFault::Rejected);
+    assert!(error.message.contains(&cluster_id(5)), "{}", error.message);
+}
+
+#[tokio::test]
+async fn a_fault_at_asking_is_an_outage_and_no_guess() {
+    let sim = sim(1, FAST).await;
+    for fault in [
+        Fault::HtmlBefore(404),
+        Fault::HtmlBefore(403),
+        Fault::HtmlBefore(502),
+        Fault::ResetBefore,
+        Fault::Truncated,
+    ] {
+        let vendor = connect(&no_prechecks(&sim));
+        sim.faults().arm(Some(Route::Observe), fault, 2);
+        let error = vendor.check(&[cluster(0)]).await.remove(0).unwrap_err();
+        assert!(
+            matches!(error.kind, VendorFault::Unreachable | VendorFault::Garbled),
+            "{fault:?}: {error:?}"
+        );
+        assert_ne!(error.retry, Retry::Never, "{fault:?}");
+        sim.faults().clear();
+        let report = vendor.check(&[cluster(0)]).await.remove(0).unwrap();
+        assert_eq!(ids(&report.findings), ["vsphere.prechecks_off"][..0], "{fault:?}");
+    }
+    // Neither service: it may be starting.
+    sim.without_supervisor_upgrades(true);
+    sim.without_clusters(true);
+    let error = connect(&sim).check(&[cluster(0)]).await.remove(0).unwrap_err();
+    assert_eq!((error.kind, error.retry), (VendorFault::Unreachable, Retry::Backoff));
+}
+
+#[tokio::test]
+async fn a_vcenter_that_was_upgraded_is_asked_again() {
+    let sim = sim(3, FAST).await;
+    sim.relate(1);
+    sim.without_supervisor_upgrades(true);
+    let vendor = connect(&no_prechecks(&sim));
+    let mut job = cluster(0);
+    check(&vendor, std::slice::from_mut(&mut job)).await;
+    assert_eq!(started(submit_one(&vendor, &mut job).await).ids.get("task"), None);
+    // The new release has the newer service only. The running job is followed as it was started.
+    sim.without_supervisor_upgrades(false);
+    let mut next_job = cluster(1);
+    sim.without_clusters(true);
+    check(&vendor, std::slice::from_mut(&mut next_job)).await;
+    assert!(started(submit_one(&vendor, &mut next_job).await).ids.contains_key("task"));
+    let page = vendor.targets(TargetKind::Cluster, &PageRequest::default()).await.unwrap();
+    assert_eq!(page.items.len(), 3, "clusters are still listed, by their Supervisors");
+    assert_eq!(page.items[2].current_version.as_deref(), Some(FIRST_VERSION));
+    sim.without_clusters(false);
+    assert_eq!(to_the_end(&vendor, &mut job).await.phase, Phase::Succeeded);
+}
+
+#[tokio::test]
+async fn what_is_found_out_is_asked_once() {
+    let sim = sim(20, SLOW).await;
+    sim.relate(1);
+    let vendor = connect(&no_prechecks(&sim));
+    check(&vendor, &mut (0..20).map(cluster).collect::<Vec<_>>()).await;
+    let before = sim.requests();
+    check(&vendor, &mut [cluster(3)]).await;
+    // The list, its tasks, the details and the compatibility.
+    assert_eq!(sim.requests() - before, 4);
+}
+
+#[tokio::test]
+async fn both_names_are_listed() {
+    let sim = sim(4, SLOW).await;
+    sim.relate(2);
+    let vendor = connect(&sim);
+    let list = async |kind| vendor.targets(kind, &PageRequest::default()).await.unwrap().items;
+    let clusters = list(TargetKind::Cluster).await;
+    assert_eq!(clusters.len(), 4);
+    let named = clusters.iter().find(|t| *t.target.id == *cluster_id(3)).unwrap();
+    assert_eq!(named.attributes["supervisor"], format!("providers/vc/supervisors/{}", supervisor_id(1)));
+    let supervisors = list(TargetKind::Supervisor).await;
+    assert_eq!(supervisors.len(), 2);
+    let both = [cluster_id(2), cluster_id(3)].map(|id| format!("providers/vc/clusters/{id}"));
+    assert_eq!(supervisors[1].attributes["clusters"], both.join(", "));
+    let versions = vendor.versions(&named.target).await.unwrap();
+    assert_eq!(versions[0].name.as_deref(), Some(format!("Supervisor {NEXT_VERSION}").as_str()));
+}
+
+// Compatibility
+
+#[tokio::test]
+async fn the_compatibility_check_stops_warns_or_passes_and_starts_nothing() {
+    let sim = sim(1, FAST).await;
+    let vendor = connect(&no_prechecks(&sim));
+    let own = |findings: Vec<Finding>| -> Vec<(String, Severity)> {
+        let off = |f: &Finding| f.id != "vsphere.prechecks_off";
+        findings.into_iter().filter(off).map(|f| (f.id, f.severity)).collect()
+    };
+    for (fit, found) in [
+        (Fit::Compatible, None),
+        (Fit::Degraded, Some(("vsphere.compatible_and_degraded", Severity::Warning))),
+        (Fit::Incompatible, Some(("vsphere.incompatible.vcenter.wcp.nsx.old", Severity::Error))),
+        (Fit::Unchecked, Some(("vsphere.compatibility_unavailable", Severity::Info))),
+    ] {
+        sim.fit(fit);
+        let expected: Vec<_> = found.map(|(id, severity)| (id.to_owned(), severity)).into_iter().collect();
+        for findings in check(&vendor, &mut [cluster(0), supervisor(0)]).await {
+            assert_eq!(own(findings), expected, "{fit:?}");
+        }
+    }
+    assert_eq!(sim.effects().all().iter().filter(|e| e.kind == EffectKind::Start).count(), 0);
+    sim.faults().arm(Some(Route::Inventory), Fault::HtmlBefore(502), 2);
+    assert!(vendor.check(&[supervisor(0)]).await.remove(0).is_err(), "an outage is no finding");
+}
+
+#[tokio::test]
+async fn accepting_a_degraded_version_ignores_no_precheck() {
+    let sim = sim(1, FAST).await;
+    sim.fit(Fit::Degraded);
+    let vendor = connect(&sim);
+    let mut job = supervisor(0);
+    let risk = vec!["vsphere.compatible_and_degraded".to_owned()];
+    job.operation = Operation::Upgrade(Upgrade { accepted_risks: risk, ..next() });
+    check(&vendor, std::slice::from_mut(&mut job)).await;
+    // A warning of the prechecks comes up only after the check.
+    sim.script(&supervisor_id(0), Outcome::PrecheckWarning);
+    started(submit_one(&vendor, &mut job).await);
+    assert!(matches!(to_the_end(&vendor, &mut job).await.phase, Phase::Rejected(_)));
+}
+
+// After a cancel
+
+#[tokio::test]
+async fn whatever_a_task_says_after_our_cancel_a_cancel_is_one_and_a_failure_is_one() {
+    for (end, provenance) in [
+        (CancelEnd::Told, Provenance::Reported),
+        (CancelEnd::Silent, Provenance::Inferred),
+        (CancelEnd::Worded, Provenance::Reported),
+    ] {
+        let sim = sim(1, FAST).await;
+        sim.script(&supervisor_id(0), Outcome::Block);
+        sim.end_cancels(end);
+        let vendor = connect(&sim);
+        let mut job = supervisor(0);
+        begin(&vendor, &mut job).await;
+        assert_eq!(vendor.cancel(&job).await.unwrap(), CancelAnswer::Accepted);
+        job.cancel_requested = true;
+        let seen = to_the_end(&vendor, &mut job).await;
+        assert_eq!((&seen.phase, seen.provenance), (&Phase::Cancelled, provenance), "{end:?}");
+        assert_eq!(ids(&seen.findings).contains(&"vsphere.cancel_inferred"), end == CancelEnd::Silent);
+        assert_eq!(final_word(&sim, &supervisor_id(0)), "CANCELED");
+    }
+    let sim = sim(2, FAST).await;
+    sim.end_cancels(CancelEnd::Fails);
+    let vendor = connect(&sim);
+    for (n, outcome) in [(0, Outcome::Block), (1, Outcome::FailInResult)] {
+        sim.script(&supervisor_id(n), outcome);
+        let mut job = supervisor(n);
+        begin(&vendor, &mut job).await;
+        assert_eq!(vendor.cancel(&job).await.unwrap(), CancelAnswer::Accepted);
+        job.cancel_requested = true;
+        let seen = to_the_end(&vendor, &mut job).await;
+        assert!(failure(&seen).message.contains("cp-2 could not be replaced"), "{seen:?}");
+        assert!(matches!(seen.phase, Phase::Failed(_)));
+        assert!(ids(&seen.findings).contains(&"vsphere.failed_despite_cancel"));
+    }
+    // A failure that nobody asked for a cancel of stays one, with or without a reason.
+    let sim = self::sim(1, FAST).await;
+    sim.script(&supervisor_id(0), Outcome::Block);
+    sim.end_cancels(CancelEnd::Silent);
+    let vendor = connect(&sim);
+    let mut job = supervisor(0);
+    begin(&vendor, &mut job).await;
+    vendor.cancel(&job).await.unwrap();
+    assert!(
+        matches!(to_the_end(&vendor, &mut job).await.phase, Phase::Failed(_)),
+        "somebody else cancelled it silently"
+    );
+}
+
+#[tokio::test]
+async fn what_vcenter_no_longer_says_is_told_as_such() {
+    let sim = sim(1, 2_000.0).await;
+    let vendor = connect(&sim);
+    let mut job = cluster(0);
+    begin(&vendor, &mut job).await;
+    let seen = until(&vendor, &mut job, |s| !s.findings.is_empty()).await;
+    assert!(seen.findings_complete);
+    assert_eq!(ids(&seen.findings), ["vsphere.vcenter.wcp.upgrade.running"]);
+    let seen = to_the_end(&vendor, &mut job).await;
+    assert!(seen.findings_complete && seen.findings.is_empty(), "it is not under way any more: {seen:?}");
 }
 
 // What stands against a start
@@ -853,6 +1159,10 @@ async fn a_failed_login_is_not_repeated_by_those_who_waited() {
         assert!(error.message.contains("`password`"), "{}", error.message);
     }
     assert!(sim.requests() - before <= 2, "accounts are locked after some failed logins");
+    // For a job, too: it waits.
+    let error = vendor.check(&[cluster(0)]).await.remove(0).unwrap_err();
+    assert_eq!(error.kind, VendorFault::Unauthenticated);
+    assert_eq!(vendor.credential_keys(), ["username", "password"]);
 }
 
 #[tokio::test]
@@ -866,7 +1176,34 @@ async fn no_session_left_is_said_clearly_and_sends_nothing() {
     let error = lost(submit_one(&vendor, &mut job).await);
     assert_eq!((error.kind, error.reached), (VendorFault::Unreachable, Reached::No));
     assert!(error.message.contains("no session left"), "{}", error.message);
+    assert_eq!(error.retry, Retry::Backoff);
     assert_eq!(sim.effects().starts(&cluster_id(0)), 0);
+    // One login for all who wait, and as soon as there is room all is well.
+    let before = sim.requests();
+    for answer in join_all((0..20).map(|_| vendor.ping())).await {
+        assert!(answer.unwrap_err().message.contains("no session left"));
+    }
+    assert!(sim.requests() - before <= 2, "{} logins", sim.requests() - before);
+    sim.limit_sessions(1);
+    assert_eq!(vendor.ping().await.unwrap(), None);
+    vendor.close().await;
+    assert!(sim.tokens().is_empty(), "the session is given back");
+}
+
+#[tokio::test]
+async fn a_session_that_is_refused_again_ends_after_one_new_login() {
+    let sim = sim(1, SLOW).await;
+    let vendor = connect(&sim);
+    vendor.ping().await.unwrap();
+    let logins = sim.effects().count(EffectKind::Login, "");
+    sim.faults().arm(Some(Route::Observe), Fault::ExpiredSession, 5);
+    let mut job = [cluster(0)];
+    // Every request meets a session that has just died: no loop of logins.
+    let error = vendor.check(&job).await.remove(0).unwrap_err();
+    assert_eq!((error.kind, error.reached), (VendorFault::Unauthenticated, Reached::No));
+    assert_eq!(sim.effects().count(EffectKind::Login, "") - logins, 1);
+    sim.faults().clear();
+    check(&vendor, &mut job).await;
 }
 
 #[tokio::test]
@@ -1064,4 +1401,23 @@ async fn no_secret_shows_anywhere() {
     for text in texts {
         assert!(!secrets.iter().any(|secret| text.contains(secret)), "{text}");
     }
+}
+
+#[tokio::test]
+async fn after_the_lease_no_start_and_no_cancel_is_sent() {
+    let sim = sim(2, SLOW).await;
+    let vendor = connect(&no_prechecks(&sim));
+    let mut jobs = [cluster(0), cluster(1), supervisor(0)];
+    jobs.iter_mut().for_each(|job| job.permit = crate::permits::ended());
+    for outcome in submit(&vendor, &mut jobs).await {
+        let Submitted::Failed(error) = outcome else { panic!("{outcome:?}") };
+        crate::permits::assert_unsent(&error);
+    }
+    for id in [cluster_id(0), cluster_id(1), supervisor_id(0)] {
+        assert_eq!(sim.effects().starts(&id), 0);
+    }
+    let mut job = supervisor(1);
+    begin(&vendor, &mut job).await;
+    job.permit = crate::permits::ended();
+    crate::permits::assert_unsent(&vendor.cancel(&job).await.unwrap_err());
 }

@@ -133,6 +133,7 @@ const fn wait_reason(reason: WaitReason) -> pb::WaitReason {
         WaitReason::MaintenanceWindow => pb::WaitReason::MaintenanceWindow,
         WaitReason::TargetBusy => pb::WaitReason::TargetBusy,
         WaitReason::VendorUnreachable => pb::WaitReason::VendorUnreachable,
+        WaitReason::VendorCredentialsRefused => pb::WaitReason::VendorCredentialsRefused,
         WaitReason::RateBudget => pb::WaitReason::RateBudget,
         WaitReason::LostAnswer => pb::WaitReason::LostAnswer,
         WaitReason::Overdue => pb::WaitReason::Overdue,

@@ -6,7 +6,7 @@ use crate::api::pb;
 use crate::domain::capability::{CancelSupport, Capability};
 use crate::domain::drift::Drift;
 use crate::domain::target::{AvailableVersion, Image, TargetKind};
-use crate::engine::calls::{ProviderHealth, ProviderView, TargetView};
+use crate::engine::calls::{DriverView, ProviderHealth, ProviderView, TargetView};
 
 /// A provider.
 pub fn provider(view: &ProviderView) -> pb::Provider {
@@ -23,6 +23,8 @@ pub fn provider(view: &ProviderView) -> pb::Provider {
             .filter(|(_, count)| **count > 0)
             .map(|(state, count)| pb::LiveJobs { state: job::state(*state).into(), count: *count })
             .collect(),
+        warnings: view.warnings.clone(),
+        driver: view.driver.as_ref().map(driver),
         drift: view.drift.iter().map(drift).collect(),
     }
 }
@@ -37,8 +39,18 @@ fn drift(drift: &Drift) -> pb::VendorDrift {
     }
 }
 
+fn driver(driver: &DriverView) -> pb::Driver {
+    pb::Driver {
+        replica: driver.replica.clone(),
+        replica_id: driver.replica_id.clone(),
+        since_time: driver.since.map(timestamp),
+        fence: driver.fence,
+    }
+}
+
 fn health(health: &ProviderHealth) -> pb::ProviderHealth {
     let reachability = match health.reachable {
+        Some(false) if health.credentials_refused => pb::Reachability::CredentialsRefused,
         None => pb::Reachability::Unknown,
         Some(true) => pb::Reachability::Reachable,
         Some(false) => pb::Reachability::Unreachable,
@@ -118,6 +130,7 @@ pub fn version(version: AvailableVersion) -> pb::AvailableVersion {
         display_name: version.name.unwrap_or_default(),
         description: version.description.unwrap_or_default(),
         release_date: version.release_date.unwrap_or_default(),
+        channels: version.channels,
     }
 }
 
@@ -176,6 +189,7 @@ mod tests {
             },
             health: ProviderHealth {
                 reachable: Some(false),
+                credentials_refused: true,
                 last_heard: at(1),
                 last_error: Some("refused".to_owned()),
                 last_error_time: at(2),
@@ -183,6 +197,13 @@ mod tests {
                 version: Some("9.1".to_owned()),
             },
             live_jobs: BTreeMap::from([(JobState::Running, 2), (JobState::Pending, 0)]),
+            warnings: vec!["certificates are not checked".to_owned()],
+            driver: Some(DriverView {
+                replica: "host-a".to_owned(),
+                replica_id: "01890a5d-ac96-774b-bcce-b302099a8057".to_owned(),
+                since: at(4),
+                fence: 7,
+            }),
             drift: vec![Drift {
                 field: "Task.status".to_owned(),
                 sample: "PAUSED".to_owned(),

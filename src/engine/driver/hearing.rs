@@ -11,8 +11,10 @@ use crate::domain::state::JobState;
 use crate::domain::target::Target;
 use crate::engine::lifespan;
 use crate::engine::plan::{Plan, plan};
+use crate::engine::provider::Nudge;
 use crate::engine::step::{Heard, Step, apply};
 use crate::kit::clock;
+use crate::kit::crash_point::{self, CrashPoint};
 use crate::kit::retry::{Backoff, jitter};
 use crate::kit::trace::TraceParent;
 use crate::store::StoreError;
@@ -35,6 +37,9 @@ impl Work {
             }
             left = self.hear_once(left, &mut submit).await;
         }
+        if self.fenced {
+            return;
+        }
         for (id, _) in left {
             tracing::warn!(job.id = %id, "a job changes too fast; what was heard is asked again");
             self.wake_at(id, Instant::now() + Duration::from_secs(1));
@@ -51,12 +56,15 @@ impl Work {
         submit: &mut Vec<JobId>,
     ) -> Vec<(JobId, Heard)> {
         let now = self.driver.clock.now();
-        let stopping = self.driver.token.is_cancelled();
-        let paused = self.driver.runtime.health.paused(now).map(|(until, _)| until);
+        let stopping = self.driver.tenure.finish.is_cancelled();
+        let paused_here = !self.driver.tenure.permit.holds();
+        let paused = self.driver.runtime.health.paused(now).map(|pause| pause.until);
         let mut writes: Vec<(JobId, Heard, Step)> = Vec::new();
         for (id, heard) in heard {
-            // Once told to stop, nothing may be started: the check is made again by whoever comes next.
-            if stopping && matches!(heard, Heard::Checked(Ok(_))) {
+            // Once told to stop, or without a lease, nothing may be started: the check is made again by whoever drives
+            // next.
+            if matches!(heard, Heard::Checked(Ok(_))) && (stopping || paused_here) {
+                self.wake_at(id, Instant::now());
                 continue;
             }
             let Some(live) = self.live.get_mut(&id) else { continue };
@@ -71,7 +79,7 @@ impl Work {
             if quiet && clock::since(live.written, now) < TOUCH {
                 live.job.status.clone_from(&step.status);
                 if std::mem::take(&mut live.dirty) {
-                    self.driver.runtime.nudge(id);
+                    self.driver.runtime.nudge(id, Nudge::AGAIN);
                 }
                 self.settle(id, &heard, &step);
             } else {
@@ -110,6 +118,9 @@ impl Work {
         }
         let Some(results) = self.write_until_done(changes).await else { return };
         let now = self.driver.clock.now();
+        for (_, heard, step) in &kept {
+            crash_point::reach(written(heard, step));
+        }
         for ((id, heard, step), result) in kept.into_iter().zip(results) {
             match result {
                 Ok(job) if job.status.state.is_ended() => self.ended(job).await,
@@ -170,21 +181,29 @@ impl Work {
         }
     }
 
-    /// Writes until the store takes it: what was heard from a vendor must not be lost to a busy disk. `None`:
-    /// told to stop; the vendor is asked again after the next start.
+    /// Writes until the store takes it: what was heard from a vendor must not be lost to a busy disk. `None`: told to
+    /// stop (the vendor is asked again after the next start), or somebody else drives.
     pub(super) async fn write_until_done(
-        &self,
+        &mut self,
         changes: Vec<Change>,
     ) -> Option<Vec<Result<Job, StoreError>>> {
         let retry = Backoff { first: Duration::from_millis(100), max: Duration::from_secs(5) };
         let mut failures = 0;
         loop {
-            match self.driver.store.write(changes.clone(), None).await {
+            let guard = self.driver.tenure.guard();
+            match self.driver.store.write(changes.clone(), Some(guard.clone())).await {
                 Ok(results) => return Some(results),
+                Err(StoreError::Fenced(_)) => {
+                    if self.driver.tenure.renewed(&guard).await {
+                        continue;
+                    }
+                    self.fenced = true;
+                    return None;
+                }
                 Err(error) => {
                     failures += 1;
                     tracing::error!(error = %error, jobs = changes.len(), "the store takes no writes; tried again");
-                    if self.driver.token.is_cancelled() && failures > 3 {
+                    if self.driver.tenure.finish.is_cancelled() && failures > 3 {
                         return None;
                     }
                     tokio::time::sleep(retry.delay(failures, jitter())).await;
@@ -228,7 +247,7 @@ impl Work {
             | Heard::Submitted(_)
             | Heard::Looked(_)
             | Heard::PasswordGone
-            | Heard::Paused(..) => live.untold,
+            | Heard::Paused(_) => live.untold,
         };
         if let Some(trouble) = step.trouble {
             live.trouble = live.trouble.saturating_add(1);
@@ -238,8 +257,8 @@ impl Work {
         } else {
             live.trouble = 0;
         }
-        if let Some((until, _)) = paused {
-            wait = wait.max(clock::since(now, until));
+        if let Some(pause) = paused {
+            wait = wait.max(clock::since(now, pause.until));
         }
         // A day at most: timers far away are planned again, and the clock may have been set meanwhile.
         self.wake_at(id, Instant::now() + wait.min(Duration::from_secs(86_400)));
@@ -298,6 +317,25 @@ fn tell_trouble(job: &Job, heard: &Heard, before: Option<JobState>) {
     }
 }
 
+/// The crash point after a step's write. Each kind of news has its own, so that a new kind needs one to compile.
+fn written(heard: &Heard, step: &Step) -> CrashPoint {
+    match heard {
+        Heard::Acquired => CrashPoint::AcquiredWritten,
+        Heard::StillBusy(_) => CrashPoint::StillBusyWritten,
+        Heard::Held(_) => CrashPoint::HeldWritten,
+        Heard::CheckBegan => CrashPoint::CheckBeganWritten,
+        Heard::Checked(_) if step.submit => CrashPoint::IntentWritten,
+        Heard::Checked(_) => CrashPoint::CheckedWritten,
+        Heard::Submitted(_) => CrashPoint::StartedWritten,
+        Heard::Looked(_) => CrashPoint::LookedWritten,
+        Heard::Observed(_) => CrashPoint::ObservedWritten,
+        Heard::CancelAnswered(_) => CrashPoint::CancelledWritten,
+        Heard::Rescheduled(..) => CrashPoint::MovedWritten,
+        Heard::PasswordGone => CrashPoint::PasswordGoneWritten,
+        Heard::Paused(..) => CrashPoint::PausedWritten,
+    }
+}
+
 /// Whether what was heard still means something for a job that was changed meanwhile. Answers of the vendor
 /// always do; a plan that was made for an older state does not.
 fn still_fits(heard: &Heard, job: Option<&Job>) -> bool {
@@ -310,6 +348,6 @@ fn still_fits(heard: &Heard, job: Option<&Job>) -> bool {
         | Heard::Rescheduled(..) => true,
         Heard::Checked(_) => job.status.state == JobState::Checking,
         Heard::Acquired | Heard::StillBusy(_) => !job.control.holds_target,
-        Heard::Held(_) | Heard::CheckBegan | Heard::PasswordGone | Heard::Paused(..) => false,
+        Heard::Held(_) | Heard::CheckBegan | Heard::PasswordGone | Heard::Paused(_) => false,
     }
 }

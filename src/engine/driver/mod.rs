@@ -4,8 +4,13 @@
 //! It remembers nothing that the store does not: each job's next action is planned from the stored job, and what
 //! is heard is applied to the stored job and written under the version that was seen. A caller's cancel that
 //! slips in between makes the write stale; then the job is read again and what was heard is applied anew.
+//!
+//! It drives under a tenure. While its permit does not hold, nothing is planned and nothing is sent; answers to what is
+//! out are still taken in, and the store decides by the fence whether they are written. A write that the fence refuses
+//! ends the driver: somebody else drives.
 
 mod hearing;
+mod intake;
 mod rounds;
 
 use std::cmp::Reverse;
@@ -14,13 +19,13 @@ use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::task::{Id, JoinSet};
+use tokio::task::{AbortHandle, Id, JoinSet};
 use tokio::time::Instant;
-use tokio_util::sync::CancellationToken;
 
 use super::metrics::Metrics;
 use super::provider::Runtime;
 use super::round::Answers;
+use super::tenure::Tenure;
 use super::vault::Vault;
 use crate::domain::id::JobId;
 use crate::domain::job::Job;
@@ -45,10 +50,19 @@ pub(super) struct Driver {
     pub vault: Arc<Vault>,
     pub clock: Clock,
     pub metrics: Metrics,
-    pub token: CancellationToken,
+    pub tenure: Tenure,
     pub ping_interval: Duration,
     /// How long a round may take, and as long again for every 64 jobs.
     pub round_limit: Duration,
+}
+
+/// How a driver ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// It was told to finish, and did.
+    Finished,
+    /// Somebody else drives.
+    Fenced,
 }
 
 /// A driver at work.
@@ -59,6 +73,8 @@ struct Work {
     rounds: JoinSet<Done>,
     under_way: HashMap<Id, UnderWay>,
     next_ping: Instant,
+    /// The store refused a write: somebody else drives.
+    fenced: bool,
 }
 
 struct Live {
@@ -80,6 +96,9 @@ struct Live {
 struct UnderWay {
     jobs: Vec<JobId>,
     submits: bool,
+    /// It only reads: giving it up loses nothing.
+    reads: bool,
+    abort: AbortHandle,
 }
 
 enum Done {
@@ -90,15 +109,16 @@ enum Done {
 }
 
 impl Driver {
-    /// Drives until the token is cancelled. A driver that dies of a bug is followed by another, which reads the same
-    /// truth from the store: one provider's jobs are never left alone while others go on.
-    pub async fn supervise(self) {
+    /// Drives until its tenure ends. A driver that dies of a bug is followed by another, which reads the same truth from
+    /// the store: one provider's jobs are never left alone while others go on.
+    pub async fn supervise(self) -> Outcome {
         let mut deaths = 0;
         loop {
             let mut task = JoinSet::new();
             task.spawn(self.clone().run());
             match task.join_next().await {
-                Some(Err(error)) if error.is_panic() && !self.token.is_cancelled() => {
+                Some(Ok(outcome)) => return outcome,
+                Some(Err(error)) if error.is_panic() && !self.tenure.finish.is_cancelled() => {
                     deaths += 1;
                     tracing::error!(
                         provider.name = %self.runtime.provider.id,
@@ -106,17 +126,16 @@ impl Driver {
                         "a driver died; this is a bug in Drydock. Another one takes over"
                     );
                     tokio::select! {
-                        () = self.token.cancelled() => return,
+                        () = self.tenure.finish.cancelled() => return Outcome::Finished,
                         () = tokio::time::sleep(REVIVAL.delay(deaths, jitter())) => {}
                     }
                 }
-                Some(Ok(()) | Err(_)) | None => return,
+                Some(Err(_)) | None => return Outcome::Finished,
             }
         }
     }
 
-    /// Drives until the token is cancelled; then finishes the rounds that are out.
-    async fn run(self) {
+    async fn run(self) -> Outcome {
         let mut work = Work {
             driver: self,
             live: HashMap::new(),
@@ -124,8 +143,15 @@ impl Driver {
             rounds: JoinSet::new(),
             under_way: HashMap::new(),
             next_ping: Instant::now(),
+            fenced: false,
         };
-        work.run().await;
+        let cut = work.driver.tenure.cut.clone();
+        // Rounds that are out are given up with it: what they hear, nobody could write.
+        tokio::select! {
+            biased;
+            () = cut.cancelled() => Outcome::Fenced,
+            () = work.run() => if work.fenced { Outcome::Fenced } else { Outcome::Finished },
+        }
     }
 }
 
@@ -135,80 +161,59 @@ impl Work {
         if !self.load().await {
             return;
         }
-        let token = self.driver.token.clone();
+        let Tenure { permit, finish, .. } = self.driver.tenure.clone();
         let runtime = Arc::clone(&self.driver.runtime);
-        loop {
+        while !self.fenced && !finish.is_cancelled() {
+            if !permit.holds() {
+                tracing::warn!(
+                    provider.name = %runtime.provider.id,
+                    "the lease could not be prolonged in time: nothing is sent until it is"
+                );
+                if !self.pause().await {
+                    break;
+                }
+                tracing::info!(provider.name = %runtime.provider.id, "the lease holds again");
+            }
             self.dispatch().await;
             // With no place for another round, only the end of one can help: what is due must wait.
             let full = self.rounds.len() >= ROUNDS;
             let next = self.due.peek().filter(|_| !full).map(|Reverse((at, _))| *at);
             tokio::select! {
                 biased;
-                () = token.cancelled() => break,
+                () = finish.cancelled() => break,
                 Some(done) = self.rounds.join_next_with_id() => self.take(done).await,
+                () = permit.lapsed() => {}
                 () = runtime.bell.notified() => self.refresh().await,
                 () = sleep_until(next) => {}
                 () = tokio::time::sleep_until(self.next_ping) => self.ping(),
             }
         }
-        // What is on the wire is awaited, so that its answer is not lost; nothing new is sent.
-        while let Some(done) = self.rounds.join_next_with_id().await {
-            self.take(done).await;
-        }
+        self.finish().await;
     }
 
-    /// Reads the provider's live jobs. `false`: told to stop before it worked.
-    async fn load(&mut self) -> bool {
-        let retry = Backoff { first: Duration::from_millis(100), max: Duration::from_secs(5) };
-        let mut failures = 0;
-        let mut after = None;
-        loop {
-            let provider = &self.driver.runtime.provider.id;
-            match self.driver.store.live_jobs(provider, after, STORE_BATCH).await {
-                Ok(jobs) => {
-                    let Some(last) = jobs.last().map(|j| j.id) else { return true };
-                    after = Some(last);
-                    for job in jobs {
-                        // Spread over one poll interval, so that a restart is no stampede.
-                        let spread = self.driver.runtime.provider.cadence.min.mul_f64(jitter());
-                        let wake =
-                            Instant::now() + if job.is_with_vendor() { spread } else { Duration::ZERO };
-                        self.keep(job, wake);
-                    }
-                }
-                Err(error) => {
-                    failures += 1;
-                    tracing::warn!(provider.name = %provider, error = %error, "live jobs cannot be read yet");
-                    tokio::select! {
-                        () = self.driver.token.cancelled() => return false,
-                        () = tokio::time::sleep(retry.delay(failures, jitter())) => {}
-                    }
-                }
+    /// Waits until the lease holds again, and takes in what is still answered. `false`: told to finish.
+    async fn pause(&mut self) -> bool {
+        let Tenure { permit, finish, .. } = self.driver.tenure.clone();
+        while !self.fenced {
+            tokio::select! {
+                biased;
+                () = finish.cancelled() => return false,
+                Some(done) = self.rounds.join_next_with_id() => self.take(done).await,
+                () = permit.holds_again() => return true,
             }
         }
+        false
     }
 
-    /// Takes in jobs that callers made or changed.
-    async fn refresh(&mut self) {
-        let mut nudged = self.driver.runtime.take_nudged().into_iter();
-        while let Some(id) = nudged.next() {
-            match self.driver.store.job(id).await {
-                Ok(Some(job)) if job.status.state.is_ended() => self.ended(job).await,
-                Ok(Some(job)) => match self.live.get_mut(&id) {
-                    // Told of what is known already: it keeps its time.
-                    Some(live) if live.job.version == job.version => {}
-                    // A round is out: its write finds the newer version, or it is read again after the round.
-                    Some(live) if live.busy => live.dirty = true,
-                    Some(_) | None => self.keep(job, Instant::now()),
-                },
-                Ok(None) => {}
-                Err(error) => {
-                    tracing::warn!(job.id = %id, error = %error, "a changed job cannot be read yet");
-                    // Nobody else tells of those behind it.
-                    std::iter::once(id).chain(nudged).for_each(|id| self.driver.runtime.nudge(id));
-                    tokio::time::sleep(Duration::from_millis(200)).await;
-                    return;
-                }
+    /// What is on the wire is awaited, so that its answer is not lost; nothing new is sent. Reading is given up.
+    async fn finish(&mut self) {
+        self.under_way.values().filter(|round| round.reads).for_each(|round| round.abort.abort());
+        while !self.fenced
+            && let Some(done) = self.rounds.join_next_with_id().await
+        {
+            match done {
+                Err(error) if error.is_cancelled() => {}
+                done => self.take(done).await,
             }
         }
     }

@@ -65,10 +65,10 @@ impl Work {
         }
         acquire.sort_unstable();
         heard.extend(acquire.into_iter().map(|id| (id, Heard::Acquired)));
-        if let Some((until, why)) = paused {
+        if let Some(pause) = paused {
             let all = [&mut check, &mut find, &mut observe, &mut cancel, &mut reschedule];
             heard.extend(
-                all.into_iter().flat_map(std::mem::take).map(|id| (id, Heard::Paused(until, why.clone()))),
+                all.into_iter().flat_map(std::mem::take).map(|id| (id, Heard::Paused(pause.clone()))),
             );
         }
         if !heard.is_empty() {
@@ -90,8 +90,9 @@ impl Work {
                 chunk.iter().for_each(|id| self.wake_at(*id, Instant::now()));
                 continue;
             }
+            let permit = &self.driver.tenure.permit;
             let jobs: Vec<_> =
-                chunk.iter().filter_map(|id| self.live.get(id)).map(|l| planned(&l.job)).collect();
+                chunk.iter().filter_map(|id| self.live.get(id)).map(|l| planned(&l.job, permit)).collect();
             if !jobs.is_empty() {
                 self.send(chunk.to_vec(), ask(jobs), false);
             }
@@ -139,6 +140,12 @@ impl Work {
         let now = self.driver.clock.now();
         for id in ids {
             let Some(live) = self.live.get(&id) else { continue };
+            if !self.driver.tenure.permit.holds() {
+                let text = "nothing was sent: the lease ended";
+                let error = VendorError::new(VendorFault::TimedOut, Reached::No, text);
+                gone.push((id, Heard::Submitted(Submitted::Failed(error))));
+                continue;
+            }
             let checked = live.job.status.submit_time.unwrap_or(now);
             if clock::since(checked, now) > CHECK_HOLDS
                 || live.job.control.resend_before.is_some_and(|until| now >= until)
@@ -149,7 +156,7 @@ impl Work {
                 gone.push((id, Heard::Submitted(Submitted::Failed(error))));
                 continue;
             }
-            let planned = planned(&live.job);
+            let planned = planned(&live.job, &self.driver.tenure.permit);
             let password = self.driver.vault.fetch(&*self.driver.store, id, live.job.control.password).await;
             match password {
                 Ok(Ok(password)) => ready.push(Submission { planned, password }),
@@ -193,11 +200,12 @@ impl Work {
         let runtime = Arc::clone(&self.driver.runtime);
         let shares = u32::try_from(1 + ids.len() / 64).unwrap_or(u32::MAX);
         let limit = self.driver.round_limit.saturating_mul(shares);
-        let handle = self.rounds.spawn(async move {
+        let reads = ask.reads();
+        let abort = self.rounds.spawn(async move {
             let answers = tokio::time::timeout(limit, round::ask(runtime, ask, traces)).await;
             answers.map_or(Done::Overdue, Done::Answers)
         });
-        self.under_way.insert(handle.id(), UnderWay { jobs: ids, submits });
+        self.under_way.insert(abort.id(), UnderWay { jobs: ids, submits, reads, abort });
     }
 
     pub(super) fn ping(&mut self) {
@@ -210,24 +218,32 @@ impl Work {
         }
         let vendor = Arc::clone(&self.driver.runtime.provider.vendor);
         let limit = self.driver.round_limit;
-        self.rounds.spawn(async move {
+        let abort = self.rounds.spawn(async move {
             let answer = tokio::time::timeout(limit, vendor.ping()).await;
             Done::Pinged(answer.unwrap_or_else(|_| Err(overdue())))
         });
+        self.under_way.insert(abort.id(), UnderWay { jobs: Vec::new(), submits: false, reads: true, abort });
     }
 
     /// Takes in a finished round.
     pub(super) async fn take(&mut self, done: Result<(Id, Done), tokio::task::JoinError>) {
         let now = self.driver.clock.now();
         match done {
-            Ok((_, Done::Pinged(Ok(version)))) => {
+            Ok((id, Done::Pinged(Ok(version)))) => {
+                self.under_way.remove(&id);
                 self.heard(now);
                 self.driver.runtime.health.version(version);
             }
-            Ok((_, Done::Pinged(Err(error)))) => self.failed(&error, now),
+            Ok((id, Done::Pinged(Err(error)))) => {
+                self.under_way.remove(&id);
+                self.failed(&self.driver.runtime.told(error), now);
+            }
             Ok((id, Done::Answers(answers))) => {
                 self.under_way.remove(&id);
-                self.judge_health(&answers, now);
+                // What was not sent because the lease ended says nothing of the provider.
+                if self.driver.tenure.permit.holds() {
+                    self.judge_health(&answers, now);
+                }
                 self.hear(answers.heard).await;
             }
             Ok((id, Done::Overdue)) => {
@@ -316,6 +332,6 @@ fn vendor_error(heard: &Heard) -> Option<&VendorError> {
         | Heard::Held(_)
         | Heard::CheckBegan
         | Heard::PasswordGone
-        | Heard::Paused(..) => None,
+        | Heard::Paused(_) => None,
     }
 }

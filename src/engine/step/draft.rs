@@ -79,11 +79,21 @@ impl<'a> Draft<'a> {
             let same = |f: &Finding| f.id == finding.id && f.subject == finding.subject;
             let known = self.status.findings.iter().position(same);
             match known {
-                Some(at) => self.status.findings[at] = finding,
+                // What a caller accepted stays accepted when the vendor says it again.
+                Some(at) => {
+                    let accepted = finding.accepted || self.status.findings[at].accepted;
+                    self.status.findings[at] = Finding { accepted, ..finding };
+                }
                 None if self.status.findings.len() < MAX_FINDINGS => self.status.findings.push(finding),
                 None => {}
             }
         }
+    }
+
+    /// Takes off what the vendor no longer says. Drydock's own findings stay, and so does what a caller accepted.
+    pub(super) fn drop_stale(&mut self, current: &[Finding]) {
+        let said = |f: &Finding| current.iter().any(|c| c.id == f.id && c.subject == f.subject);
+        self.status.findings.retain(|f| f.accepted || f.id.starts_with("drydock.") || said(f));
     }
 
     /// The start provably did not arrive: the job is as it was before, and will be checked again.
@@ -113,10 +123,11 @@ impl<'a> Draft<'a> {
         self.status.vendor.last_error = Some(error.message.clone());
         let reason = match error.kind {
             VendorFault::RateLimited => WaitReason::RateBudget,
+            VendorFault::Unauthenticated | VendorFault::PermissionDenied => {
+                WaitReason::VendorCredentialsRefused
+            }
             VendorFault::Unreachable
             | VendorFault::TimedOut
-            | VendorFault::Unauthenticated
-            | VendorFault::PermissionDenied
             | VendorFault::NotFound
             | VendorFault::Rejected
             | VendorFault::Garbled => WaitReason::VendorUnreachable,

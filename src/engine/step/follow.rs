@@ -14,6 +14,7 @@ impl Draft<'_> {
             vendor_state,
             progress,
             findings,
+            findings_complete,
             parts,
             ids,
             answer,
@@ -34,6 +35,9 @@ impl Draft<'_> {
         }
         if progress.is_some() {
             self.status.progress = progress;
+        }
+        if findings_complete {
+            self.drop_stale(&findings);
         }
         self.add_findings(findings);
         if !parts.is_empty() {

@@ -21,6 +21,7 @@ use crate::domain::finding::{Finding, Severity};
 use crate::domain::job::{Job, JobControl, JobStatus, PasswordState, WaitReason};
 use crate::domain::operation::Operation;
 use crate::domain::state::Signal;
+use crate::engine::health::Pause;
 use crate::vendors::contract::{CancelAnswer, CheckReport, Found, Observation, Submitted};
 use crate::vendors::error::VendorError;
 
@@ -54,8 +55,8 @@ pub enum Heard {
     Rescheduled(Box<Operation>, Result<Observation, VendorError>),
     /// The password is gone, and nothing was sent.
     PasswordGone,
-    /// The provider's breaker is open until this moment.
-    Paused(Timestamp, String),
+    /// The provider's breaker is open.
+    Paused(Pause),
 }
 
 /// What follows from a step.
@@ -152,13 +153,12 @@ pub fn apply(
             Signal::Abort,
             Some(Failure::new(
                 FailureReason::SecretUnavailable,
-                "the password was kept in memory only and is gone; nothing was sent. Send the request again with a \
-                 new request_id, and set `secrets.password_key_file` to keep waiting passwords over a restart",
+                "the password was kept only in the memory of the process that took the request, and is gone or out of \
+                 reach; nothing was sent. Send the request again with a new request_id, and set \
+                 `secrets.password_key_file` to keep waiting passwords over a restart and for all replicas",
             )),
         ),
-        Heard::Paused(until, message) => {
-            draft.wait(WaitReason::VendorUnreachable, message.clone(), Some(*until));
-        }
+        Heard::Paused(pause) => draft.wait(pause.reason, pause.message.clone(), Some(pause.until)),
     }
     draft.finish(submit, trouble)
 }

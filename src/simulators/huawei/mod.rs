@@ -29,7 +29,7 @@ pub use self::life::{Behaviour, Outcome, Vocabulary};
 use self::world::World;
 use super::control::Foreign;
 use super::faults::{self, Layer, Shape};
-use super::{Effects, Faults, Route, Running, Settings, Simulator, control, serve};
+use super::{Effects, Faults, Hold, Route, Running, Settings, Simulator, control, serve};
 
 const INSTANCE_PREFIX: &str = "0197f36d-0000-7258-b177-";
 
@@ -89,7 +89,7 @@ pub async fn start(settings: Settings) -> io::Result<SimHuawei> {
         .route("/_sim/huawei/outcomes", post(script))
         .route("/_sim/foreign", post(foreign))
         .with_state(Arc::clone(&world))
-        .merge(control::router(faults.clone(), world.effects.clone()));
+        .merge(control::router(faults.clone(), world.effects.clone(), world.hold.clone()));
     let running = serve(settings.address, router).await?;
     Ok(SimHuawei { world, faults, running })
 }
@@ -201,12 +201,18 @@ impl Simulator for SimHuawei {
         self.running.base()
     }
 
+    /// Brought up to date first: an end is written down when somebody looks.
     fn effects(&self) -> &Effects {
+        self.world.settle();
         &self.world.effects
     }
 
     fn faults(&self) -> &Faults {
         &self.faults
+    }
+
+    fn hold(&self) -> &Hold {
+        &self.world.hold
     }
 
     fn provider(&self) -> toml::Table {

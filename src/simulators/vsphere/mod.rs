@@ -22,10 +22,10 @@ use std::time::Duration;
 use super::effects::Effects;
 use super::faults::Faults;
 use super::server::{Running, serve};
-use super::{Settings, Simulator};
+use super::{Hold, Settings, Simulator};
 use world::World;
 
-pub use world::{Kind, Outcome};
+pub use world::{CancelEnd, Fit, Kind, Outcome};
 
 /// The one account.
 pub const USERNAME: &str = "drydock@vsphere.local";
@@ -43,7 +43,8 @@ pub fn cluster_id(n: usize) -> String {
     format!("domain-c{}", n + 9)
 }
 
-/// The id of Supervisor `n` (from 0). Supervisors and clusters of the stand-in are not related.
+/// The id of Supervisor `n` (from 0). Supervisors and clusters of the stand-in are not related, unless
+/// [`SimVsphere::relate`] makes them so.
 pub fn supervisor_id(n: usize) -> String {
     format!("5afe0000-5c9e-4000-8000-{n:012x}")
 }
@@ -97,6 +98,27 @@ impl SimVsphere {
     /// Lets vCenter be one from before 9.1: upgrades by Supervisor do not exist.
     pub fn without_supervisor_upgrades(&self, missing: bool) {
         self.world.switches.no_upgrades.store(missing, Ordering::Relaxed);
+    }
+
+    /// Lets vCenter be a later one that has dropped `software/clusters`.
+    pub fn without_clusters(&self, missing: bool) {
+        self.world.switches.no_clusters.store(missing, Ordering::Relaxed);
+    }
+
+    /// Lets every Supervisor span this many clusters, in the order of their numbers, and tells its topology: an upgrade
+    /// of the one is then an upgrade of the other. Do it before anything is started. 0: they are not related.
+    pub fn relate(&self, clusters_per_supervisor: usize) {
+        self.world.switches.spans.store(clusters_per_supervisor, Ordering::Relaxed);
+    }
+
+    /// Decides what tasks end with after a cancel.
+    pub fn end_cancels(&self, end: CancelEnd) {
+        self.world.set_cancel_end(end);
+    }
+
+    /// Decides how every version fits the infrastructure.
+    pub fn fit(&self, fit: Fit) {
+        self.world.set_fit(fit);
     }
 
     /// Lets vCenter be one from before 8.0.3: prechecks cannot be run beforehand.
@@ -158,6 +180,10 @@ impl Simulator for SimVsphere {
 
     fn faults(&self) -> &Faults {
         &self.faults
+    }
+
+    fn hold(&self) -> &Hold {
+        &self.world.hold
     }
 
     /// The waits before a conclusion keep the simulator's pace.

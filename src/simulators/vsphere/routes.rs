@@ -53,15 +53,20 @@ pub(super) fn router(world: &Arc<World>, faults: &Faults) -> Router {
         .route("/supervisors/upgrades/{supervisor}", get(supervisors::get))
         .route("/supervisors/upgrades/jobs/{supervisor}", post(supervisors::create))
         .route("/supervisors/versions", get(supervisors::versions))
-        .route("/supervisors/versions/{version}", get(supervisors::version))
+        .route("/supervisors/versions/{version}", get(supervisors::version).post(supervisors::compatibility))
         .route(
             "/supervisors/{supervisor}/prechecks",
             get(supervisors::prechecks).post(supervisors::run_prechecks),
         );
+    let software = software.route_layer(from_fn_with_state(Arc::clone(world), without_clusters));
     // Whoever asks without a session learns only which paths exist: an unknown one is 404 even so.
     let guarded = Router::new()
         .nest("/api/vcenter/namespace-management/software", software)
         .route("/api/vcenter/namespace-management/supervisors/summaries", get(supervisors::summaries))
+        .route(
+            "/api/vcenter/namespace-management/supervisors/{supervisor}/topology",
+            get(supervisors::topology),
+        )
         .route("/api/cis/tasks", post(tasks::list))
         .route("/api/cis/tasks/{task}", get(tasks::get).post(tasks::cancel))
         .route("/api/session", get(session).delete(end_session))
@@ -72,7 +77,7 @@ pub(super) fn router(world: &Arc<World>, faults: &Faults) -> Router {
         .layer(from_fn_with_state(Layer { faults: faults.clone(), shape }, strike))
         .layer(from_fn_with_state(Arc::clone(world), count))
         .with_state(Arc::clone(world));
-    let door = control::router(faults.clone(), world.effects.clone())
+    let door = control::router(faults.clone(), world.effects.clone(), world.hold.clone())
         .layer(from_fn_with_state(Arc::clone(world), settle))
         .merge(
             Router::new()
@@ -117,6 +122,15 @@ async fn authenticate(State(world): Shared, request: Request, next: Next) -> Res
     } else {
         unauthenticated("com.vmware.vapi.endpoint.method.authentication.required", "Authentication required.")
     }
+}
+
+/// A vCenter that has dropped the older service knows none of its paths.
+async fn without_clusters(State(world): Shared, request: Request, next: Next) -> Response {
+    let older = request.uri().path().starts_with("/clusters");
+    if older && world.switches.no_clusters.load(Ordering::Relaxed) {
+        return no_such_path();
+    }
+    next.run(request).await
 }
 
 async fn create_session(State(world): Shared, headers: HeaderMap) -> Response {

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::clusters::{Action, Spec, conditions, details, obstacle, summary, unauthorized};
 use super::json::{answer, good, no_such_path, nothing, refuse, text};
-use super::world::{Kind, Outcome, PRECHECKS, Place, Stage, World, id_of};
+use super::world::{Fit, Kind, Outcome, PRECHECKS, Place, Stage, World, id_of};
 use super::{FIRST_VERSION, LATER_VERSION, NEXT_VERSION, task_id};
 use crate::kit::clock::since;
 use crate::simulators::effects::EffectKind;
@@ -185,6 +185,69 @@ pub(super) async fn version(Path(version): Path<String>) -> Response {
         "release_date": "2026-01-15T00:00:00.000Z", "release_notes": "https://example.test/notes",
         "image_source_specs": []}),
     )
+}
+
+#[derive(Deserialize)]
+pub(super) struct CheckQuery {
+    action: Option<String>,
+    cluster: Option<String>,
+    supervisor: Option<String>,
+}
+
+/// `POST versions/{version}?action=check-compatibility`
+pub(super) async fn compatibility(
+    State(world): Shared,
+    Path(version): Path<String>,
+    Query(query): Query<CheckQuery>,
+) -> Response {
+    let fit = world.fit();
+    if query.action.as_deref() != Some("check-compatibility") || fit == Fit::Unchecked {
+        return no_such_path();
+    }
+    let known = match (&query.cluster, &query.supervisor) {
+        (Some(id), None) => world.find(Kind::Cluster, id),
+        (None, Some(id)) => world.find(Kind::Supervisor, id),
+        _ => {
+            return refuse(
+                400,
+                "INVALID_ARGUMENT",
+                &[("vcenter.wcp.compat", "Name one cluster or Supervisor.")],
+            );
+        }
+    };
+    if known.is_none() {
+        return not_found();
+    }
+    let capability = |name: &str, status: &str| json!({"name": name, "status": status});
+    let mut info = json!({"version": version, "name": format!("Supervisor {version}")});
+    match fit {
+        Fit::Compatible | Fit::Unchecked => {
+            info["compatibility"] = Value::from("COMPATIBLE");
+            info["capabilities"] = json!([capability("vm-service", "SUPPORTED")]);
+        }
+        Fit::Degraded => {
+            info["compatibility"] = Value::from("COMPATIBLE_AND_DEGRADED");
+            info["capabilities"] = json!([
+                capability("vm-service", "SUPPORTED"),
+                capability("vm-snapshots", "SUPPORTED_AND_DEGRADED"),
+            ]);
+        }
+        Fit::Incompatible => {
+            info["compatibility"] = Value::from("INCOMPATIBLE");
+            info["incompatibility_reasons"] = json!([text("vcenter.wcp.nsx.old", "NSX is too old.")]);
+        }
+    }
+    good(&info)
+}
+
+/// `GET supervisors/{supervisor}/topology`
+pub(super) async fn topology(State(world): Shared, Path(id): Path<String>) -> Response {
+    if world.spans().is_none() {
+        return no_such_path();
+    }
+    let Some((_, n)) = world.find(Kind::Supervisor, &id) else { return not_found() };
+    let zone = |(at, cluster): (usize, String)| json!({"zone": format!("zone-{at}"), "clusters": [cluster]});
+    good(&world.clusters_of(n).into_iter().enumerate().map(zone).collect::<Value>())
 }
 
 /// `GET supervisors/summaries`

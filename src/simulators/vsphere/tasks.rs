@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::clusters::Action;
 use super::json::{error, good, moment, no_such_path, nothing, refuse, text};
 use super::supervisors::percent;
-use super::world::{End, Outcome, Stage, Upgrade, World, id_of};
+use super::world::{CancelEnd, End, Outcome, Stage, Upgrade, World, id_of};
 use super::{USERNAME, task_id};
 
 type Shared = State<Arc<World>>;
@@ -75,7 +75,7 @@ pub(super) async fn list(
     let map: Map<String, Value> = found
         .into_iter()
         .map(|(upgrade, stage)| {
-            (task_id(upgrade.number), info(&upgrade, stage, query.result_spec.exclude_result))
+            (task_id(upgrade.number), info(&world, &upgrade, stage, query.result_spec.exclude_result))
         })
         .collect();
     good(&Value::Object(map))
@@ -84,7 +84,7 @@ pub(super) async fn list(
 /// `GET cis/tasks/{task}`
 pub(super) async fn get(State(world): Shared, Path(id): Path<String>) -> Response {
     match world.task(&id) {
-        Some((upgrade, stage)) => good(&info(&upgrade, stage, false)),
+        Some((upgrade, stage)) => good(&info(&world, &upgrade, stage, false)),
         None => not_found(),
     }
 }
@@ -112,7 +112,7 @@ pub(super) async fn cancel(
     nothing()
 }
 
-fn info(upgrade: &Upgrade, stage: Stage, exclude_result: bool) -> Value {
+fn info(world: &World, upgrade: &Upgrade, stage: Stage, exclude_result: bool) -> Value {
     let mut task = json!({
         "description": text("vcenter.wcp.upgrade.task", "Upgrade Supervisor"),
         "service": SERVICE,
@@ -155,9 +155,16 @@ fn info(upgrade: &Upgrade, stage: Stage, exclude_result: bool) -> Value {
             "UNSUPPORTED",
             &[("vcenter.wcp.upgrade.precheck.failed", "The upgrade stopped at its prechecks.")],
         )),
-        Stage::Ended(End::Cancelled) => {
-            Some(error("CANCELED", &[("cis.task.canceled", "The task was cancelled.")]))
-        }
+        Stage::Ended(End::Cancelled) => match world.cancel_end() {
+            CancelEnd::Told | CancelEnd::Fails => {
+                Some(error("CANCELED", &[("cis.task.canceled", "The task was cancelled.")]))
+            }
+            CancelEnd::Silent => None,
+            CancelEnd::Worded => Some(error(
+                "ERROR",
+                &[("vcenter.wcp.upgrade.stopped", "The upgrade was cancelled by a user.")],
+            )),
+        },
         Stage::Ended(End::Succeeded) | Stage::Prechecks | Stage::Working(_) | Stage::Blocked => None,
     };
     match failure {

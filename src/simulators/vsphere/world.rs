@@ -1,7 +1,7 @@
 //! What there is, and how it stands at any moment: computed from elapsed time when somebody looks.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::sync::atomic::{AtomicBool, AtomicU64};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -12,6 +12,7 @@ use super::sessions::Sessions;
 use super::{FIRST_VERSION, LATER_VERSION, NEXT_VERSION, cluster_id, supervisor_id, task_id};
 use crate::kit::clock::{Clock, since};
 use crate::simulators::effects::{EffectKind, Effects};
+use crate::simulators::hold::Hold;
 use crate::simulators::pace::Pace;
 
 /// How long an upgrade takes.
@@ -50,6 +51,36 @@ pub enum Outcome {
     LoseTask,
     /// The task cannot be cancelled.
     Uncancelable,
+}
+
+/// What an upgrade's task ends with after a cancel. It is always FAILED; nobody could verify what it says besides.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CancelEnd {
+    /// An error of the type CANCELED.
+    #[default]
+    Told,
+    /// No reason at all.
+    Silent,
+    /// An error of another type, whose text speaks of the cancel.
+    Worded,
+    /// The upgrade fails by itself meanwhile.
+    Fails,
+}
+
+/// How a version fits the infrastructure.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Fit {
+    /// Well.
+    #[default]
+    Compatible,
+    /// It works, and lacks a feature.
+    Degraded,
+    /// Not at all.
+    Incompatible,
+    /// vCenter has no such check (before 9.0).
+    Unchecked,
 }
 
 /// The two kinds of target.
@@ -107,6 +138,8 @@ pub(super) struct Upgrade {
     pub(super) ignores_warnings: bool,
     pub(super) began: Timestamp,
     pub(super) outcome: Outcome,
+    /// It was started by Supervisor, so it has a task.
+    tasked: bool,
     cancelled: Option<Timestamp>,
     pub(super) ended: Option<(End, Timestamp)>,
 }
@@ -165,6 +198,9 @@ impl View {
 pub(super) struct Switches {
     pub(super) no_upgrades: AtomicBool,
     pub(super) no_prechecks: AtomicBool,
+    pub(super) no_clusters: AtomicBool,
+    /// How many clusters each Supervisor spans; none: no topology is told, and the two kinds are not related.
+    pub(super) spans: AtomicUsize,
     pub(super) broken_batches: AtomicBool,
 }
 
@@ -172,6 +208,7 @@ pub(super) struct Switches {
 pub(super) struct World {
     pub(super) effects: Effects,
     pub(super) pace: Pace,
+    pub(super) hold: Hold,
     pub(super) sessions: Sessions,
     pub(super) switches: Switches,
     pub(super) requests: AtomicU64,
@@ -189,6 +226,8 @@ struct Inner {
     forbidden: BTreeSet<Place>,
     removed: BTreeSet<Place>,
     lag: Duration,
+    cancel_end: CancelEnd,
+    fit: Fit,
 }
 
 impl World {
@@ -196,6 +235,7 @@ impl World {
         Self {
             effects: Effects::default(),
             pace,
+            hold: Hold::default(),
             sessions: Sessions::default(),
             switches: Switches::default(),
             requests: AtomicU64::new(0),
@@ -219,8 +259,34 @@ impl World {
             Kind::Cluster => id.strip_prefix("domain-c")?.parse::<usize>().ok()?.checked_sub(9)?,
             Kind::Supervisor => usize::from_str_radix(id.rsplit_once('-')?.1, 16).ok()?,
         };
-        let fits = n < self.size && id_of((kind, n)) == id && !self.lock().removed.contains(&(kind, n));
-        fits.then_some((kind, n))
+        let there = n < self.count(kind) && id_of((kind, n)) == id;
+        (there && !self.lock().removed.contains(&self.home((kind, n)))).then_some((kind, n))
+    }
+
+    /// How many clusters each Supervisor spans, when the two are related.
+    pub(super) fn spans(&self) -> Option<usize> {
+        Some(self.switches.spans.load(Ordering::Relaxed)).filter(|spans| *spans > 0)
+    }
+
+    fn count(&self, kind: Kind) -> usize {
+        match (kind, self.spans()) {
+            (Kind::Supervisor, Some(spans)) => self.size.div_ceil(spans),
+            (Kind::Supervisor | Kind::Cluster, _) => self.size,
+        }
+    }
+
+    /// Where a target's fate is kept: a cluster and the Supervisor that spans it are one.
+    fn home(&self, place: Place) -> Place {
+        match (place, self.spans()) {
+            ((Kind::Cluster, n), Some(spans)) => (Kind::Supervisor, n / spans),
+            (place, _) => place,
+        }
+    }
+
+    /// The clusters that a Supervisor spans.
+    pub(super) fn clusters_of(&self, supervisor: usize) -> Vec<String> {
+        let spans = self.spans().unwrap_or(0);
+        (supervisor * spans..self.size.min((supervisor + 1) * spans)).map(cluster_id).collect()
     }
 
     /// The place of a target of either kind.
@@ -231,17 +297,20 @@ impl World {
     /// All places of one kind.
     pub(super) fn places(&self, kind: Kind) -> Vec<Place> {
         let inner = self.lock();
-        (0..self.size).map(|n| (kind, n)).filter(|place| !inner.removed.contains(place)).collect()
+        (0..self.count(kind))
+            .map(|n| (kind, n))
+            .filter(|place| !inner.removed.contains(&self.home(*place)))
+            .collect()
     }
 
     pub(super) fn script(&self, id: &str, outcome: Outcome) {
         if let Some(place) = self.place(id) {
-            self.lock().outcomes.insert(place, outcome);
+            self.lock().outcomes.insert(self.home(place), outcome);
         }
     }
 
     pub(super) fn forbid(&self, id: &str, forbidden: bool) {
-        if let Some(place) = self.place(id) {
+        if let Some(place) = self.place(id).map(|place| self.home(place)) {
             let mut inner = self.lock();
             if forbidden {
                 inner.forbidden.insert(place);
@@ -252,12 +321,12 @@ impl World {
     }
 
     pub(super) fn is_forbidden(&self, place: Place) -> bool {
-        self.lock().forbidden.contains(&place)
+        self.lock().forbidden.contains(&self.home(place))
     }
 
     pub(super) fn remove(&self, id: &str) {
         if let Some(place) = self.place(id) {
-            self.lock().removed.insert(place);
+            self.lock().removed.insert(self.home(place));
         }
     }
 
@@ -265,17 +334,34 @@ impl World {
         self.lock().lag = self.pace.scaled(real);
     }
 
+    pub(super) fn set_cancel_end(&self, end: CancelEnd) {
+        self.lock().cancel_end = end;
+    }
+
+    pub(super) fn cancel_end(&self) -> CancelEnd {
+        self.lock().cancel_end
+    }
+
+    pub(super) fn set_fit(&self, fit: Fit) {
+        self.lock().fit = fit;
+    }
+
+    pub(super) fn fit(&self) -> Fit {
+        self.lock().fit
+    }
+
     pub(super) fn version(&self, id: &str) -> Option<String> {
         self.place(id).map(|place| self.look(place).target.version)
     }
 
     pub(super) fn outcome(&self, place: Place) -> Outcome {
-        self.lock().outcomes.get(&place).copied().unwrap_or_default()
+        self.lock().outcomes.get(&self.home(place)).copied().unwrap_or_default()
     }
 
     /// A target as it shows itself now. One that nothing happened to costs nothing.
     pub(super) fn look(&self, place: Place) -> View {
         let now = self.now();
+        let place = self.home(place);
         let mut inner = self.lock();
         let number = inner.touched.get(&place).and_then(|t| t.upgrade);
         let stage = number.and_then(|n| self.settle(&mut inner, n, now));
@@ -288,7 +374,7 @@ impl World {
     /// Begins an upgrade; its number.
     pub(super) fn begin(&self, place: Place, to: &str, ignores_warnings: bool) -> usize {
         let outcome = self.outcome(place);
-        self.effects.record(EffectKind::Start, id_of(place), to);
+        self.effects.record(EffectKind::Start, id_of(self.home(place)), to);
         self.begin_as(place, to, ignores_warnings, outcome)
     }
 
@@ -301,6 +387,8 @@ impl World {
 
     fn begin_as(&self, place: Place, to: &str, ignores_warnings: bool, outcome: Outcome) -> usize {
         let began = self.now();
+        let tasked = place.0 == Kind::Supervisor;
+        let place = self.home(place);
         let mut inner = self.lock();
         let number = inner.upgrades.len();
         let target = inner.touched.entry(place).or_default();
@@ -313,6 +401,7 @@ impl World {
             ignores_warnings,
             began,
             outcome,
+            tasked,
             cancelled: None,
             ended: None,
         });
@@ -365,12 +454,13 @@ impl World {
             | Outcome::GiveUp
             | Outcome::Uncancelable => false,
         };
-        (upgrade.place.0 == Kind::Supervisor && !lost).then_some((upgrade, stage))
+        (upgrade.place.0 == Kind::Supervisor && upgrade.tasked && !lost).then_some((upgrade, stage))
     }
 
     /// Begins prechecks of a Supervisor.
     pub(super) fn begin_prechecks(&self, place: Place, version: &str) {
         let now = self.now();
+        let place = self.home(place);
         self.lock().touched.entry(place).or_default().prechecks.insert(version.to_owned(), now);
     }
 
@@ -392,7 +482,7 @@ impl World {
         if let Some((end, _)) = upgrade.ended {
             return Some(Stage::Ended(end));
         }
-        let stage = self.stage(upgrade, now);
+        let stage = self.stage(upgrade, inner.cancel_end, now);
         let Stage::Ended(end) = stage else { return Some(stage) };
         let (place, to) = (upgrade.place, upgrade.to.clone());
         self.effects.record(EffectKind::End, id_of(place), end.word());
@@ -417,6 +507,7 @@ impl World {
                     ignores_warnings: true,
                     began: now,
                     outcome: Outcome::Succeed,
+                    tasked: true,
                     cancelled: None,
                     ended: None,
                 });
@@ -425,13 +516,16 @@ impl World {
         Some(stage)
     }
 
-    fn stage(&self, upgrade: &Upgrade, now: Timestamp) -> Stage {
+    fn stage(&self, upgrade: &Upgrade, cancel_end: CancelEnd, now: Timestamp) -> Stage {
         if let Some(at) = upgrade.cancelled
             && since(at, now) >= self.pace.scaled(CANCELLING)
         {
-            return Stage::Ended(End::Cancelled);
+            return Stage::Ended(match cancel_end {
+                CancelEnd::Told | CancelEnd::Silent | CancelEnd::Worded => End::Cancelled,
+                CancelEnd::Fails => End::Failed,
+            });
         }
-        let passed = since(upgrade.began, now);
+        let passed = self.hold.cap(since(upgrade.began, now), self.pace.scaled(UPGRADE));
         let done = self.pace.fraction(passed, UPGRADE);
         let checking = passed < self.pace.scaled(PRECHECKS);
         let stopped = match upgrade.outcome {

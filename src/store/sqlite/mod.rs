@@ -80,7 +80,8 @@ impl SqliteStore {
             readers: Arc::clone(&readers),
             leases: Arc::clone(&leases),
             lock: opened.lock,
-            erased: None,
+            // The last process may have died between an erasure and the emptying of its log.
+            erased: Some(0),
         };
         tasks.spawn("store writer", writer.run(tasks.token().clone()));
         Ok(Arc::new(Self { id: opened.id, readers, queue, newest, metrics, leases, tasks }))

@@ -11,6 +11,7 @@ use sqlx::{ConnectOptions as _, Row as _, SqlSafeStr as _};
 use uuid::Uuid;
 
 use super::fault::Fault;
+use crate::kit::crash_point::{self, CrashPoint};
 use crate::store::error::StoreError;
 use crate::store::settings::StoreSettings;
 
@@ -73,6 +74,7 @@ pub(super) async fn open(settings: &StoreSettings) -> Result<Opened, StoreError>
     migrate(&mut writer).await?;
     let id = store_id(&mut writer).await?;
     let position = newest(&mut writer).await?;
+    crash_point::reach(CrashPoint::StoreOpened);
     Ok(Opened { id, position, writer, writer_options, reader_options, lock })
 }
 

@@ -26,6 +26,7 @@ use super::purge::{self, Purge};
 use super::readers::Readers;
 use super::save::save;
 use crate::domain::job::Job;
+use crate::kit::crash_point::{self, CrashPoint};
 use crate::store::contract::{Accepted, Change, NewRequest};
 use crate::store::error::StoreError;
 use crate::store::lease::Guard;
@@ -235,6 +236,7 @@ impl Writer {
             return;
         }
         let Some(connection) = self.connection.as_mut() else { return };
+        crash_point::reach(CrashPoint::LogUnemptied);
         match empty_log(connection).await {
             Ok(true) => self.erased = None,
             Ok(false) => {}
@@ -276,7 +278,12 @@ async fn transact(
         }
     }
     save(connection, &ledger).await?;
+    crash_point::reach(CrashPoint::CommitOpen);
     sqlx::query("COMMIT").execute(connection).await?;
+    crash_point::reach(CrashPoint::CommitDone);
+    if crash_point::loses(CrashPoint::CommitDone) {
+        return Err(Fault::Unavailable("a test lost the answer to this commit".to_owned()));
+    }
     Ok(ledger)
 }
 

@@ -7,9 +7,13 @@ use super::auth::Pat;
 use super::documented::{CLUSTER, SCHEDULED_UPGRADE};
 use super::map::{self, Word};
 use super::notes::Slugs;
-use super::wire::{Cluster, ClusterPatch, ClusterVersion, Paged, ScheduleRequest, ScheduledUpgrade};
+use super::wire::{
+    Cluster, ClusterPatch, ClusterVersion, MaintenanceSchedule, Named, Paged, ScheduleRequest,
+    ScheduledUpgrade,
+};
 use crate::domain::drift::Drift;
 use crate::domain::error::VendorFault;
+use crate::kit::permit::Permit;
 use crate::vendors::drift::Is;
 use crate::vendors::error::{Reached, VendorError};
 use crate::vendors::http::{Call, HttpClient, Reply, Verb};
@@ -46,17 +50,28 @@ impl Client {
     }
 
     /// Creates or moves the cluster's scheduled upgrade.
-    pub(super) async fn schedule(&self, body: &ScheduleRequest<'_>) -> Result<ScheduledUpgrade, VendorError> {
+    pub(super) async fn schedule(
+        &self,
+        body: &ScheduleRequest<'_>,
+        permit: &Permit,
+    ) -> Result<ScheduledUpgrade, VendorError> {
         let url = self.at(&["api", "v1", "orgs", &self.organisation, "scheduled-cluster-upgrades"]);
         let route = "/api/v1/orgs/{organisation}/scheduled-cluster-upgrades";
-        let reply = self.send(&self.token, Call::new(Verb::Post, url, route).json(body)).await?;
+        let call = Call::new(Verb::Post, url, route).json(body).under(permit);
+        let reply = self.send(&self.token, call).await?;
         read(&self.http.looked_at(reply, Is::Shaped(&SCHEDULED_UPGRADE)))
     }
 
     /// Upgrades a cluster now.
-    pub(super) async fn upgrade(&self, at: &Slugs, version: &str) -> Result<Cluster, VendorError> {
-        let call =
-            Call::new(Verb::Patch, self.cluster_url(at), CLUSTER_ROUTE).json(&ClusterPatch { version });
+    pub(super) async fn upgrade(
+        &self,
+        at: &Slugs,
+        version: &str,
+        permit: &Permit,
+    ) -> Result<Cluster, VendorError> {
+        let call = Call::new(Verb::Patch, self.cluster_url(at), CLUSTER_ROUTE)
+            .json(&ClusterPatch { version })
+            .under(permit);
         let reply = self.send(&self.token, call).await?;
         read(&self.http.looked_at(reply, Is::Shaped(&CLUSTER)))
     }
@@ -80,7 +95,30 @@ impl Client {
     pub(super) async fn versions(&self) -> Result<Vec<ClusterVersion>, VendorError> {
         let call =
             Call::new(Verb::Get, self.at(&["api", "v1", "cluster-versions"]), "/api/v1/cluster-versions");
-        read(&self.send(&self.token, call).await?)
+        self.send(&self.token, call).await?.json_list()
+    }
+
+    /// The organisation's update channels.
+    pub(super) async fn update_channels(&self) -> Result<Vec<Named>, VendorError> {
+        let mut all = Vec::new();
+        for page in 0.. {
+            let url = self.at(&["api", "v1", "orgs", &self.organisation, "update-channels"]);
+            let call = Call::new(Verb::Get, url, "/api/v1/orgs/{organisation}/update-channels");
+            let answer: Paged<Named> = self.page(&self.token, call, page, Is::Any).await?;
+            let last = answer.is_last(page);
+            all.extend(answer.content);
+            if last {
+                break;
+            }
+        }
+        Ok(all)
+    }
+
+    /// The organisation's maintenance schedules. In the other path style, by a name in the singular, and not paged.
+    pub(super) async fn maintenance_schedules(&self) -> Result<Vec<MaintenanceSchedule>, VendorError> {
+        let url = self.at(&["api", "v1", "organisations", &self.organisation, "maintenance-schedule"]);
+        let route = "/api/v1/organisations/{organisation}/maintenance-schedule";
+        self.send(&self.token, Call::new(Verb::Get, url, route)).await?.json_list()
     }
 
     /// Proves that the token reaches the organisation, and the operator's token its own API.
@@ -154,8 +192,12 @@ impl Client {
     }
 
     /// Deletes a scheduled upgrade; `None` when it does not exist (any more). Operators only.
-    pub(super) async fn unschedule(&self, identity: &str) -> Result<Option<ScheduledUpgrade>, VendorError> {
-        let call = Call::new(Verb::Delete, self.upgrade_url(identity), UPGRADE_ROUTE);
+    pub(super) async fn unschedule(
+        &self,
+        identity: &str,
+        permit: &Permit,
+    ) -> Result<Option<ScheduledUpgrade>, VendorError> {
+        let call = Call::new(Verb::Delete, self.upgrade_url(identity), UPGRADE_ROUTE).under(permit);
         match self.send(self.operator()?, call).await {
             // The upgrade object is what the vendor's client expects; an empty answer is taken as well.
             Ok(reply) if reply.body.is_empty() => Ok(Some(ScheduledUpgrade::default())),
@@ -217,7 +259,7 @@ impl Client {
 
     async fn send(&self, pat: &Pat, call: Call) -> Result<Reply, VendorError> {
         let reply = self.http.send(pat.sign(call)).await?;
-        if reply.status.is_success() { Ok(reply) } else { Err(pat.hide(map::error(&reply))) }
+        if reply.status.is_success() { Ok(reply) } else { Err(map::error(&pat.redact(reply))) }
     }
 }
 

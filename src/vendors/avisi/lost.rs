@@ -104,6 +104,24 @@ pub(super) fn is_ahead(operation: &Operation, now: Timestamp, imminent: Duration
     }
 }
 
+/// The earliest moment at which a scheduled upgrade may begin, as far as it was told.
+pub(super) fn earliest(upgrade: &ScheduledUpgrade) -> Option<Timestamp> {
+    instant(upgrade.window_start.as_deref()).or_else(|| instant(upgrade.schedule_request_date.as_deref()))
+}
+
+/// Whether a scheduled upgrade stands where `operation` wants it.
+pub(super) fn is_placed_as(upgrade: &ScheduledUpgrade, operation: &Operation) -> bool {
+    match operation {
+        Operation::ScheduledUpgrade(wanted) => {
+            wanted.start_time.is_some()
+                && instant(upgrade.schedule_request_date.as_deref()) == wanted.start_time
+                && upgrade.ignore_maintenance_schedule.unwrap_or(false)
+                    == wanted.ignore_maintenance_windows.unwrap_or(false)
+        }
+        Operation::Upgrade(_) | Operation::Reinstall(_) => false,
+    }
+}
+
 /// By the cluster alone. `imminent`: a start nearer than this may be taken up before a repeat gets there.
 pub(super) fn by_cluster(
     operation: &Operation,

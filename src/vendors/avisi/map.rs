@@ -146,7 +146,14 @@ pub(super) fn accepted(
         seen.provenance = Provenance::Inferred;
         seen.waiting = Some(wait(&answer, operation));
     }
-    seen.handle = before.accepted(answer).handle();
+    let mut notes = before.accepted(answer);
+    // Every field of the answer is optional; what was asked for is the earliest that it can mean.
+    if let (Some(schedule), Operation::ScheduledUpgrade(asked)) = (&mut notes.schedule, operation)
+        && schedule.schedule_request_date.is_none()
+    {
+        schedule.schedule_request_date = asked.start_time.map(|at| at.to_string());
+    }
+    seen.handle = notes.handle();
     seen
 }
 

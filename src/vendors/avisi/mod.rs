@@ -18,7 +18,10 @@ mod map;
 mod map_tests;
 mod notes;
 mod precheck;
+#[cfg(any(test, fuzzing))]
+pub(super) mod recorded;
 mod roster;
+mod upkeep;
 mod validate;
 mod wire;
 
@@ -27,6 +30,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::future::join_all;
+use jiff::Timestamp;
 
 use self::client::Client;
 use self::config::{Config, Knobs};
@@ -50,7 +54,7 @@ use crate::domain::job::Provenance;
 use crate::domain::operation::{Operation, OperationKind};
 use crate::domain::page::{Page, PageRequest};
 use crate::domain::target::{AvailableVersion, Image, Target, TargetInfo, TargetKind};
-use crate::kit::clock::Clock;
+use crate::kit::clock::{self, Clock};
 
 /// Avisi's line in the list of vendors.
 pub const ENTRY: VendorEntry = VendorEntry { name: NAME, secret_keys: config::SECRET_KEYS, configure };
@@ -58,8 +62,6 @@ pub const ENTRY: VendorEntry = VendorEntry { name: NAME, secret_keys: config::SE
 const NAME: &str = "avisi";
 /// How many jobs one `observe` may be asked for: five filtered lists, or the cluster pages once.
 const OBSERVE_BATCH: usize = 500;
-/// The most versions that are listed.
-const MAX_VERSIONS: usize = 1000;
 
 fn configure(common: &CommonSettings, own: toml::Table) -> Result<Build, Vec<ConfigFault>> {
     let config = Config::read(common, own)?;
@@ -134,6 +136,10 @@ impl Vendor for Avisi {
         &self.capabilities
     }
 
+    fn credential_keys(&self) -> &'static [&'static str] {
+        if self.client.is_operator() { &["token", "admin_token"] } else { &["token"] }
+    }
+
     fn validate(&self, asked: &Asked<'_>) -> Vec<FieldViolation> {
         validate::validate(asked)
     }
@@ -146,9 +152,7 @@ impl Vendor for Avisi {
     }
 
     async fn versions(&self, _target: &Target) -> Result<Vec<AvailableVersion>, VendorError> {
-        let all = self.client.versions().await?.into_iter().filter_map(|v| v.version).take(MAX_VERSIONS);
-        let plain = |version| AvailableVersion { version, name: None, description: None, release_date: None };
-        Ok(all.map(plain).collect())
+        upkeep::versions(&self.client).await
     }
 
     async fn images(&self, _page: &PageRequest) -> Result<Page<Image>, VendorError> {
@@ -279,7 +283,7 @@ impl Vendor for Avisi {
                 "Avisi did not tell the scheduled upgrade's identity".to_owned(),
             ));
         }
-        Ok(match self.client.unschedule(identity).await? {
+        Ok(match self.client.unschedule(identity, &planned.permit).await? {
             None => CancelAnswer::AlreadyOver,
             // It may have begun in between.
             Some(left) => match Word::of(&left) {
@@ -300,8 +304,11 @@ impl Vendor for Avisi {
 
     async fn reschedule(&self, planned: &Planned) -> Result<Observation, VendorError> {
         // The same call, once the upgrade began, might schedule a second one.
-        self.refuse_if_begun(planned).await.map_err(|error| error.with_reached(Reached::No))?;
-        let answer = self.schedule(planned).await?;
+        let moved = self.refuse_if_begun(planned).await.map_err(|error| error.with_reached(Reached::No))?;
+        let answer = match moved {
+            Some(moved) => moved,
+            None => self.schedule(planned).await?,
+        };
         let notes = Notes::read(planned.handle.as_ref());
         Ok(map::accepted(answer, &planned.operation, &notes, self.client.is_operator()))
     }
@@ -349,7 +356,7 @@ impl Avisi {
             schedule_request_date: start.map(|at| at.to_string()),
             ignore_maintenance_schedule: ignore,
         };
-        self.client.schedule(&body).await
+        self.client.schedule(&body, &planned.permit).await
     }
 
     /// Upgrades directly. The cluster is looked up right before: a slug can have changed hands since the check,
@@ -364,7 +371,7 @@ impl Avisi {
             .ok_or_else(|| VendorError::new(VendorFault::NotFound, Reached::No, absent))?;
         let slugs = notes::Slugs::of(cluster)
             .ok_or_else(|| unsent(VendorError::garbled("Avisi does not tell the cluster's slugs")))?;
-        let answer = self.client.upgrade(&slugs, wanted(&planned.operation)).await?;
+        let answer = self.client.upgrade(&slugs, wanted(&planned.operation), &planned.permit).await?;
         // The answer shows the cluster as it was asked to be; only later looks tell how it is.
         let notes = Notes {
             baseline: notes.baseline.or_else(|| cluster.version.clone()),
@@ -394,15 +401,22 @@ impl Avisi {
         })
     }
 
-    /// Fails when the job's upgrade shows itself under way or over.
-    async fn refuse_if_begun(&self, planned: &Planned) -> Result<(), VendorError> {
+    /// Fails unless the job's upgrade can still be moved: it must not begin before the call gets there. Answers with
+    /// the upgrade when an earlier call, whose answer was lost, has moved it already.
+    async fn refuse_if_begun(&self, planned: &Planned) -> Result<Option<ScheduledUpgrade>, VendorError> {
         let begun = |what: &str| {
             let text = format!("it cannot be moved any more: {what}");
             Err(VendorError::new(VendorFault::Rejected, Reached::No, text))
         };
+        let now = self.clock.now();
+        let is_near = |start: Timestamp| start <= clock::after(now, self.imminent);
         if self.client.is_operator() {
             return match self.own_upgrade(planned).await? {
-                Some(upgrade) if follow::waits(&upgrade) => Ok(()),
+                Some(upgrade) if lost::is_placed_as(&upgrade, &planned.operation) => Ok(Some(upgrade)),
+                Some(upgrade) if follow::waits(&upgrade) && lost::earliest(&upgrade).is_some_and(is_near) => {
+                    begun("its start is so near that it may begin first")
+                }
+                Some(upgrade) if follow::waits(&upgrade) => Ok(None),
                 Some(upgrade) => begun(upgrade.status.as_deref().unwrap_or("its state is not told")),
                 None => begun("Avisi has no such scheduled upgrade"),
             };
@@ -419,7 +433,20 @@ impl Avisi {
         if version == Some(wanted(&planned.operation)) && version != notes.baseline.as_deref() {
             return begun("the cluster has the version");
         }
-        Ok(())
+        // A cluster at rest may be one whose upgrade has failed or been superseded, and nobody can read that.
+        match notes.schedule.as_ref().and_then(lost::earliest) {
+            Some(start) if !is_near(start) => {}
+            Some(_) => return begun("its start is past, or so near that it may begin first"),
+            None => return begun("Avisi did not tell when it starts, and it may have begun"),
+        }
+        // The answer may be lost, and then the same call is made again: not on an upgrade that has begun by then.
+        if !lost::is_ahead(&planned.operation, now, self.imminent) {
+            return begun(&format!(
+                "a customer's token cannot read whether a move arrived, so the new start must lie more than {} s ahead",
+                self.imminent.as_secs()
+            ));
+        }
+        Ok(None)
     }
 }
 

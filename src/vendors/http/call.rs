@@ -6,6 +6,7 @@ use http::header::{HeaderName, HeaderValue};
 use serde::Serialize;
 use url::Url;
 
+use crate::kit::permit::Permit;
 use crate::kit::secret::{ExposeSecret, Secret};
 
 /// The HTTP verbs that vendors use.
@@ -49,6 +50,7 @@ pub struct Call {
     pub(super) body: Option<Body>,
     pub(super) timeout: Option<Duration>,
     pub(super) safe: bool,
+    pub(super) permit: Option<Permit>,
 }
 
 /// A body that does not print and is wiped when dropped, since it may hold a password.
@@ -71,6 +73,7 @@ impl Call {
             body: None,
             timeout: None,
             safe: matches!(verb, Verb::Get),
+            permit: None,
         }
     }
 
@@ -129,6 +132,14 @@ impl Call {
     #[must_use]
     pub const fn safe(mut self) -> Self {
         self.safe = true;
+        self
+    }
+
+    /// Declares that the call changes something at the vendor, and until when it may be sent. It is asked after every
+    /// wait, and again when the body goes out. A call that was not sent fails with `Reached::No`.
+    #[must_use]
+    pub fn under(mut self, permit: &Permit) -> Self {
+        self.permit = Some(permit.clone());
         self
     }
 

@@ -12,12 +12,15 @@ use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::call::Call;
+use super::gated::{Gate, Gated};
 use super::metrics::Metrics;
 use super::reply::Reply;
+use super::trust::{self, Authorities};
 use crate::domain::drift::Drift;
 use crate::domain::error::VendorFault;
 use crate::domain::id::ProviderId;
 use crate::kit::clock::Clock;
+use crate::kit::crash_point::{self, CrashPoint};
 use crate::kit::trace::TraceParent;
 use crate::vendors::drift::{DriftBook, Is};
 use crate::vendors::error::{Reached, VendorError};
@@ -64,7 +67,13 @@ pub enum BuildError {
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
-    /// The TLS or HTTP library refused the settings.
+    /// A pin is no fingerprint.
+    #[error("`tls.pin_sha256` holds something that is no SHA-256 fingerprint")]
+    Pin,
+    /// The TLS library refused the settings.
+    #[error("the TLS settings cannot be used: {0}")]
+    Tls(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The HTTP library refused the settings.
     #[error("the HTTP client cannot be built: {0}")]
     Client(#[from] reqwest::Error),
 }
@@ -89,20 +98,24 @@ impl HttpClient {
             .retry(reqwest::retry::never())
             .referer(false)
             .no_proxy();
-        if let Some(path) = &tls.ca_bundle_file {
-            let fault = |source| BuildError::CaBundle { path: path.display().to_string(), source };
-            let pem = std::fs::read(path).map_err(|e| fault(e.into()))?;
-            let certificates = reqwest::Certificate::from_pem_bundle(&pem).map_err(|e| fault(e.into()))?;
-            if certificates.is_empty() {
-                return Err(fault("the file holds no PEM certificate".into()));
+        let pins = tls.pins();
+        // A pin that cannot be read must not turn into less of a check.
+        if pins.len() != tls.pin_sha256.len() {
+            return Err(BuildError::Pin);
+        }
+        let authorities = tls.ca_bundle_file.as_deref().map(Authorities::read).transpose()?;
+        if pins.is_empty() {
+            if let Some(authorities) = authorities {
+                http = http.tls_certs_merge(authorities.trusted()?);
             }
-            http = http.tls_certs_merge(certificates);
+        } else {
+            let roots = authorities.as_ref().map(Authorities::roots).transpose()?;
+            http = http.tls_backend_preconfigured(trust::pinned(pins, roots).map_err(BuildError::Tls)?);
+        }
+        for warning in tls.warnings() {
+            tracing::warn!(provider.name = %provider, "{warning}");
         }
         if tls.danger_accept_any_certificate {
-            tracing::warn!(
-                provider.name = %provider,
-                "tls.danger_accept_any_certificate is on: anyone between Drydock and this vendor can read its credentials"
-            );
             http = http.tls_danger_accept_invalid_certs(true);
         }
         let rate = limits.requests_per_second.clamp(0.1, 10_000.0);
@@ -128,7 +141,8 @@ impl HttpClient {
     /// Sends a call and reads the whole answer. Any HTTP status is a [`Reply`]; reading it is the adapter's work.
     ///
     /// # Errors
-    /// No answer, or none that is complete: `reached` is `No` only when no connection came about.
+    /// No answer, or none that is complete: `reached` is `No` only when no connection came about, or when the call has a
+    /// permit and its body was never given out.
     pub async fn send(&self, call: Call) -> Result<Reply, VendorError> {
         let span = tracing::info_span!(
             "vendor_request",
@@ -195,8 +209,12 @@ impl HttpClient {
                 ));
             };
             inner.metrics.waited(asked.elapsed());
+            if call.permit.as_ref().is_some_and(|permit| !permit.holds()) {
+                return Err(lease_ended());
+            }
+            let gate = Gate::default();
             let began = Instant::now();
-            let outcome = match tokio::time::timeout(timeout, self.exchange(call, span)).await {
+            let outcome = match tokio::time::timeout(timeout, self.exchange(call, &gate, span)).await {
                 Ok(outcome) => outcome,
                 Err(_) => Err(VendorError::new(
                     VendorFault::TimedOut,
@@ -204,6 +222,7 @@ impl HttpClient {
                     format!("no complete answer within {} ms", timeout.as_millis()),
                 )),
             };
+            let outcome = outcome.map_err(|error| unsent(error, call, &gate));
             let brief = outcome.as_ref().map(|r| r.status.as_u16()).map_err(|e| kind_text(e.kind));
             inner.metrics.ended(call.verb.method().as_str(), call.route, brief, began.elapsed());
             match outcome {
@@ -216,7 +235,7 @@ impl HttpClient {
         }
     }
 
-    async fn exchange(&self, call: &Call, span: &tracing::Span) -> Result<Reply, VendorError> {
+    async fn exchange(&self, call: &Call, gate: &Gate, span: &tracing::Span) -> Result<Reply, VendorError> {
         let mut request = self.inner.http.request(call.verb.method(), call.url.clone());
         for (name, value) in &call.headers {
             request = request.header(name, value);
@@ -224,10 +243,17 @@ impl HttpClient {
         if let Some(trace) = TraceParent::of(span) {
             request = request.header("traceparent", trace.as_str());
         }
-        if let Some(body) = &call.body {
-            request = request.body(body.0.to_vec());
-        }
+        request = match (&call.body, &call.permit) {
+            (Some(body), Some(permit)) => {
+                let body = Gated::new(body.0.to_vec().into(), permit.clone(), gate.clone());
+                request.body(reqwest::Body::wrap(body))
+            }
+            (Some(body), None) => request.body(body.0.to_vec()),
+            (None, _) => request,
+        };
+        crash_point::reach(CrashPoint::RequestUnsent);
         let response = request.send().await.map_err(transport)?;
+        crash_point::reach(CrashPoint::AnswerUnread);
         let status = response.status();
         let headers = response.headers().clone();
         let body = read_capped(response).await?;
@@ -253,6 +279,24 @@ async fn read_capped(mut response: reqwest::Response) -> Result<Bytes, VendorErr
     }
 }
 
+/// A request whose body was never given out did nothing, wherever it got stuck.
+fn unsent(error: VendorError, call: &Call, gate: &Gate) -> VendorError {
+    match (&call.permit, &call.body) {
+        (Some(permit), Some(_)) if gate.close() => {
+            if permit.holds() {
+                error.with_reached(Reached::No)
+            } else {
+                lease_ended()
+            }
+        }
+        _ => error,
+    }
+}
+
+fn lease_ended() -> VendorError {
+    VendorError::new(VendorFault::TimedOut, Reached::No, "nothing was sent: the lease ended")
+}
+
 /// A fault below HTTP. The text names the layer, not the address: addresses can hold tokens.
 fn transport(error: reqwest::Error) -> VendorError {
     let error = error.without_url();
@@ -260,7 +304,10 @@ fn transport(error: reqwest::Error) -> VendorError {
     let mut text = error.to_string();
     let mut source = error.source();
     while let Some(cause) = source {
-        text = format!("{text}: {cause}");
+        match trust::mismatch(cause) {
+            Some(mismatch) => text = format!("{text}: {mismatch}"),
+            None => text = format!("{text}: {cause}"),
+        }
         source = cause.source();
     }
     let kind = if error.is_timeout() { VendorFault::TimedOut } else { VendorFault::Unreachable };

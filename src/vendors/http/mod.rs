@@ -6,9 +6,13 @@
 
 mod call;
 mod client;
+mod gated;
 mod metrics;
+mod pin;
 mod reply;
+mod trust;
 
 pub use call::{Call, Verb};
 pub use client::{BuildError, HttpClient};
+pub use pin::Pin;
 pub use reply::{Reply, parse_retry_after};

@@ -15,7 +15,9 @@ mod map;
 #[cfg(test)]
 mod map_tests;
 mod notes;
-mod redact;
+mod read;
+#[cfg(any(test, fuzzing))]
+pub(super) mod recorded;
 mod sign;
 mod submit;
 mod targets;
@@ -32,7 +34,6 @@ use self::client::{Client, IDS_PER_LIST, MIN_LIMIT};
 use self::look::{Sight, look};
 use self::map::Context;
 use self::notes::Notes;
-use self::redact::redact;
 use super::contract::{
     Asked, CancelAnswer, CheckReport, Found, Observation, Planned, Submission, Submitted, Vendor,
 };
@@ -64,6 +65,7 @@ fn configure(common: &CommonSettings, own: toml::Table) -> Result<Build, Vec<Con
     Ok(Box::new(move |provider: ProviderId, http: HttpClient, clock: Clock| {
         Arc::new(Huawei {
             provider,
+            credential_keys: config.credentials.keys(),
             capabilities: capabilities(grace, limit),
             client: Client::new(endpoint, config, http, clock.clone()),
             chunk: AtomicUsize::new(submit::CHUNK),
@@ -100,6 +102,7 @@ fn capabilities(lost_answer_grace: Duration, lost_answer_limit: Duration) -> Cap
 #[derive(Debug)]
 struct Huawei {
     provider: ProviderId,
+    credential_keys: &'static [&'static str],
     capabilities: Capabilities,
     client: Client,
     /// How many ids one reinstall call takes here, as far as is known.
@@ -133,6 +136,10 @@ impl Vendor for Huawei {
 
     fn capabilities(&self) -> &Capabilities {
         &self.capabilities
+    }
+
+    fn credential_keys(&self) -> &'static [&'static str] {
+        self.credential_keys
     }
 
     fn validate(&self, asked: &Asked<'_>) -> Vec<FieldViolation> {

@@ -92,7 +92,7 @@ impl Place {
     }
 }
 
-fn info(provider: &ProviderId, instance: Instance) -> Option<TargetInfo> {
+pub(super) fn info(provider: &ProviderId, instance: Instance) -> Option<TargetInfo> {
     let under_way = map::busy_with(&instance).map(|what| UnderWay {
         what,
         vendor_state: instance.operation_state.clone().or_else(|| instance.state.clone()),
@@ -128,7 +128,7 @@ fn info(provider: &ProviderId, instance: Instance) -> Option<TargetInfo> {
     })
 }
 
-fn image(image: CloudImage) -> Option<Image> {
+pub(super) fn image(image: CloudImage) -> Option<Image> {
     let mut attributes = BTreeMap::new();
     for (name, value) in [
         ("__imagetype", image.imagetype),

@@ -8,7 +8,6 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use base64::Engine as _;
-use bytes::Bytes;
 use tokio::sync::Mutex;
 use url::Url;
 use zeroize::Zeroizing;
@@ -16,7 +15,7 @@ use zeroize::Zeroizing;
 use super::fault;
 use crate::domain::error::VendorFault;
 use crate::kit::secret::{ExposeSecret, Secret};
-use crate::vendors::error::{Reached, VendorError};
+use crate::vendors::error::{Reached, Retry, VendorError};
 use crate::vendors::http::{Call, HttpClient, Reply, Verb};
 
 const ROUTE: &str = "/api/session";
@@ -130,18 +129,8 @@ impl Auth {
 }
 
 /// A refusal without `secret`: an answer may quote what it refuses.
-fn redact(mut reply: Reply, secret: &Secret) -> Reply {
-    let secret = secret.expose_secret();
-    if reply.status.is_success() || secret.is_empty() {
-        return reply;
-    }
-    let text = String::from_utf8_lossy(&reply.body);
-    let escaped = serde_json::Value::from(secret).to_string();
-    let escaped = escaped.trim_matches('"');
-    if text.contains(secret) || text.contains(escaped) {
-        reply.body = Bytes::from(text.replace(escaped, "[redacted]").replace(secret, "[redacted]"));
-    }
-    reply
+fn redact(reply: Reply, secret: &Secret) -> Reply {
+    if reply.status.is_success() { reply } else { crate::vendors::redact::redact(reply, &[secret]) }
 }
 
 /// The token in the answer to a login: 201 by the specification, 200 by some servers.
@@ -149,16 +138,18 @@ fn token(reply: &Reply) -> Result<Secret, VendorError> {
     if !reply.status.is_success() {
         let mut error = fault::of(reply);
         match error.kind {
-            VendorFault::Unauthenticated => {
+            // An account that may not log in is as good as a wrong one: it says nothing about any job.
+            VendorFault::Unauthenticated | VendorFault::PermissionDenied => {
+                error.kind = VendorFault::Unauthenticated;
                 error.message.push_str(" (check the provider's `username` and `password`)");
             }
             // No vCenter answers a login so: the endpoint is another server, not a missing thing.
             VendorFault::NotFound | VendorFault::Rejected => {
-                error.kind = VendorFault::Unauthenticated;
+                error.kind = VendorFault::Unreachable;
+                error.retry = Retry::Backoff;
                 error.message.push_str(" (check the provider's `endpoint`)");
             }
-            VendorFault::PermissionDenied
-            | VendorFault::Unreachable
+            VendorFault::Unreachable
             | VendorFault::TimedOut
             | VendorFault::RateLimited
             | VendorFault::Garbled => {}
@@ -175,6 +166,7 @@ fn token(reply: &Reply) -> Result<Secret, VendorError> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use http::{HeaderMap, StatusCode};
 
     use super::*;
@@ -211,5 +203,8 @@ mod tests {
         assert!(refused.message.contains("`password`"));
         let elsewhere = token(&answer(404, "")).unwrap_err();
         assert!(elsewhere.message.contains("`endpoint`"));
+        assert_eq!((elsewhere.kind, elsewhere.retry), (VendorFault::Unreachable, Retry::Backoff));
+        let barred = token(&answer(403, r#"{"error_type":"UNAUTHORIZED","messages":[]}"#)).unwrap_err();
+        assert_eq!(barred.kind, VendorFault::Unauthenticated, "no job ends because of it");
     }
 }

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use super::client::Client;
+use super::compat;
 use super::fault;
 use super::find::{Tasks, all_tasks, tasks_of};
 use super::findings;
@@ -27,15 +28,37 @@ const MAX_TASKS: usize = 50;
 
 type Checked = Result<CheckReport, VendorError>;
 
-/// Checks upgrades of clusters: one list for all, and each one's own messages. One answer each, in order.
-pub(super) async fn clusters(client: &Client, batch: &[&Planned]) -> Vec<Checked> {
-    let list = client.clusters().await.map(by_id);
-    together(batch.iter().map(|planned| cluster(client, planned, list.as_ref()))).await
+/// Checks upgrades by cluster: one list for all, and each one's own messages; prechecks where its Supervisor is known,
+/// since they are run by it. One answer each, in order.
+pub(super) async fn clusters(
+    client: &Client,
+    prechecks: Prechecks,
+    batch: &[(&Planned, Option<&str>)],
+) -> Vec<Checked> {
+    let list = match client.clusters().await {
+        Err(error) if fault::lacks_call(&error) => Err(VendorError {
+            message: format!(
+                "this vCenter cannot upgrade by cluster any more; use the `supervisors` targets. It answered {}",
+                error.message
+            ),
+            kind: VendorFault::Rejected,
+            ..error
+        }),
+        list => list.map(by_id),
+    };
+    together(
+        batch
+            .iter()
+            .map(|(planned, supervisor)| cluster(client, prechecks, planned, *supervisor, list.as_ref())),
+    )
+    .await
 }
 
 async fn cluster(
     client: &Client,
+    prechecks: Prechecks,
     planned: &Planned,
+    supervisor: Option<&str>,
     list: Result<&HashMap<String, Summary>, &VendorError>,
 ) -> Checked {
     let summary = listed(list, planned, "a cluster with a Supervisor")?;
@@ -43,15 +66,32 @@ async fn cluster(
         return Ok(foreign);
     }
     let info = client.cluster(&planned.target.id).await?;
-    let told = findings::of_messages(&info.messages);
-    Ok(report(planned, summary, told, None))
+    let mut told = findings::of_messages(&info.messages);
+    let mut fit = Vec::new();
+    let version = desired(&planned.operation);
+    if is_worth_checking(summary, version) {
+        if let Some(supervisor) = supervisor {
+            let ran = run(client, prechecks, supervisor, version).await?;
+            if let Some(text) = ran.foreign {
+                return Ok(CheckReport { foreign: Some(text), ..CheckReport::default() });
+            }
+            told.extend(ran.findings);
+        }
+        fit = compat::check(client, "cluster", &planned.target.id, version).await?;
+    }
+    Ok(report(planned, summary, told, fit, None))
+}
+
+/// Checks for a version that cannot be had only hide the reason.
+fn is_worth_checking(summary: &Summary, version: &str) -> bool {
+    own_findings(summary, version).iter().all(|f| f.severity != Severity::Error)
 }
 
 /// Checks upgrades of Supervisors: one list for all, and each one's own prechecks. One answer each, in order.
 pub(super) async fn supervisors(client: &Client, prechecks: Prechecks, batch: &[&Planned]) -> Vec<Checked> {
     let ids: Vec<&str> = batch.iter().map(|p| &*p.target.id).collect();
     let list = match list_supervisors(client, &ids).await {
-        Err(error) if error.http_status == Some(404) => Err(VendorError {
+        Err(error) if fault::lacks_call(&error) => Err(VendorError {
             message: format!(
                 "this vCenter cannot upgrade by Supervisor (that came with 9.1); use the `clusters` targets. It \
                  answered {}",
@@ -81,16 +121,18 @@ async fn supervisor(
     }
     let info = client.supervisor(id).await?;
     let mut told = findings::of_messages(&info.messages);
-    // Prechecks for a version that cannot be had only hide the reason.
-    if own_findings(summary, desired(&planned.operation)).iter().all(|f| f.severity != Severity::Error) {
-        let ran = run(client, prechecks, id, desired(&planned.operation)).await?;
+    let mut fit = Vec::new();
+    let version = desired(&planned.operation);
+    if is_worth_checking(summary, version) {
+        let ran = run(client, prechecks, id, version).await?;
         if let Some(text) = ran.foreign {
             return Ok(CheckReport { foreign: Some(text), ..CheckReport::default() });
         }
         told.extend(ran.findings);
+        fit = compat::check(client, "supervisor", id, version).await?;
     }
     let known = tasks.map(|tasks| tasks_of(tasks, id)).filter(|known| known.len() <= MAX_TASKS);
-    Ok(report(planned, summary, told, known))
+    Ok(report(planned, summary, told, fit, known))
 }
 
 fn listed<'a>(
@@ -129,15 +171,18 @@ pub(super) fn under_way(summary: &Summary) -> Option<UnderWay> {
     })
 }
 
+/// `told` are the findings for which vCenter's own switch for warnings stands; `fit` are the others.
 fn report(
     planned: &Planned,
     summary: &Summary,
     told: Vec<Finding>,
+    fit: Vec<Finding>,
     known_tasks: Option<Vec<String>>,
 ) -> CheckReport {
     let notes = Notes { known_tasks, ..Notes::before(summary, &told) };
     let mut findings = own_findings(summary, desired(&planned.operation));
     findings.extend(told);
+    findings.extend(fit);
     CheckReport { findings, handle: Some(notes.handle()), foreign: None }
 }
 

@@ -12,10 +12,11 @@ use super::config::Config;
 use super::documented::{INFO, RESULT, SUMMARY, TASK};
 use super::fault;
 use super::wire::{
-    Info, PrecheckList, PrecheckResult, PrecheckSpec, Summary, SupervisorItem, SupervisorList, Task,
-    TaskFilter, TaskMap, TaskQuery, TaskResultSpec, UpgradeList, UpgradeSpec, VersionNotes, read,
+    Compatibility, Info, PrecheckList, PrecheckResult, PrecheckSpec, Summary, SupervisorItem, SupervisorList,
+    Task, TaskFilter, TaskMap, TaskQuery, TaskResultSpec, UpgradeList, UpgradeSpec, VersionNotes, Zone, read,
 };
 use crate::domain::drift::Drift;
+use crate::kit::permit::Permit;
 use crate::vendors::drift::Is;
 use crate::vendors::error::VendorError;
 use crate::vendors::http::{Call, HttpClient, Reply, Verb};
@@ -38,19 +39,21 @@ struct Request {
     route: &'static str,
     body: Option<Vec<u8>>,
     safe: bool,
+    permit: Option<Permit>,
     /// What vCenter documents of the answer.
     documented: Is,
 }
 
 impl Request {
     fn get(url: Url, route: &'static str) -> Self {
-        Self { verb: Verb::Get, url, route, body: None, safe: true, documented: Is::Any }
+        Self { verb: Verb::Get, url, route, body: None, safe: true, permit: None, documented: Is::Any }
     }
 
     fn post(url: Url, route: &'static str, body: &impl Serialize) -> Self {
         // Text, truth values and lists of them: serialising to memory cannot fail.
         let body = serde_json::to_vec(body).unwrap_or_default();
-        Self { verb: Verb::Post, url, route, body: Some(body), safe: false, documented: Is::Any }
+        let (body, documented) = (Some(body), Is::Any);
+        Self { verb: Verb::Post, url, route, body, safe: false, permit: None, documented }
     }
 
     const fn documented(mut self, documented: Is) -> Self {
@@ -63,9 +66,18 @@ impl Request {
         self
     }
 
+    fn under(mut self, permit: &Permit) -> Self {
+        self.permit = Some(permit.clone());
+        self
+    }
+
     fn call(&self) -> Call {
         let call = Call::new(self.verb, self.url.clone(), self.route).header("accept", "application/json");
         let call = if self.safe { call.safe() } else { call };
+        let call = match &self.permit {
+            Some(permit) => call.under(permit),
+            None => call,
+        };
         match &self.body {
             Some(body) => call.bytes("application/json", body.clone()),
             None => call,
@@ -83,8 +95,8 @@ impl Client {
     /// `GET software/clusters`: all clusters with a Supervisor.
     pub(super) async fn clusters(&self) -> Result<Vec<Summary>, VendorError> {
         let route = "/api/vcenter/namespace-management/software/clusters";
-        let entries: Vec<Value> =
-            self.read(self.software(&["clusters"]), route, Is::Shaped(&SUMMARY)).await?;
+        let request = Request::get(self.software(&["clusters"]), route).documented(Is::Shaped(&SUMMARY));
+        let entries: Vec<Value> = good(&self.send(request).await?)?.json_list()?;
         Ok(entries.iter().filter_map(read).collect())
     }
 
@@ -101,10 +113,11 @@ impl Client {
     pub(super) async fn upgrade_clusters(
         &self,
         specs: &BTreeMap<&str, UpgradeSpec<'_>>,
+        permit: &Permit,
     ) -> Result<Reply, VendorError> {
         let route = "/api/vcenter/namespace-management/software/clusters?action=upgradeMultiple";
         let request = Request::post(self.software(&["clusters"]), route, specs).action("upgradeMultiple");
-        self.send(request.documented(Is::Values(&RESULT))).await
+        self.send(request.documented(Is::Values(&RESULT)).under(permit)).await
     }
 
     /// `GET software/supervisors/upgrades`: these Supervisors (at most [`IDS_PER_QUERY`]), or all when none is named.
@@ -135,9 +148,11 @@ impl Client {
         &self,
         id: &str,
         spec: &UpgradeSpec<'_>,
+        permit: &Permit,
     ) -> Result<Reply, VendorError> {
         let route = "/api/vcenter/namespace-management/software/supervisors/upgrades/jobs/{supervisor}";
-        self.send(Request::post(self.software(&["supervisors", "upgrades", "jobs", id]), route, spec)).await
+        let request = Request::post(self.software(&["supervisors", "upgrades", "jobs", id]), route, spec);
+        self.send(request.under(permit)).await
     }
 
     /// `POST software/supervisors/{supervisor}/prechecks?action=run`. Any answer comes back.
@@ -162,7 +177,8 @@ impl Client {
     /// `GET software/cluster-available-versions`
     pub(super) async fn cluster_versions(&self) -> Result<Vec<VersionNotes>, VendorError> {
         let route = "/api/vcenter/namespace-management/software/cluster-available-versions";
-        let entries: Vec<Value> = self.get(self.software(&["cluster-available-versions"]), route).await?;
+        let entries: Vec<Value> =
+            self.get_list(self.software(&["cluster-available-versions"]), route).await?;
         Ok(entries.iter().filter_map(read).collect())
     }
 
@@ -170,6 +186,38 @@ impl Client {
     pub(super) async fn supervisor_version(&self, version: &str) -> Result<VersionNotes, VendorError> {
         let route = "/api/vcenter/namespace-management/software/supervisors/versions/{version}";
         self.get(self.software(&["supervisors", "versions", version]), route).await
+    }
+
+    /// `POST software/supervisors/versions/{version}?action=check-compatibility&{by}={id}`: a question, by POST.
+    pub(super) async fn compatibility(
+        &self,
+        version: &str,
+        by: &'static str,
+        id: &str,
+    ) -> Result<Compatibility, VendorError> {
+        let mut url = self.software(&["supervisors", "versions", version]);
+        url.query_pairs_mut().append_pair("action", "check-compatibility").append_pair(by, id);
+        let request = Request {
+            verb: Verb::Post,
+            url,
+            route: "/api/vcenter/namespace-management/software/supervisors/versions/{version}?action=check-compatibility",
+            body: None,
+            safe: true,
+            permit: None,
+            documented: Is::Any,
+        };
+        good(&self.send(request).await?)?.json()
+    }
+
+    /// `GET supervisors/{supervisor}/topology`: its zones with their clusters.
+    pub(super) async fn topology(&self, id: &str) -> Result<Vec<Zone>, VendorError> {
+        let url = Call::join(
+            &self.endpoint,
+            &["api", "vcenter", "namespace-management", "supervisors", id, "topology"],
+        );
+        let zones: Vec<Value> =
+            self.get_list(url, "/api/vcenter/namespace-management/supervisors/{supervisor}/topology").await?;
+        Ok(zones.iter().filter_map(read).collect())
     }
 
     /// `GET supervisors/summaries`
@@ -202,13 +250,14 @@ impl Client {
     }
 
     /// `POST cis/tasks/{task}?action=cancel`. Any answer comes back.
-    pub(super) async fn cancel(&self, id: &str) -> Result<Reply, VendorError> {
+    pub(super) async fn cancel(&self, id: &str, permit: &Permit) -> Result<Reply, VendorError> {
         let request = Request {
             verb: Verb::Post,
             url: self.cis(&[id]),
             route: "/api/cis/tasks/{task}?action=cancel",
             body: None,
             safe: false,
+            permit: Some(permit.clone()),
             documented: Is::Any,
         };
         self.send(request.action("cancel")).await
@@ -256,6 +305,15 @@ impl Client {
     ) -> Result<T, VendorError> {
         let reply = self.send(Request::get(url, route).documented(documented)).await?;
         good(&reply)?.json()
+    }
+
+    async fn get_list<T: DeserializeOwned>(
+        &self,
+        url: Url,
+        route: &'static str,
+    ) -> Result<Vec<T>, VendorError> {
+        let reply = self.send(Request::get(url, route)).await?;
+        good(&reply)?.json_list()
     }
 
     /// Sends; when vCenter refuses the session, once more with a fresh one. A 401 has no effect at vCenter, so that

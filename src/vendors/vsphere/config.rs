@@ -3,12 +3,14 @@
 //! | key | needed | meaning |
 //! |---|---|---|
 //! | `username`, `password` | yes | an account such as `drydock@vsphere.local`. Upgrades need `Namespaces.Upgrade` (before 9.1: `Namespaces.Manage`), reading needs `System.Read` |
+//! | `service` | no, `auto` | which service upgrades: `clusters`, `supervisors` (since 9.1), or `auto` to ask which one vCenter has; with both, `supervisors` |
 //! | `settle_ms` | no, 300000 | how long an idle state that does not fit a started upgrade is not believed; 0 to 86400000 |
 //! | `precheck_wait_ms` | no, 30000 | how long a check waits for a Supervisor's prechecks; 0 does not run them |
 //! | `details_per_round` | no, 8 | how many targets' details one round of polling asks for; 1 to 100 |
 
 use std::time::Duration;
 
+use super::service::Service;
 use crate::kit::secret::Secret;
 use crate::vendors::settings::ConfigFault;
 
@@ -20,6 +22,8 @@ pub(super) const SECRET_KEYS: &[&str] = &["password"];
 pub(super) struct Config {
     pub username: String,
     pub password: Secret,
+    /// The service to speak; none: ask vCenter.
+    pub service: Option<Service>,
     /// How long an idle state that does not fit a started upgrade is not believed.
     pub settle: Duration,
     /// How long a check waits for prechecks.
@@ -37,6 +41,7 @@ pub(super) fn read(mut own: toml::Table) -> Result<Config, Vec<ConfigFault>> {
     if username.as_deref().is_some_and(|name| name.contains(':') || name.chars().any(char::is_control)) {
         faults.push(ConfigFault::new("username", "must not hold a colon or control characters"));
     }
+    let service = service(&mut own, &mut faults);
     let settle = whole(&mut own, "settle_ms", 300_000, 0..=86_400_000, &mut faults);
     let wait = whole(&mut own, "precheck_wait_ms", 30_000, 0..=600_000, &mut faults);
     let details = whole(&mut own, "details_per_round", 8, 1..=100, &mut faults);
@@ -47,11 +52,25 @@ pub(super) fn read(mut own: toml::Table) -> Result<Config, Vec<ConfigFault>> {
         (Some(username), Some(password)) if faults.is_empty() => Ok(Config {
             username,
             password,
+            service,
             settle: Duration::from_millis(settle),
             precheck_wait: Duration::from_millis(wait),
             details: usize::try_from(details).unwrap_or(1),
         }),
         _ => Err(faults),
+    }
+}
+
+fn service(own: &mut toml::Table, faults: &mut Vec<ConfigFault>) -> Option<Service> {
+    let value = own.remove("service")?;
+    match value.as_str() {
+        Some("auto") => None,
+        Some("clusters") => Some(Service::Clusters),
+        Some("supervisors") => Some(Service::Supervisors),
+        Some(_) | None => {
+            faults.push(ConfigFault::new("service", "must be `auto`, `clusters` or `supervisors`"));
+            None
+        }
     }
 }
 
@@ -98,7 +117,7 @@ mod tests {
     #[test]
     fn defaults_stand_for_what_is_left_out() {
         let config = read("username = 'a@b'\npassword = 'x'".parse().unwrap()).unwrap();
-        assert_eq!(config.settle, Duration::from_secs(300));
+        assert_eq!((config.settle, config.service), (Duration::from_secs(300), None));
         assert_eq!((config.precheck_wait, config.details), (Duration::from_secs(30), 8));
         assert!(!format!("{config:?}").contains("'x'"), "the password does not print");
     }
@@ -108,6 +127,7 @@ mod tests {
         let all = keys("username = 'a:b'\nsettle_ms = -1\ndetails_per_round = 'x'\nregion = 'eu'");
         assert_eq!(all, ["password", "username", "settle_ms", "details_per_round", "region"]);
         assert_eq!(keys("password = 4"), ["username", "password"]);
+        assert_eq!(keys("username = 'a'\npassword = 'x'\nservice = 'both'"), ["service"]);
     }
 
     #[test]

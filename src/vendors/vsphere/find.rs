@@ -14,7 +14,7 @@ use super::map::{self, Outcome, Sight};
 use super::notes::Notes;
 use super::observe::{Rounds, by_id};
 use super::roster::{Roster, Targets};
-use super::start::{desired, notes};
+use super::start::notes;
 use super::wire::{Info, Summary, Task, TaskFilter};
 use crate::domain::job::Provenance;
 use crate::domain::target::TargetKind;
@@ -60,7 +60,7 @@ pub(super) async fn find(
     now: Timestamp,
 ) -> Result<Found, VendorError> {
     let (notes, _) = notes(planned);
-    let terms = Terms { desired: desired(&planned.operation), now, settle: rounds.settle };
+    let terms = rounds.terms(planned, now);
     let (clusters, supervisors) = rosters;
     let id = &*planned.target.id;
     match planned.target.kind {

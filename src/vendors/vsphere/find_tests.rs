@@ -24,6 +24,8 @@ fn job() -> Planned {
         attempts: 1,
         submit_time: None,
         handle: None,
+        permit: crate::kit::permit::Permit::unlimited(),
+        cancel_requested: false,
     }
 }
 
@@ -39,7 +41,12 @@ fn look(summary: &Summary, tasks: Option<Value>, known: Option<&[&str]>) -> Foun
         known_tasks: known.map(|ids| ids.iter().map(|id| (*id).to_owned()).collect()),
         ..Notes::before(&target("READY", OLD, None), &[])
     };
-    let terms = Terms { desired: NEW, now: Timestamp::UNIX_EPOCH, settle: Duration::from_secs(300) };
+    let terms = Terms {
+        desired: NEW,
+        now: Timestamp::UNIX_EPOCH,
+        settle: Duration::from_secs(300),
+        cancel_requested: false,
+    };
     let tasks: Option<Tasks> = tasks.map(|map| {
         let map = map.as_object().unwrap().clone();
         map.into_iter().map(|(id, task)| (id, read(&task).unwrap())).collect()

@@ -9,6 +9,9 @@ use crate::domain::finding::{Finding, Severity};
 /// The longest part of an id or subject that comes from vCenter.
 const MAX_PART: usize = 120;
 
+/// The longest line for a condition, in characters.
+const MAX_LINE: usize = 1500;
+
 /// What the messages of one cluster or Supervisor say.
 pub(super) fn of_info(info: &Info) -> Vec<Finding> {
     let status = info.upgrade_status.iter();
@@ -41,6 +44,15 @@ pub(super) fn stopping<'a>(conditions: &'a [Condition], ignored_warnings: bool) 
     conditions.iter().filter(stops).collect()
 }
 
+/// A message as a finding `vsphere.{group}.{its id}`.
+pub(super) fn under(group: &str, message: &Localizable, severity: Severity) -> Option<Finding> {
+    let mut finding = finding(message, severity)?;
+    if let Some(name) = finding.id.strip_prefix("vsphere.") {
+        finding.id = format!("vsphere.{group}.{name}");
+    }
+    Some(finding)
+}
+
 /// The messages of a refusal, as findings with the severity ERROR.
 pub(super) fn of_error(body: &ErrorBody) -> Vec<Finding> {
     body.messages.iter().filter_map(|m| finding(m, Severity::Error)).collect()
@@ -59,7 +71,7 @@ pub(super) fn line(condition: &Condition) -> String {
         texts.extend(condition.reason.as_deref());
         texts.extend(condition.kind.as_deref());
     }
-    texts.join(": ")
+    texts.join(": ").chars().take(MAX_LINE).collect()
 }
 
 fn holds(condition: &Condition) -> bool {

@@ -63,6 +63,8 @@ pub(super) struct Terms<'a> {
     pub now: Timestamp,
     /// How long what does not fit must last.
     pub settle: Duration,
+    /// A caller asked to cancel it, and vCenter may have been told.
+    pub cancel_requested: bool,
 }
 
 /// Judges a target after a start that vCenter accepted; `None`: it is not listed. Also keeps the notes up to date.

@@ -10,7 +10,12 @@ const NEW: &str = "v1.29.7";
 const SETTLE: Duration = Duration::from_secs(300);
 
 fn at(second: i64) -> Terms<'static> {
-    Terms { desired: NEW, now: Timestamp::from_second(1_000_000 + second).unwrap(), settle: SETTLE }
+    Terms {
+        desired: NEW,
+        now: Timestamp::from_second(1_000_000 + second).unwrap(),
+        settle: SETTLE,
+        cancel_requested: false,
+    }
 }
 
 fn target(state: &str, current: &str, desired: Option<&str>) -> Summary {

@@ -14,8 +14,13 @@ use crate::domain::target::TargetKind;
 use crate::kit::clock;
 use crate::vendors::contract::{Observation, Phase, Planned};
 
+/// Why an upgrade by cluster cannot be cancelled.
+pub(super) const NO_CANCEL: &str =
+    "vCenter has no call that cancels an upgrade by cluster; one that goes by Supervisor can be cancelled";
 /// The largest `answer` that a job keeps.
 const MAX_ANSWER: usize = 16 * 1024;
+/// The longest text of a failure, in characters.
+const MAX_TEXT: usize = 2000;
 /// The longest piece of vCenter's text that goes into one of our own sentences.
 const MAX_SHOWN: usize = 100;
 
@@ -47,6 +52,8 @@ pub(super) enum Outcome {
     TaskFailed,
     /// The task was cancelled.
     TaskCancelled,
+    /// The task failed after our cancel without a reason, and the target stands as before: it was the cancel.
+    TaskEndedByCancel,
 }
 
 impl Outcome {
@@ -58,9 +65,11 @@ impl Outcome {
                 Stand::Reached | Stand::InError | Stand::Overtaken(_) | Stand::Stopped | Stand::Gone => true,
             },
             Self::TaskRunning | Self::TaskBlocked => false,
-            Self::TaskSucceeded { .. } | Self::TaskWithoutEffect | Self::TaskFailed | Self::TaskCancelled => {
-                true
-            }
+            Self::TaskSucceeded { .. }
+            | Self::TaskWithoutEffect
+            | Self::TaskFailed
+            | Self::TaskCancelled
+            | Self::TaskEndedByCancel => true,
         }
     }
 }
@@ -133,10 +142,12 @@ pub(super) fn observe(
     seen.vendor_state = word.map(shown);
     seen.progress = progress_of(sight);
     if let Some(info) = sight.info {
+        // All that vCenter says of the target now: what it said earlier no longer holds.
         seen.findings = findings::of_info(info);
+        seen.findings_complete = true;
         notes.detailed_state = word.map(str::to_owned);
     }
-    seen.findings.extend(remark(outcome));
+    seen.findings.extend(remark(outcome, terms));
     seen.ids.insert(id_name(planned.target.kind).to_owned(), planned.target.id.to_string());
     if let Some(task) = &notes.task {
         seen.ids.insert("task".to_owned(), task.clone());
@@ -189,6 +200,7 @@ fn phase(sight: Sight<'_>, outcome: &Outcome, notes: &Notes, terms: Terms<'_>) -
         }
         Outcome::TaskFailed => (failed(sight, notes), Reported),
         Outcome::TaskCancelled => (Phase::Cancelled, Reported),
+        Outcome::TaskEndedByCancel => (Phase::Cancelled, Inferred),
     }
 }
 
@@ -204,7 +216,10 @@ fn failed(sight: Sight<'_>, notes: &Notes) -> Phase {
         let lines: Vec<String> = stopping.into_iter().map(findings::line).collect();
         let mut failure = Failure::new(
             FailureReason::PrecheckFailed,
-            format!("vCenter's prechecks stopped the upgrade: {}", lines.join("; ")),
+            format!("vCenter's prechecks stopped the upgrade: {}", lines.join("; "))
+                .chars()
+                .take(MAX_TEXT)
+                .collect::<String>(),
         );
         failure.vendor_code = error.and_then(|e| e.error_type);
         return Phase::Rejected(failure);
@@ -224,13 +239,14 @@ fn failed(sight: Sight<'_>, notes: &Notes) -> Phase {
     } else {
         texts.join("; ")
     };
-    let mut failure = Failure::new(FailureReason::VendorFailed, text.chars().take(2000).collect::<String>());
+    let mut failure =
+        Failure::new(FailureReason::VendorFailed, text.chars().take(MAX_TEXT).collect::<String>());
     failure.vendor_code = error.and_then(|e| e.error_type);
     Phase::Failed(failure)
 }
 
 /// The error of a failed task; when it is absent, the reason is in `result`.
-fn task_error(task: Option<&Task>) -> Option<ErrorBody> {
+pub(super) fn task_error(task: Option<&Task>) -> Option<ErrorBody> {
     let task = task?;
     if task.error.is_some() {
         return task.error.clone();
@@ -252,7 +268,7 @@ fn has_progressed(sight: Sight<'_>) -> bool {
     done > 0
 }
 
-fn remark(outcome: &Outcome) -> Option<Finding> {
+fn remark(outcome: &Outcome, terms: Terms<'_>) -> Option<Finding> {
     let (id, text) = match outcome {
         Outcome::Target(Stand::Overtaken(other)) => {
             ("vsphere.overtaken", format!("an upgrade to {} took the place of this one", shown(other)))
@@ -260,6 +276,15 @@ fn remark(outcome: &Outcome) -> Option<Finding> {
         Outcome::TaskSucceeded { confirmed: false } => (
             "vsphere.version_unconfirmed",
             "vCenter's task says SUCCEEDED; the version could not be read back to confirm it".to_owned(),
+        ),
+        Outcome::TaskEndedByCancel => (
+            "vsphere.cancel_inferred",
+            "after the cancel, vCenter's task ended FAILED without a reason, and the target is ready on its old version"
+                .to_owned(),
+        ),
+        Outcome::TaskFailed if terms.cancel_requested => (
+            "vsphere.failed_despite_cancel",
+            "a cancel was asked for, and the upgrade ended for a reason of its own".to_owned(),
         ),
         Outcome::Target(
             Stand::Running | Stand::Reached | Stand::InError | Stand::Stopped | Stand::Gone | Stand::Open,
@@ -276,7 +301,7 @@ fn remark(outcome: &Outcome) -> Option<Finding> {
 
 fn cancelable(task: Option<&Task>, notes: &Notes, planned: &Planned) -> Option<Cancelable> {
     if planned.target.kind != TargetKind::Supervisor {
-        return None;
+        return Some(Cancelable::no(NO_CANCEL));
     }
     match (task.and_then(|t| t.cancelable), task, &notes.task) {
         (Some(true), _, _) => Some(Cancelable::yes("vCenter says that the task can be cancelled")),
@@ -324,7 +349,8 @@ fn waiting(
         | Outcome::TaskSucceeded { .. }
         | Outcome::TaskWithoutEffect
         | Outcome::TaskFailed
-        | Outcome::TaskCancelled => None,
+        | Outcome::TaskCancelled
+        | Outcome::TaskEndedByCancel => None,
     }
 }
 

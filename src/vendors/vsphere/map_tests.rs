@@ -25,6 +25,8 @@ fn planned(name: &str) -> Planned {
         attempts: 1,
         submit_time: None,
         handle: None,
+        permit: crate::kit::permit::Permit::unlimited(),
+        cancel_requested: false,
     }
 }
 
@@ -33,6 +35,7 @@ fn terms(second: i64) -> Terms<'static> {
         desired: NEW,
         now: Timestamp::from_second(1_000_000 + second).unwrap(),
         settle: Duration::from_secs(300),
+        cancel_requested: false,
     }
 }
 

@@ -4,12 +4,19 @@
 //! followed by the cluster's state and version ([`judge`]). `software/supervisors/upgrades` starts each Supervisor by
 //! a call of its own and gives a task that can be polled and cancelled. vCenter takes no idempotency key, so after a
 //! lost answer the target (and its tasks) are compared with how they stood before ([`find`]).
+//!
+//! Which service a vCenter speaks is asked ([`service`]), and a caller may use either kind of name: the topology leads
+//! from one to the other ([`aim`]).
 
+mod aim;
 mod auth;
+mod cancelled;
 mod check;
 mod client;
+mod compat;
 mod config;
 mod documented;
+mod doubles;
 mod fault;
 mod find;
 mod findings;
@@ -18,26 +25,37 @@ mod map;
 mod notes;
 mod observe;
 mod precheck;
+#[cfg(any(test, fuzzing))]
+pub(super) mod recorded;
 mod roster;
+mod service;
 mod start;
 mod stop;
 mod targets;
 mod together;
+mod topology;
 mod validate;
 mod wire;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
+use self::aim::Aimed;
 use self::client::Client;
+use self::doubles::Doubles;
+use self::map::NO_CANCEL;
+use self::notes::Notes;
 use self::observe::Rounds;
 use self::precheck::Prechecks;
 use self::roster::Roster;
+use self::service::{Service, Services};
+use self::topology::Topology;
 use super::contract::{
-    Asked, CancelAnswer, CheckReport, Found, Observation, Planned, Submission, Submitted, Vendor,
+    Asked, CancelAnswer, CheckReport, Found, Observation, Phase, Planned, Submission, Submitted, Vendor,
 };
 use super::error::{Reached, VendorError};
 use super::http::HttpClient;
@@ -45,6 +63,7 @@ use super::settings::{Build, CommonSettings, ConfigFault, VendorEntry};
 use crate::domain::capability::{CancelSupport, Capabilities, Capability};
 use crate::domain::drift::Drift;
 use crate::domain::error::{FieldViolation, VendorFault};
+use crate::domain::failure::{Failure, FailureReason};
 use crate::domain::id::ProviderId;
 use crate::domain::operation::OperationKind;
 use crate::domain::page::{Page, PageRequest};
@@ -52,8 +71,6 @@ use crate::domain::target::{AvailableVersion, Image, Target, TargetInfo, TargetK
 use crate::kit::clock::Clock;
 
 const NAME: &str = "vsphere";
-const NO_CANCEL: &str =
-    "vCenter has no call that cancels a cluster's upgrade; upgrades of `supervisors` can be cancelled";
 /// How many jobs one `observe` takes: the list that answers for them is the same for one and for thousands.
 const OBSERVE_BATCH: usize = 1000;
 /// Drydock keeps the time of scheduled upgrades: vCenter has no schedule.
@@ -70,24 +87,36 @@ fn configure(common: &CommonSettings, own: toml::Table) -> Result<Build, Vec<Con
     Ok(Box::new(move |provider: ProviderId, http: HttpClient, clock: Clock| {
         Arc::new(Vsphere {
             provider,
-            capabilities: capabilities(grace, limit),
+            capabilities: capabilities(config.service, grace, limit),
             client: Client::new(endpoint, &config, http),
             rounds: Rounds { details: config.details, settle: config.settle, cursor: AtomicUsize::new(0) },
             prechecks: Prechecks { wait: config.precheck_wait },
             clusters: Roster::default(),
             supervisors: Roster::default(),
+            services: Services::new(config.service),
+            topology: Topology::default(),
+            doubles: Doubles::default(),
             clock,
         })
     }))
 }
 
-fn capabilities(lost_answer_grace: Duration, lost_answer_limit: Duration) -> Capabilities {
+/// A cluster that is upgraded by its Supervisor can be cancelled like one: only where all go by cluster, none can.
+fn capabilities(
+    service: Option<Service>,
+    lost_answer_grace: Duration,
+    lost_answer_limit: Duration,
+) -> Capabilities {
+    let cancel = match service {
+        Some(Service::Clusters) => CancelSupport::Never(NO_CANCEL),
+        Some(Service::Supervisors) | None => CancelSupport::Asked,
+    };
     let cluster = Capability {
         target: TargetKind::Cluster,
         operations: OPERATIONS,
         schedules_natively: false,
         has_maintenance_windows: false,
-        cancel: CancelSupport::Never(NO_CANCEL),
+        cancel,
         prechecks: true,
         progress: true,
         lists_versions: true,
@@ -95,11 +124,11 @@ fn capabilities(lost_answer_grace: Duration, lost_answer_limit: Duration) -> Cap
         batch_size: u32::try_from(start::CHUNK).unwrap_or(u32::MAX),
         lost_answer: "The cluster's state, desired and current version are compared with those before the start; \
                       only a cluster that is READY and unchanged allows a second one.",
-        success_proof: "The cluster is READY and its current version is the one asked for.",
+        success_proof: "The cluster is READY and its current version is the one asked for; where vCenter upgrades it by \
+                        its Supervisor, as there.",
     };
     let supervisor = Capability {
         target: TargetKind::Supervisor,
-        cancel: CancelSupport::Asked,
         batch_size: 1,
         lost_answer: "The Supervisor's state, versions and upgrade tasks are compared with those before the start; \
                       only a Supervisor that is READY and unchanged, without a new task, allows a second one.",
@@ -124,7 +153,62 @@ struct Vsphere {
     prechecks: Prechecks,
     clusters: Roster,
     supervisors: Roster,
+    services: Services,
+    topology: Topology,
+    doubles: Doubles,
     clock: Clock,
+}
+
+impl Vsphere {
+    /// Checks, each job by the service that upgrades it. One answer each, in order.
+    async fn check_once(&self, batch: &[Planned]) -> Vec<Result<CheckReport, VendorError>> {
+        let mut aims = Vec::with_capacity(batch.len());
+        // One after the other: the first asks, and what it learnt holds for the others.
+        for planned in batch {
+            aims.push(aim::decide(&self.client, &self.services, &self.topology, &planned.target).await);
+        }
+        let jobs: Vec<Option<(Cow<'_, Planned>, Option<&str>)>> = batch
+            .iter()
+            .zip(&aims)
+            .map(|(planned, aimed)| {
+                let aimed = aimed.as_ref().ok()?;
+                Some((aim::turned(planned, aimed.aim.as_ref()), aimed.supervisor.as_deref()))
+            })
+            .collect();
+        let kind = |job: &Option<(Cow<'_, Planned>, Option<&str>)>| {
+            job.as_ref().map_or(TargetKind::Instance, |(planned, _)| planned.target.kind)
+        };
+        let (by_cluster, clusters) = of_kind(&jobs, kind, TargetKind::Cluster);
+        let clusters: Vec<(&Planned, Option<&str>)> =
+            clusters.into_iter().flatten().map(|(planned, supervisor)| (&**planned, *supervisor)).collect();
+        let clusters = match clusters.as_slice() {
+            [] => Vec::new(),
+            jobs => check::clusters(&self.client, self.prechecks, jobs).await,
+        };
+        let (by_supervisor, supervisors) = of_kind(&jobs, kind, TargetKind::Supervisor);
+        let supervisors: Vec<&Planned> =
+            supervisors.into_iter().flatten().map(|(planned, _)| &**planned).collect();
+        let supervisors = match supervisors.as_slice() {
+            [] => Vec::new(),
+            jobs => check::supervisors(&self.client, self.prechecks, jobs).await,
+        };
+        let parts = [(by_cluster, clusters), (by_supervisor, supervisors)];
+        let answers = in_order(batch.len(), parts, || Err(no_instances()));
+        answers
+            .into_iter()
+            .zip(aims)
+            .map(|(answer, aimed)| {
+                let Aimed { aim, finding, .. } = aimed?;
+                let mut report = answer?;
+                report.findings.extend(finding);
+                if let (Some(aim), Some(handle)) = (aim, &report.handle) {
+                    let notes = Notes { aim: Some(aim), ..Notes::read(Some(handle)) };
+                    report.handle = Some(notes.handle());
+                }
+                Ok(report)
+            })
+            .collect()
+    }
 }
 
 /// The entries of a batch that act on one kind of target, with their places.
@@ -141,6 +225,29 @@ fn in_order<A>(size: usize, parts: [(Vec<usize>, Vec<A>); 2], unasked: impl Fn()
         }
     }
     answers.into_iter().map(|answer| answer.unwrap_or_else(&unasked)).collect()
+}
+
+/// The refusal of a start that was made a moment ago under the target's other name.
+fn started_as(other: &str) -> Failure {
+    let text =
+        format!("an upgrade of the same Supervisor was started a moment ago, as `{other}`; nothing was sent");
+    Failure::new(FailureReason::VendorRejected, text)
+}
+
+const fn is_over(phase: &Phase) -> bool {
+    match phase {
+        Phase::Succeeded
+        | Phase::Failed(_)
+        | Phase::Cancelled
+        | Phase::Rejected(_)
+        | Phase::Superseded
+        | Phase::Missed => true,
+        Phase::Scheduled | Phase::Running | Phase::Suspended | Phase::Cancelling | Phase::Unclear => false,
+    }
+}
+
+fn flat<'a>(jobs: &[&&'a Planned]) -> Vec<&'a Planned> {
+    jobs.iter().map(|job| **job).collect()
 }
 
 fn unsupported(what: &str) -> VendorError {
@@ -161,23 +268,33 @@ impl Vendor for Vsphere {
         &self.capabilities
     }
 
+    fn credential_keys(&self) -> &'static [&'static str] {
+        &["username", "password"]
+    }
+
     fn validate(&self, asked: &Asked<'_>) -> Vec<FieldViolation> {
         validate::validate(asked)
     }
 
     async fn targets(&self, kind: TargetKind, page: &PageRequest) -> Result<Page<TargetInfo>, VendorError> {
         match kind {
-            TargetKind::Cluster => targets::clusters(&self.client, &self.provider, page).await,
-            TargetKind::Supervisor => targets::supervisors(&self.client, &self.provider, page).await,
+            TargetKind::Cluster => {
+                targets::clusters(&self.client, &self.topology, &self.provider, page).await
+            }
+            TargetKind::Supervisor => {
+                targets::supervisors(&self.client, &self.topology, &self.provider, page).await
+            }
             TargetKind::Instance => Ok(Page::last(Vec::new())),
         }
     }
 
     async fn versions(&self, target: &Target) -> Result<Vec<AvailableVersion>, VendorError> {
-        match target.kind {
-            TargetKind::Cluster => targets::cluster_versions(&self.client, &target.id).await,
-            TargetKind::Supervisor => targets::supervisor_versions(&self.client, &target.id).await,
-            TargetKind::Instance => Err(no_instances()),
+        let aim = aim::decide(&self.client, &self.services, &self.topology, target).await?;
+        let target = aim.aim.as_ref().map_or((target.kind, &*target.id), |aim| (aim.kind, aim.id.as_str()));
+        match target {
+            (TargetKind::Cluster, id) => targets::cluster_versions(&self.client, id).await,
+            (TargetKind::Supervisor, id) => targets::supervisor_versions(&self.client, id).await,
+            (TargetKind::Instance, _) => Err(no_instances()),
         }
     }
 
@@ -186,60 +303,110 @@ impl Vendor for Vsphere {
     }
 
     async fn check(&self, batch: &[Planned]) -> Vec<Result<CheckReport, VendorError>> {
-        let kind = |p: &Planned| p.target.kind;
-        let (places, clusters) = of_kind(batch, kind, TargetKind::Cluster);
-        let clusters = match clusters.as_slice() {
-            [] => Vec::new(),
-            jobs => check::clusters(&self.client, jobs).await,
-        };
-        let (others, supervisors) = of_kind(batch, kind, TargetKind::Supervisor);
-        let supervisors = match supervisors.as_slice() {
-            [] => Vec::new(),
-            jobs => check::supervisors(&self.client, self.prechecks, jobs).await,
-        };
-        in_order(batch.len(), [(places, clusters), (others, supervisors)], || Err(no_instances()))
+        let answers = self.check_once(batch).await;
+        let lacking =
+            |answer: &Result<CheckReport, VendorError>| answer.as_ref().is_err_and(fault::lacks_call);
+        // A call that was offered is gone: another vCenter answers now. A check starts nothing, so it is made anew.
+        if answers.iter().any(lacking) && self.services.forget().await {
+            return self.check_once(batch).await;
+        }
+        answers
     }
 
     async fn submit(&self, batch: &[Submission]) -> Vec<Submitted> {
-        let kind = |s: &Submission| s.planned.target.kind;
-        let (places, clusters) = of_kind(batch, kind, TargetKind::Cluster);
+        let named = batch;
+        let batch: Vec<Result<Submission, String>> = named
+            .iter()
+            .map(|s| {
+                let planned = aim::aimed(&s.planned).into_owned();
+                self.doubles.claim(&planned.target, &s.planned.target)?;
+                Ok(Submission { planned, password: None })
+            })
+            .collect();
+        let kind = |s: &Result<Submission, String>| {
+            s.as_ref().map_or(TargetKind::Instance, |s| s.planned.target.kind)
+        };
+        let (places, clusters) = of_kind(&batch, kind, TargetKind::Cluster);
+        let clusters: Vec<&Submission> = clusters.into_iter().flatten().collect();
         let clusters = match clusters.as_slice() {
             [] => Vec::new(),
             jobs => start::clusters(&self.client, jobs).await,
         };
-        let (others, supervisors) = of_kind(batch, kind, TargetKind::Supervisor);
+        let (others, supervisors) = of_kind(&batch, kind, TargetKind::Supervisor);
+        let supervisors: Vec<&Submission> = supervisors.into_iter().flatten().collect();
         let supervisors = match supervisors.as_slice() {
             [] => Vec::new(),
             jobs => start::supervisors(&self.client, jobs).await,
         };
-        in_order(batch.len(), [(places, clusters), (others, supervisors)], || {
+        let mut answers = in_order(batch.len(), [(places, clusters), (others, supervisors)], || {
             Submitted::Failed(no_instances())
-        })
+        });
+        for ((answer, named), sent) in answers.iter_mut().zip(named).zip(&batch) {
+            let sent = match sent {
+                Ok(sent) => sent,
+                Err(other) => {
+                    *answer = Submitted::Refused(started_as(other), Vec::new());
+                    continue;
+                }
+            };
+            let begun = match answer {
+                Submitted::Started(seen) => {
+                    aim::name_both(&named.planned, seen);
+                    true
+                }
+                Submitted::Refused(..) => false,
+                Submitted::Failed(error) => error.reached != Reached::No,
+            };
+            if !begun {
+                self.doubles.release(&sent.planned.target, &named.planned.target);
+            }
+        }
+        answers
     }
 
     async fn find(&self, planned: &Planned) -> Result<Found, VendorError> {
         let rosters = (&self.clusters, &self.supervisors);
-        find::find(&self.client, rosters, &self.rounds, planned, self.clock.now()).await
+        let aimed = aim::aimed(planned);
+        let mut found = find::find(&self.client, rosters, &self.rounds, &aimed, self.clock.now()).await?;
+        if let Found::Arrived(seen) = &mut found {
+            aim::name_both(planned, seen);
+        }
+        Ok(found)
     }
 
     async fn observe(&self, batch: &[Planned]) -> Vec<Result<Observation, VendorError>> {
-        let kind = |p: &Planned| p.target.kind;
+        let named = batch;
+        let aimed: Vec<_> = named.iter().map(aim::aimed).collect();
+        let batch: Vec<&Planned> = aimed.iter().map(|planned| &**planned).collect();
+        let batch = batch.as_slice();
+        let kind = |p: &&Planned| p.target.kind;
         let (places, clusters) = of_kind(batch, kind, TargetKind::Cluster);
         let clusters = match clusters.as_slice() {
             [] => Vec::new(),
-            jobs => observe::clusters(&self.client, &self.rounds, jobs, self.clock.now()).await,
+            jobs => observe::clusters(&self.client, &self.rounds, &flat(jobs), self.clock.now()).await,
         };
         let (others, supervisors) = of_kind(batch, kind, TargetKind::Supervisor);
         let supervisors = match supervisors.as_slice() {
             [] => Vec::new(),
-            jobs => observe::supervisors(&self.client, &self.rounds, jobs, self.clock.now()).await,
+            jobs => observe::supervisors(&self.client, &self.rounds, &flat(jobs), self.clock.now()).await,
         };
-        in_order(batch.len(), [(places, clusters), (others, supervisors)], || Err(no_instances()))
+        let mut answers =
+            in_order(batch.len(), [(places, clusters), (others, supervisors)], || Err(no_instances()));
+        for ((answer, named), sent) in answers.iter_mut().zip(named).zip(batch) {
+            if let Ok(seen) = answer {
+                aim::name_both(named, seen);
+                if is_over(&seen.phase) {
+                    self.doubles.release(&sent.target, &named.target);
+                }
+            }
+        }
+        answers
     }
 
     async fn cancel(&self, planned: &Planned) -> Result<CancelAnswer, VendorError> {
+        let planned = aim::aimed(planned);
         match planned.target.kind {
-            TargetKind::Supervisor => stop::cancel(&self.client, planned).await,
+            TargetKind::Supervisor => stop::cancel(&self.client, &planned).await,
             TargetKind::Cluster | TargetKind::Instance => Ok(CancelAnswer::Refused(NO_CANCEL.to_owned())),
         }
     }

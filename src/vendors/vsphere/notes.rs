@@ -3,6 +3,7 @@
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::aim::Aim;
 use super::wire::Summary;
 use crate::domain::finding::{Finding, Severity};
 use crate::domain::job::Handle;
@@ -14,6 +15,9 @@ const MAX_WARNINGS: usize = 200;
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Notes {
+    /// By what the target is upgraded, when that is not the name that the caller gave it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub aim: Option<Aim>,
     /// How the target stood before the start.
     pub baseline: Option<Baseline>,
     /// Ids of the warnings that vCenter's own prechecks gave: with all of them accepted, vCenter is told to

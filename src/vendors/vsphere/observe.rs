@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::cancelled::after_cancel;
 use super::client::{Client, IDS_PER_QUERY};
 use super::fault;
 use super::judge::Terms;
@@ -38,6 +39,18 @@ pub(super) struct Rounds {
     pub cursor: AtomicUsize,
 }
 
+impl Rounds {
+    /// The moment and the patience of a judgement on a job.
+    pub(super) fn terms<'a>(&self, planned: &'a Planned, now: Timestamp) -> Terms<'a> {
+        Terms {
+            desired: desired(&planned.operation),
+            now,
+            settle: self.settle,
+            cancel_requested: planned.cancel_requested,
+        }
+    }
+}
+
 /// One job in a round.
 struct Seen<'a> {
     planned: &'a Planned,
@@ -47,6 +60,8 @@ struct Seen<'a> {
     summary: Option<&'a Summary>,
     task: Option<&'a Task>,
     info: Option<Info>,
+    /// The task was read with its result.
+    result_read: bool,
 }
 
 impl Seen<'_> {
@@ -73,11 +88,11 @@ pub(super) async fn clusters(
                 Ok(list) => {
                     let summary = list.get(&*planned.target.id);
                     let sight = Sight { summary, ..Sight::default() };
-                    (summary, Ok(map::decide(sight, &mut notes, terms(rounds, planned, now))))
+                    (summary, Ok(map::decide(sight, &mut notes, rounds.terms(planned, now))))
                 }
                 Err(error) => (None, Err(fault::again(error))),
             };
-            Seen { planned, before, notes, outcome, summary, task: None, info: None }
+            Seen { planned, before, notes, outcome, summary, task: None, info: None, result_read: false }
         })
         .collect();
     read_details(client, rounds, &mut round).await;
@@ -103,7 +118,7 @@ pub(super) async fn supervisors(
             let mut notes = before.clone();
             let summary = list.as_ref().ok().and_then(|list| list.get(&*planned.target.id));
             let found = before.task.as_deref().and_then(|id| tasks.get(id));
-            let terms = terms(rounds, planned, now);
+            let terms = rounds.terms(planned, now);
             let (task, outcome) = match (found, &list) {
                 (Some(Ok(Some(task))), Ok(_)) => {
                     let sight = Sight { summary, task: Some(task), info: None };
@@ -125,7 +140,16 @@ pub(super) async fn supervisors(
                 }
                 (Some(Ok(None)) | None, Err(error)) => (None, Err(fault::again(error))),
             };
-            Seen { planned, before: before.clone(), notes, outcome, summary, task, info: None }
+            Seen {
+                planned,
+                before: before.clone(),
+                notes,
+                outcome,
+                summary,
+                task,
+                info: None,
+                result_read: false,
+            }
         })
         .collect();
     read_details(client, rounds, &mut round).await;
@@ -133,13 +157,10 @@ pub(super) async fn supervisors(
     for (seen, result) in round.iter_mut().zip(&results) {
         if result.is_some() {
             seen.task = result.as_ref();
+            seen.result_read = true;
         }
     }
     finish(rounds, round, now)
-}
-
-fn terms<'a>(rounds: &Rounds, planned: &'a Planned, now: Timestamp) -> Terms<'a> {
-    Terms { desired: desired(&planned.operation), now, settle: rounds.settle }
 }
 
 pub(super) fn by_id(list: Vec<Summary>) -> HashMap<String, Summary> {
@@ -280,6 +301,11 @@ fn finish(rounds: &Rounds, round: Vec<Seen<'_>>, now: Timestamp) -> Vec<Answer<O
         .into_iter()
         .map(|mut seen| {
             let mut outcome = seen.outcome?;
+            let terms = rounds.terms(seen.planned, now);
+            if outcome == Outcome::TaskFailed && terms.cancel_requested {
+                let sight = Sight { summary: seen.summary, info: None, task: seen.task };
+                outcome = after_cancel(sight, seen.result_read, &mut seen.notes, terms);
+            }
             if outcome.ends() {
                 ended += 1;
                 if endings > LAST_WORDS && ended > LAST_WORDS && needs_details(&outcome) {
@@ -287,13 +313,7 @@ fn finish(rounds: &Rounds, round: Vec<Seen<'_>>, now: Timestamp) -> Vec<Answer<O
                 }
             }
             let sight = Sight { summary: seen.summary, info: seen.info.as_ref(), task: seen.task };
-            let mut observation = map::observe(
-                seen.planned,
-                sight,
-                &outcome,
-                &mut seen.notes,
-                terms(rounds, seen.planned, now),
-            );
+            let mut observation = map::observe(seen.planned, sight, &outcome, &mut seen.notes, terms);
             if seen.notes != seen.before {
                 observation.handle = Some(seen.notes.handle());
             }
@@ -319,6 +339,7 @@ const fn needs_details(outcome: &Outcome) -> bool {
         | Outcome::TaskBlocked
         | Outcome::TaskSucceeded { .. }
         | Outcome::TaskWithoutEffect
-        | Outcome::TaskCancelled => false,
+        | Outcome::TaskCancelled
+        | Outcome::TaskEndedByCancel => false,
     }
 }

@@ -7,7 +7,7 @@ use serde_json::Value;
 use super::client::Client;
 use super::fault;
 use super::findings;
-use super::map::{id_name, shown, start_answer};
+use super::map::{NO_CANCEL, id_name, shown, start_answer};
 use super::notes::Notes;
 use super::together::together;
 use super::wire::{ErrorBody, ResultMap, UpgradeResult, UpgradeSpec, read};
@@ -16,6 +16,7 @@ use crate::domain::failure::Failure;
 use crate::domain::finding::Finding;
 use crate::domain::job::{Cancelable, Provenance};
 use crate::domain::operation::Operation;
+use crate::domain::target::TargetKind;
 use crate::vendors::contract::{Observation, Phase, Planned, Submission, Submitted};
 use crate::vendors::error::{Reached, VendorError};
 use crate::vendors::http::Reply;
@@ -43,6 +44,7 @@ pub(super) fn notes(planned: &Planned) -> (Notes, Option<bool>) {
     let checked = Notes::read(planned.handle.as_ref());
     let ignore = ignores(&planned.operation, &checked);
     let notes = Notes {
+        aim: checked.aim,
         baseline: checked.baseline,
         warnings: checked.warnings,
         known_tasks: checked.known_tasks,
@@ -80,6 +82,9 @@ impl<'a> Start<'a> {
         let mut seen = Observation::new(Phase::Running, Provenance::Reported);
         seen.ids.insert(id_name(self.planned.target.kind).to_owned(), self.id().to_owned());
         seen.handle = Some(self.notes.handle());
+        if self.planned.target.kind == TargetKind::Cluster {
+            seen.cancelable = Some(Cancelable::no(NO_CANCEL));
+        }
         seen
     }
 }
@@ -128,7 +133,11 @@ async fn start_chunk(client: &Client, starts: &[Start<'_>], chunk: Vec<usize>) -
     let of = |at: &usize| starts.get(*at).map(|start| (*at, start));
     let specs: BTreeMap<&str, UpgradeSpec<'_>> =
         chunk.iter().filter_map(of).map(|(_, start)| (start.id(), start.spec())).collect();
-    let reply = client.upgrade_clusters(&specs).await;
+    // One permit covers a batch; without members there is nothing to send.
+    let Some(permit) = chunk.iter().find_map(of).map(|(_, start)| &start.planned.permit) else {
+        return Vec::new();
+    };
+    let reply = client.upgrade_clusters(&specs, permit).await;
     match batch_answer(reply, chunk.len()) {
         BatchAnswer::Results(results) => chunk
             .iter()
@@ -140,7 +149,7 @@ async fn start_chunk(client: &Client, starts: &[Start<'_>], chunk: Vec<usize>) -
         BatchAnswer::TakeApart => {
             together(chunk.iter().filter_map(of).map(|(at, start)| async move {
                 let specs = BTreeMap::from([(start.id(), start.spec())]);
-                let outcome = match batch_answer(client.upgrade_clusters(&specs).await, 1) {
+                let outcome = match batch_answer(client.upgrade_clusters(&specs, permit).await, 1) {
                     BatchAnswer::Results(results) => cluster_outcome(start, results.get(start.id())),
                     BatchAnswer::Refused(error, body) => refused(error, body.as_ref()),
                     // A batch of one is never taken apart.
@@ -260,7 +269,7 @@ fn refusal_of(error: &VendorError, body: &ErrorBody) -> (Failure, Vec<Finding>) 
 pub(super) async fn supervisors(client: &Client, batch: &[&Submission]) -> Vec<Submitted> {
     together(batch.iter().map(|submission| async move {
         let start = Start::of(&submission.planned);
-        let reply = client.upgrade_supervisor(start.id(), &start.spec()).await;
+        let reply = client.upgrade_supervisor(start.id(), &start.spec(), &submission.planned.permit).await;
         supervisor_outcome(start, reply)
     }))
     .await
@@ -286,6 +295,20 @@ fn supervisor_outcome(mut start: Start<'_>, reply: Result<Reply, VendorError>) -
             "vCenter accepted the upgrade without a task id; whether it began is looked up",
         )),
         Err(error) => Submitted::Failed(error),
+    }
+}
+
+/// What a recorded answer means for the start of one cluster, in a call of `size`, or of one Supervisor.
+#[cfg(any(test, fuzzing))]
+pub(super) fn of_recorded(planned: &Planned, reply: Reply, size: usize) -> Submitted {
+    let start = Start::of(planned);
+    if planned.target.kind == crate::domain::target::TargetKind::Supervisor {
+        return supervisor_outcome(start, Ok(reply));
+    }
+    match batch_answer(Ok(reply), size) {
+        BatchAnswer::Results(results) => cluster_outcome(&start, results.get(start.id())),
+        BatchAnswer::TakeApart => Submitted::Failed(VendorError::garbled("taken apart")),
+        BatchAnswer::Refused(error, body) => refused(error, body.as_ref()),
     }
 }
 

@@ -31,6 +31,8 @@ fn planned(name: &str, attempts: u32) -> Planned {
         attempts,
         submit_time: None,
         handle: None,
+        permit: crate::kit::permit::Permit::unlimited(),
+        cancel_requested: false,
     }
 }
 

@@ -14,7 +14,7 @@ pub(super) async fn cancel(client: &Client, planned: &Planned) -> Result<CancelA
             "the task's id was lost with the answer to the start, so vCenter cannot be asked to cancel it";
         return Ok(CancelAnswer::Refused(text.to_owned()));
     };
-    let reply = client.cancel(&task).await?;
+    let reply = client.cancel(&task, &planned.permit).await?;
     if reply.status.is_success() {
         return Ok(CancelAnswer::Accepted);
     }

@@ -1,12 +1,14 @@
 //! What there is to upgrade, and to which versions.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 
 use super::check::under_way;
 use super::client::Client;
 use super::fault;
 use super::observe::by_id;
 use super::together::together;
+use super::topology::{Map, Topology};
 use super::wire::{Summary, SupervisorInfo, SupervisorItem, VersionNotes};
 use crate::domain::error::VendorFault;
 use crate::domain::id::ProviderId;
@@ -20,32 +22,63 @@ const MAX_NOTED: usize = 20;
 /// One page of the clusters. vCenter gives the whole list; pages are cut here, in the order of ids.
 pub(super) async fn clusters(
     client: &Client,
+    topology: &Topology,
     provider: &ProviderId,
     page: &PageRequest,
 ) -> Result<Page<TargetInfo>, VendorError> {
+    let map = names(client, topology).await;
     let list = match client.clusters().await {
-        Err(error) if lacks(&error) => Vec::new(),
+        // A vCenter without the older service: its clusters stand as their Supervisors do.
+        Err(error) if fault::lacks_call(&error) => match &map {
+            Some(map) => by_supervisors(map, client.supervisors(&[]).await?),
+            None => Vec::new(),
+        },
         list => list?,
     };
     let targets = list
         .into_iter()
-        .filter_map(|summary| target(provider, TargetKind::Cluster, Some(summary), None))
+        .filter_map(|summary| {
+            let other = map.as_ref().and_then(|map| map.supervisor_of(summary.cluster.as_deref()?));
+            let other = other.map(|id| ("supervisor", format!("{provider}/supervisors/{id}")));
+            target(provider, TargetKind::Cluster, Some(summary), None, other)
+        })
         .collect();
     Ok(cut(targets, page))
+}
+
+/// The other names of targets. They only add to a list, so a fault leaves them out.
+async fn names(client: &Client, topology: &Topology) -> Option<Arc<Map>> {
+    topology.map(client, None).await.unwrap_or_else(|error| {
+        tracing::debug!(error = %error, "the topology could not be read; targets are listed by one name");
+        None
+    })
+}
+
+fn by_supervisors(map: &Map, supervisors: Vec<Summary>) -> Vec<Summary> {
+    let supervisors = by_id(supervisors);
+    map.pairs()
+        .map(|(cluster, supervisor)| Summary {
+            cluster: Some(cluster.to_owned()),
+            supervisor: None,
+            ..supervisors.get(supervisor).cloned().unwrap_or_default()
+        })
+        .collect()
 }
 
 /// One page of the Supervisors: the inventory, with versions where this vCenter has the upgrade service (9.1).
 pub(super) async fn supervisors(
     client: &Client,
+    topology: &Topology,
     provider: &ProviderId,
     page: &PageRequest,
 ) -> Result<Page<TargetInfo>, VendorError> {
+    let map = names(client, topology).await;
     let upgrades = match client.supervisors(&[]).await {
-        Err(error) if lacks(&error) => HashMap::new(),
+        Err(error) if fault::lacks_call(&error) => HashMap::new(),
         list => by_id(list?),
     };
     let inventory = match client.summaries().await {
-        Err(error) if lacks(&error) => Vec::new(),
+        Err(error) if fault::lacks_call(&error) => Vec::new(),
         // The inventory only adds names.
         Err(error) if error.kind == VendorFault::PermissionDenied => Vec::new(),
         items => items?,
@@ -62,16 +95,14 @@ pub(super) async fn supervisors(
     let targets = pairs
         .into_iter()
         .filter_map(|(id, (summary, info))| {
+            let clusters = map.as_ref().map(|map| map.clusters_of(&id)).unwrap_or_default();
+            let names: Vec<_> = clusters.iter().map(|c| format!("{provider}/clusters/{c}")).collect();
+            let other = (!names.is_empty()).then(|| ("clusters", names.join(", ")));
             let summary = summary.unwrap_or_else(|| Summary { supervisor: Some(id), ..Summary::default() });
-            target(provider, TargetKind::Supervisor, Some(summary), info)
+            target(provider, TargetKind::Supervisor, Some(summary), info, other)
         })
         .collect();
     Ok(cut(targets, page))
-}
-
-/// Whether vCenter does not have the list at all.
-fn lacks(error: &VendorError) -> bool {
-    error.http_status == Some(404)
 }
 
 fn target(
@@ -79,6 +110,7 @@ fn target(
     kind: TargetKind,
     summary: Option<Summary>,
     info: Option<SupervisorInfo>,
+    other: Option<(&str, String)>,
 ) -> Option<TargetInfo> {
     let summary = summary?;
     let name = format!("{provider}/{}/{}", kind.collection(), summary.id()?);
@@ -99,7 +131,11 @@ fn target(
         current_version: summary.current_version,
         vendor_state: summary.state,
         available_versions: summary.available_versions.unwrap_or_default(),
-        attributes: attributes.into_iter().filter_map(|(k, v)| Some((k.to_owned(), v?))).collect(),
+        attributes: attributes
+            .into_iter()
+            .filter_map(|(k, v)| Some((k.to_owned(), v?)))
+            .chain(other.map(|(k, v)| (k.to_owned(), v)))
+            .collect(),
     })
 }
 
@@ -158,6 +194,7 @@ fn noted(versions: Vec<String>, notes: Vec<VersionNotes>) -> Vec<AvailableVersio
                 name: notes.name,
                 description: notes.description.or(notes.release_notes),
                 release_date: notes.release_date,
+                channels: Vec::new(),
             }
         })
         .collect()
@@ -178,7 +215,7 @@ mod tests {
         ids.iter()
             .filter_map(|id| {
                 let summary = Summary { cluster: Some((*id).to_owned()), ..Summary::default() };
-                target(&provider, TargetKind::Cluster, Some(summary), None)
+                target(&provider, TargetKind::Cluster, Some(summary), None, None)
             })
             .collect()
     }

@@ -11,6 +11,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
+/// The longest text that is kept, in bytes.
+const MAX_TEXT: usize = 1024;
+
 /// `UpgradeSpec` of `software/clusters` and `CreateSpec` of `upgrades/jobs`: the same two members.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct UpgradeSpec<'a> {
@@ -329,6 +332,50 @@ pub(super) struct VersionNotes {
     pub release_notes: Option<String>,
 }
 
+/// The answer of `versions/{version}?action=check-compatibility`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Compatibility {
+    #[serde(deserialize_with = "word")]
+    pub compatibility: Option<String>,
+    #[serde(deserialize_with = "list")]
+    pub capabilities: Vec<VersionCapability>,
+    #[serde(deserialize_with = "list")]
+    incompatibility_reasons: Vec<Value>,
+}
+
+impl Compatibility {
+    /// The reasons: messages, or plain texts (nobody could verify which).
+    pub(super) fn reasons(&self) -> Vec<Localizable> {
+        let one = |reason: &Value| match reason {
+            Value::String(text) => {
+                Some(Localizable { default_message: Some(text.clone()), ..Localizable::default() })
+            }
+            Value::Object(_) => read(reason),
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => None,
+        };
+        self.incompatibility_reasons.iter().filter_map(one).collect()
+    }
+}
+
+/// A feature of a version, and whether it can be had here.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct VersionCapability {
+    #[serde(deserialize_with = "word")]
+    pub name: Option<String>,
+    #[serde(deserialize_with = "word")]
+    pub status: Option<String>,
+}
+
+/// One zone of a Supervisor, of `topology`.
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct Zone {
+    #[serde(deserialize_with = "list")]
+    pub clusters: Vec<String>,
+}
+
 /// The answer of `cis/tasks?action=list`.
 pub(super) type TaskMap = BTreeMap<String, Value>;
 /// The answer of `upgradeMultiple`.
@@ -339,10 +386,17 @@ pub(super) fn read<T: DeserializeOwned>(value: &Value) -> Option<T> {
     T::deserialize(value).ok()
 }
 
-/// Text; a number or truth value is kept as its JSON text.
+/// Text; a number or truth value is kept as its JSON text. What is longer than any of vCenter's own texts is cut:
+/// words and messages are kept with a job.
 fn word<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
     Ok(match Value::deserialize(from)? {
-        Value::String(text) => Some(text),
+        Value::String(mut text) => {
+            if text.len() > MAX_TEXT {
+                let end = (0..=MAX_TEXT).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+                text.truncate(end);
+            }
+            Some(text)
+        }
         other @ (Value::Bool(_) | Value::Number(_)) => Some(other.to_string()),
         Value::Null | Value::Array(_) | Value::Object(_) => None,
     })

@@ -51,6 +51,18 @@ pub(super) enum Credentials {
     AccessKey { id: String, secret: Secret },
 }
 
+impl Credentials {
+    /// The keys that they were read from.
+    pub(super) const fn keys(&self) -> &'static [&'static str] {
+        match self {
+            Self::Account { .. } => &["account", "password"],
+            Self::User { account: AccountRef::Name(_), .. } => &["account", "user", "password"],
+            Self::User { account: AccountRef::Uuid(_), .. } => &["account_uuid", "user", "password"],
+            Self::AccessKey { .. } => &["access_key_id", "access_key_secret"],
+        }
+    }
+}
+
 /// The account that a user belongs to.
 #[derive(Clone, Debug)]
 pub(super) enum AccountRef {

@@ -3,7 +3,14 @@
 //! What shapes everything here: a start is answered 202 before anything is checked, runs as an *API job* until
 //! the *long job* was started, and that one ends `Succeeded` whatever became of the hosts. ZStack locks nothing,
 //! so the job's key is the `X-Job-UUID` that it takes only once.
+//!
+//! `rerunLongJob` is never sent. It resets a record under the same uuid with a new `apiId`, so a lost answer could not
+//! be told from one that never came, and it very likely fails for jobs that `UpdateClusterOS` itself made (their
+//! `jobData` holds joined text where the API has lists). Nothing is lost by it: a new update leaves alone what is up to
+//! date, so a failed job is tried again by a new job under a new `X-Job-UUID`. `resumeLongJob` and `cleanLongJob` are
+//! refused by ZStack for this job (LONG_JOB.1003).
 
+mod aftermath;
 mod auth;
 mod check;
 mod client;
@@ -15,6 +22,9 @@ mod map;
 mod notes;
 mod observe;
 mod outcome;
+mod read;
+#[cfg(any(test, fuzzing))]
+pub(super) mod recorded;
 mod session;
 mod sign;
 mod start;
@@ -61,6 +71,7 @@ fn configure(common: &CommonSettings, own: Table) -> Result<Build, Vec<ConfigFau
     Ok(Box::new(move |provider: ProviderId, http: HttpClient, clock: Clock| -> Arc<dyn Vendor> {
         Arc::new(Zstack {
             provider,
+            credential_keys: settings.credentials.keys(),
             client: Client::new(http, clock.clone(), settings),
             clock,
             turns: Turns::default(),
@@ -99,6 +110,7 @@ fn capabilities(lost_answer_grace: Duration, lost_answer_limit: Duration) -> Cap
 #[derive(Debug)]
 struct Zstack {
     provider: ProviderId,
+    credential_keys: &'static [&'static str],
     client: Client,
     clock: Clock,
     turns: Turns,
@@ -113,6 +125,10 @@ impl Vendor for Zstack {
 
     fn capabilities(&self) -> &Capabilities {
         &self.capabilities
+    }
+
+    fn credential_keys(&self) -> &'static [&'static str] {
+        self.credential_keys
     }
 
     fn validate(&self, asked: &Asked<'_>) -> Vec<FieldViolation> {

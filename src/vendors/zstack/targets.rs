@@ -41,12 +41,16 @@ pub(super) async fn targets(
         tracing::debug!(%error, "what is under way on the clusters could not be read");
         Vec::new()
     });
-    let items = rows.into_iter().filter_map(|row| info(provider, row, &live)).collect();
+    let mut items: Vec<_> = rows.into_iter().filter_map(|row| info(provider, row)).collect();
+    for item in &mut items {
+        let own = |job: &&LongJob| Word::of(job).is_live() && map::names(job, &item.target.id);
+        item.under_way = live.iter().find(own).map(map::under_way);
+    }
     Ok(Page { items, next })
 }
 
 /// A cluster as callers see it. A row without a proper uuid cannot be named and is left out.
-fn info(provider: &ProviderId, row: Cluster, live: &[LongJob]) -> Option<TargetInfo> {
+pub(super) fn info(provider: &ProviderId, row: Cluster) -> Option<TargetInfo> {
     let uuid = row.uuid.filter(|uuid| is_uuid(uuid))?;
     let attributes: BTreeMap<_, _> = [
         ("description", row.description),
@@ -58,9 +62,8 @@ fn info(provider: &ProviderId, row: Cluster, live: &[LongJob]) -> Option<TargetI
     .into_iter()
     .filter_map(|(name, value)| value.map(|v| (name.to_owned(), v)))
     .collect();
-    let under_way = live.iter().filter(|job| Word::of(job).is_live()).find(|job| map::names(job, &uuid));
     Some(TargetInfo {
-        under_way: under_way.map(map::under_way),
+        under_way: None,
         target: Target { provider: provider.clone(), kind: TargetKind::Cluster, id: uuid.into() },
         display_name: row.name,
         current_version: None,

@@ -1,0 +1,182 @@
+//! gRPC clients that behave as good ones do: a call that was cut is made again, with the same `request_id`, on any
+//! replica, until somebody gives an answer that stands.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use anyhow::bail;
+use drydock::api::pb;
+use pb::job_service_client::JobServiceClient;
+use pb::reinstall_service_client::ReinstallServiceClient;
+use pb::schedule_service_client::ScheduleServiceClient;
+use pb::upgrade_service_client::UpgradeServiceClient;
+use tokio::time::Instant;
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Response, Status};
+use tonic_types::StatusExt as _;
+
+use super::canaries::Canaries;
+use super::dice::Dice;
+use super::process::PATIENCE;
+
+/// How long one try of a call may take.
+const TRY: Duration = Duration::from_secs(4);
+/// The wait between two tries.
+const AGAIN: Duration = Duration::from_millis(40);
+
+/// A channel to each replica.
+#[derive(Clone)]
+pub struct Clients {
+    channels: Vec<Channel>,
+    canaries: Canaries,
+}
+
+impl Clients {
+    /// Clients of these replicas, which need not be up.
+    pub fn new(replicas: impl Iterator<Item = SocketAddr>, canaries: &Canaries) -> anyhow::Result<Self> {
+        let open = |address| {
+            let endpoint = Endpoint::from_shared(format!("http://{address}"))?;
+            anyhow::Ok(endpoint.connect_timeout(TRY).connect_lazy())
+        };
+        Ok(Self { channels: replicas.map(open).collect::<Result<_, _>>()?, canaries: canaries.clone() })
+    }
+
+    /// A replica's channel.
+    pub fn any(&self, dice: &mut Dice) -> anyhow::Result<Channel> {
+        match self.channels.get(dice.below(self.channels.len())) {
+            Some(channel) => Ok(channel.clone()),
+            None => bail!("no replica"),
+        }
+    }
+
+    /// Makes a call until it is answered: with what was asked for, or with a refusal that stands. Looks for secrets
+    /// in whatever comes back.
+    pub async fn call<T, F>(
+        &self,
+        dice: &mut Dice,
+        mut one: impl FnMut(Channel) -> F,
+    ) -> anyhow::Result<Result<T, Status>>
+    where
+        T: std::fmt::Debug,
+        F: Future<Output = Result<Response<T>, Status>>,
+    {
+        let begun = Instant::now();
+        loop {
+            let answer = tokio::time::timeout(TRY, one(self.any(dice)?)).await;
+            let status = match answer {
+                Ok(Ok(answer)) => {
+                    let answer = answer.into_inner();
+                    self.canaries.look_at("an answer", &answer);
+                    return Ok(Ok(answer));
+                }
+                Ok(Err(status)) => status,
+                Err(_) => Status::deadline_exceeded("the harness' own patience"),
+            };
+            self.canaries.look_at("an error", &status);
+            if stands(&status) {
+                return Ok(Err(status));
+            }
+            if begun.elapsed() > PATIENCE {
+                bail!("nobody ever answered: {status:?}");
+            }
+            tokio::time::sleep(AGAIN).await;
+        }
+    }
+
+    /// Every job there is.
+    pub async fn jobs(&self, dice: &mut Dice) -> anyhow::Result<Vec<pb::Job>> {
+        let (mut jobs, mut page_token) = (Vec::new(), String::new());
+        loop {
+            let request = pb::ListJobsRequest { page_size: 500, page_token, ..Default::default() };
+            let ask = |channel| {
+                let request = request.clone();
+                async move { JobServiceClient::new(channel).list_jobs(request).await }
+            };
+            let page = self.call(dice, ask).await??;
+            jobs.extend(page.jobs);
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                return Ok(jobs);
+            }
+        }
+    }
+
+    /// Every event of a job.
+    pub async fn events(&self, dice: &mut Dice, job: &str) -> anyhow::Result<Vec<pb::JobEvent>> {
+        let (mut events, mut page_token) = (Vec::new(), String::new());
+        loop {
+            let request = pb::ListJobEventsRequest { parent: job.to_owned(), page_size: 500, page_token };
+            let ask = |channel| {
+                let request = request.clone();
+                async move { JobServiceClient::new(channel).list_job_events(request).await }
+            };
+            let page = self.call(dice, ask).await??;
+            events.extend(page.events);
+            page_token = page.next_page_token;
+            if page_token.is_empty() {
+                return Ok(events);
+            }
+        }
+    }
+}
+
+/// Whether a status is the gateway's last word: it says why, and not that the call may be made again.
+fn stands(status: &Status) -> bool {
+    let details = status.get_error_details();
+    details.error_info().is_some() && details.retry_info().is_none()
+}
+
+/// A request that starts operations.
+#[derive(Clone)]
+pub enum Asked {
+    /// `UpgradeCluster`.
+    Upgrade(pb::UpgradeClusterRequest),
+    /// `BatchUpgradeClusters`.
+    Batch(pb::BatchUpgradeClustersRequest),
+    /// `ScheduleUpgrade`.
+    Schedule(pb::ScheduleUpgradeRequest),
+    /// `ReinstallInstances`.
+    Reinstall(pb::ReinstallInstancesRequest),
+}
+
+impl Asked {
+    /// Its request id.
+    pub fn request_id(&self) -> &str {
+        match self {
+            Self::Upgrade(request) => &request.request_id,
+            Self::Batch(request) => &request.request_id,
+            Self::Schedule(request) => &request.request_id,
+            Self::Reinstall(request) => &request.request_id,
+        }
+    }
+
+    /// Makes the call once. The jobs that it answers with.
+    pub async fn ask(self, channel: Channel) -> Result<Response<Vec<pb::Job>>, Status> {
+        Ok(match self {
+            Self::Upgrade(request) => {
+                let answer = UpgradeServiceClient::new(channel).upgrade_cluster(request).await?;
+                answer.map(|answer| answer.job.into_iter().collect())
+            }
+            Self::Batch(request) => {
+                let answer = UpgradeServiceClient::new(channel).batch_upgrade_clusters(request).await?;
+                answer.map(|answer| jobs_of(answer.results))
+            }
+            Self::Schedule(request) => {
+                let answer = ScheduleServiceClient::new(channel).schedule_upgrade(request).await?;
+                answer.map(|answer| answer.job.into_iter().collect())
+            }
+            Self::Reinstall(request) => {
+                let answer = ReinstallServiceClient::new(channel).reinstall_instances(request).await?;
+                answer.map(|answer| jobs_of(answer.results))
+            }
+        })
+    }
+}
+
+fn jobs_of(results: Vec<pb::StartResult>) -> Vec<pb::Job> {
+    let job = |result: pb::StartResult| match result.outcome {
+        Some(pb::start_result::Outcome::Job(job)) => Some(job),
+        Some(pb::start_result::Outcome::Plan(_) | pb::start_result::Outcome::Error(_)) | None => None,
+    };
+    results.into_iter().filter_map(job).collect()
+}

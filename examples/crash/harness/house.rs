@@ -1,0 +1,147 @@
+//! One round's world: a folder, vendors behind proxies, and gateways that are configured on them.
+//!
+//! What the harness itself must write down in clear stands under `secrets/`; everything else in the folder was
+//! written by gateways, and must not hold a secret.
+
+use std::path::Path;
+
+use toml::{Table, Value};
+
+use super::backend::Backend;
+use super::canaries::Canaries;
+use super::dice::Dice;
+use super::fleet::Fleet;
+use super::process::{Gateway, free_port};
+
+/// What a round's gateways are like.
+pub struct Plan<'a> {
+    /// The program to run as a gateway.
+    pub program: &'a Path,
+    /// Where jobs are kept.
+    pub backend: Backend,
+    /// How many gateways.
+    pub replicas: usize,
+    /// Whether waiting passwords are sealed on disk, or kept in memory only.
+    pub sealing: bool,
+}
+
+/// The world of one round.
+pub struct House {
+    /// Everything that gateways write is below.
+    pub folder: tempfile::TempDir,
+    /// The vendors.
+    pub fleet: Fleet,
+    /// The replicas.
+    pub gateways: Vec<Gateway>,
+    /// The password of every reinstall.
+    pub password: String,
+    /// What must be nowhere.
+    pub canaries: Canaries,
+}
+
+impl House {
+    /// Writes the configuration; nothing runs but the vendors.
+    pub fn build(plan: &Plan<'_>, fleet: Fleet, dice: &mut Dice) -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        let path = |name: &str| folder.path().join(name);
+        for name in ["secrets", "store", "logs", "config"] {
+            std::fs::create_dir(path(name))?;
+        }
+        let password = format!("Canary={:08x}.Re", dice.within(0, u64::from(u32::MAX)));
+        let mut canaries = vec![("the password of a reinstall".to_owned(), password.clone())];
+        let (mut providers, secrets) = fleet.providers();
+        for (provider, key, secret) in secrets {
+            let file = path("secrets").join(format!("{provider}.{key}"));
+            std::fs::write(&file, &secret)?;
+            if let Some(Value::Table(table)) = providers.get_mut(&provider) {
+                table.insert(format!("{key}_file"), file.display().to_string().into());
+            }
+            canaries.push((format!("{key} of {provider}"), secret));
+        }
+        for (_, provider) in providers.iter_mut() {
+            if let Value::Table(table) = provider {
+                table.extend(pace());
+            }
+        }
+        let mut common = Table::from_iter([
+            ("engine".to_owned(), engine().into()),
+            ("store".to_owned(), plan.backend.section(&path("store")).into()),
+            ("providers".to_owned(), providers.into()),
+        ]);
+        common.insert(
+            "telemetry".to_owned(),
+            toml::toml! { log_format = "json"
+            log_filter = "debug,h2=info,hyper_util=info" }
+            .into(),
+        );
+        if plan.sealing {
+            let key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+            std::fs::write(path("secrets").join("password.key"), key)?;
+            let file = path("secrets").join("password.key").display().to_string();
+            common.insert(
+                "secrets".to_owned(),
+                Table::from_iter([("password_key_file".to_owned(), file.into())]).into(),
+            );
+            canaries.push(("the key of passwords".to_owned(), key.to_owned()));
+        }
+        let mut gateways = Vec::new();
+        for n in 0..plan.replicas {
+            let (grpc, admin) = (free_port(dice)?, free_port(dice)?);
+            let mut own = common.clone();
+            for (section, address) in [("grpc", grpc), ("admin", admin)] {
+                let table = Table::from_iter([("address".to_owned(), address.to_string().into())]);
+                own.insert(section.to_owned(), table.into());
+            }
+            let config = path("config").join(format!("{n}.toml"));
+            std::fs::write(&config, own.to_string())?;
+            gateways.push(Gateway::new(plan.program, config, path("logs").join(format!("{n}.json")), grpc));
+        }
+        Ok(Self { fleet, gateways, password, canaries: Canaries::new(canaries), folder })
+    }
+
+    /// Everything that a gateway says only when Drydock itself is wrong.
+    pub fn bugs(&self) -> Vec<String> {
+        const SIGNS: [&str; 3] = ["this is a bug in Drydock", "a step was not possible", "panicked at"];
+        let logs = self.gateways.iter().map(Gateway::log);
+        let lines = |log: String| {
+            let bad = log.lines().filter(|line| SIGNS.iter().any(|sign| line.contains(sign)));
+            bad.map(ToOwned::to_owned).collect::<Vec<_>>()
+        };
+        logs.flat_map(lines).collect()
+    }
+
+    /// Looks for secrets in everything that gateways wrote.
+    pub fn search(&self) -> std::io::Result<Vec<String>> {
+        for name in ["store", "logs", "config"] {
+            self.canaries.look_below(&self.folder.path().join(name))?;
+        }
+        Ok(self.canaries.found())
+    }
+}
+
+fn engine() -> Table {
+    toml::toml! {
+        heartbeat_ms = 200
+        pause_first_ms = 50
+        pause_max_ms = 300
+        shutdown_deadline_ms = 5000
+        round_limit_ms = 20000
+    }
+}
+
+/// The vendors run a thousand times as fast as life, so everything that waits for them does.
+fn pace() -> Table {
+    let limits = toml::toml! {
+        requests_per_second = 2000.0
+        burst = 500
+        max_concurrent_requests = 32
+        request_timeout_ms = 1500
+        lost_answer_grace_ms = 300
+        lost_answer_limit_ms = 3000
+    };
+    let poll = toml::toml! {
+        min_ms = 50
+        max_ms = 200
+    };
+    Table::from_iter([("limits".to_owned(), limits.into()), ("poll".to_owned(), poll.into())])
+}

@@ -1,0 +1,62 @@
+//! The crash harness: real gateways on simulated vendors, tormented, and judged by the vendors' own records.
+//!
+//! `examples/crash` runs it for as long as one likes, `tests/crash` for some seconds.
+
+pub mod backend;
+mod callers;
+mod canaries;
+mod clients;
+mod dice;
+mod fleet;
+mod house;
+pub mod judge;
+pub mod lies;
+pub mod options;
+pub mod points;
+mod process;
+mod proxy;
+mod record;
+pub mod report;
+mod round;
+mod settle;
+mod storm;
+mod truth;
+mod watchers;
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use tokio::time::Instant;
+
+use options::Options;
+use report::{Report, Tally};
+
+/// Plays rounds from `seed` on; tells of each by `done`.
+pub async fn rounds(
+    options: &Options,
+    seed: u64,
+    program: &Path,
+    mut done: impl FnMut(u64, &Report),
+) -> anyhow::Result<Report> {
+    let begun = Instant::now();
+    let in_time = |_: &u64| options.seconds.is_none_or(|most| begun.elapsed().as_secs() < most);
+    let mut report = Report { seed, tally: Tally::default(), breaches: Vec::new(), took: Duration::ZERO };
+    let seeds = (0..options.rounds).map(|n| seed.wrapping_add(n)).take_while(in_time);
+    let mut played = stream::iter(seeds)
+        .map(|seed| async move {
+            let outcome = round::play(options, seed, program).await;
+            outcome
+                .with_context(|| format!("the round of seed {seed}"))
+                .map(|(tally, found)| (seed, tally, found))
+        })
+        .buffer_unordered(usize::try_from(options.at_once)?);
+    while let Some((seed, tally, breaches)) = played.try_next().await? {
+        report.tally.add(tally);
+        report.breaches.extend(breaches.into_iter().map(|breach| (seed, breach)));
+        report.took = begun.elapsed();
+        done(seed, &report);
+    }
+    Ok(report)
+}

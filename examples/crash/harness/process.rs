@@ -1,0 +1,149 @@
+//! One gateway as a child process: started, stopped, frozen, killed.
+
+use std::fs::OpenOptions;
+use std::net::{SocketAddr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{ExitStatus, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, bail, ensure};
+use tokio::process::{Child, Command};
+use tokio::time::Instant;
+
+/// Long enough for a busy machine, short enough that a hang is seen.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// What a process is told beside its configuration: where to crash, what to lose.
+pub type Orders = Vec<(&'static str, String)>;
+
+/// One replica: its files, its doors, and its process while it runs.
+pub struct Gateway {
+    program: PathBuf,
+    config: PathBuf,
+    log: PathBuf,
+    grpc: SocketAddr,
+    child: Option<Child>,
+    /// It was started to fail.
+    ordered: bool,
+}
+
+impl Gateway {
+    /// A replica that is configured and not started.
+    pub fn new(program: &Path, config: PathBuf, log: PathBuf, grpc: SocketAddr) -> Self {
+        Self { program: program.to_owned(), config, log, grpc, child: None, ordered: false }
+    }
+
+    /// Where it serves.
+    pub const fn grpc(&self) -> SocketAddr {
+        self.grpc
+    }
+
+    /// What it has logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(&self.log).unwrap_or_default()
+    }
+
+    /// The end of what it has logged, for a message.
+    pub fn last_words(&self) -> String {
+        let log = self.log();
+        let lines: Vec<_> = log.lines().filter(|line| !line.contains("\"DEBUG\"")).collect();
+        lines.get(lines.len().saturating_sub(30)..).unwrap_or_default().join("\n")
+    }
+
+    /// Whether it was started to fail.
+    pub const fn has_orders(&self) -> bool {
+        self.ordered
+    }
+
+    /// Starts the process.
+    pub fn spawn(&mut self, orders: Orders) -> anyhow::Result<()> {
+        let log = OpenOptions::new().create(true).append(true).open(&self.log)?;
+        self.ordered = !orders.is_empty();
+        let child = Command::new(&self.program)
+            .args(["serve", "--config"])
+            .arg(&self.config)
+            .env_remove("OTEL_EXPORTER_OTLP_ENDPOINT")
+            .envs(orders)
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .kill_on_drop(true)
+            .spawn()
+            .with_context(|| format!("{} cannot be started", self.program.display()))?;
+        self.child = Some(child);
+        Ok(())
+    }
+
+    /// Starts the process and waits until it serves. `false`: it died on the way, as it was ordered to.
+    pub async fn up(&mut self, orders: Orders) -> anyhow::Result<bool> {
+        self.spawn(orders)?;
+        let begun = Instant::now();
+        loop {
+            if tokio::net::TcpStream::connect(self.grpc).await.is_ok() {
+                return Ok(true);
+            }
+            if !self.runs()? {
+                ensure!(self.ordered, "the gateway ended by itself:\n{}", self.last_words());
+                return Ok(false);
+            }
+            ensure!(begun.elapsed() < PATIENCE, "the gateway never served:\n{}", self.last_words());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+
+    /// Whether the process lives.
+    pub fn runs(&mut self) -> anyhow::Result<bool> {
+        let Some(child) = &mut self.child else { return Ok(false) };
+        let lives = child.try_wait()?.is_none();
+        if !lives {
+            self.child = None;
+        }
+        Ok(lives)
+    }
+
+    /// Waits until the process has ended by itself.
+    pub async fn died(&mut self) -> anyhow::Result<ExitStatus> {
+        let child = self.child.as_mut().context("no process")?;
+        let status = tokio::time::timeout(PATIENCE, child.wait()).await.context("the process lives on")??;
+        self.child = None;
+        Ok(status)
+    }
+
+    /// SIGKILL: no goodbye, no flush.
+    pub async fn kill(&mut self) -> anyhow::Result<()> {
+        if let Some(mut child) = self.child.take() {
+            child.kill().await?;
+        }
+        Ok(())
+    }
+
+    /// Sends a signal by its short name, such as `STOP`. `false`: there is no process.
+    pub async fn signal(&self, name: &str) -> anyhow::Result<bool> {
+        let Some(id) = self.child.as_ref().and_then(Child::id) else { return Ok(false) };
+        let status = Command::new("kill").arg(format!("-{name}")).arg(id.to_string()).status().await?;
+        Ok(status.success())
+    }
+
+    /// SIGTERM, and a clean end.
+    pub async fn terminate(&mut self) -> anyhow::Result<()> {
+        if !self.signal("TERM").await? {
+            bail!("the gateway is not there to be stopped:\n{}", self.last_words());
+        }
+        let status = self.died().await?;
+        ensure!(status.success(), "a stop in order ended with {status}:\n{}", self.last_words());
+        Ok(())
+    }
+}
+
+/// A port that nobody listens on, outside the range that outgoing connections take theirs from: a gateway must find
+/// its port free again after every crash.
+pub fn free_port(dice: &mut super::dice::Dice) -> anyhow::Result<SocketAddr> {
+    for _ in 0..1000 {
+        let port = u16::try_from(dice.within(15_000, 32_000))?;
+        let address = SocketAddr::from(([127, 0, 0, 1], port));
+        if TcpListener::bind(address).is_ok() {
+            return Ok(address);
+        }
+    }
+    bail!("no free port")
+}

@@ -1,0 +1,79 @@
+//! `cargo run --release --example crash -- --rounds 200`: see `docs/reliability.md`.
+//!
+//! Started as `crash serve …`, the program is the gateway itself: the same code as `drydock serve`, so that the
+//! processes that are killed are real ones without a second build.
+
+mod harness;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::ensure;
+use clap::Parser as _;
+use drydock::kit::clock::Clock;
+use drydock::kit::crash_point::ARMABLE;
+
+use harness::lies;
+use harness::options::Options;
+use harness::points::{self, Story};
+
+#[derive(clap::Parser)]
+#[command(name = "crash", max_term_width = 110)]
+struct Cli {
+    #[command(flatten)]
+    options: Options,
+}
+
+fn main() -> anyhow::Result<ExitCode> {
+    let mut arguments = std::env::args_os();
+    if arguments.nth(1).is_some_and(|word| word == "serve") {
+        return Ok(drydock::cli::run(std::env::args_os()));
+    }
+    let Cli { options } = Cli::parse();
+    let program = std::env::current_exe()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let good = runtime.block_on(run(&options, &program))?;
+    Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+#[expect(clippy::print_stdout, reason = "the report is what the program is for")]
+async fn run(options: &Options, program: &Path) -> anyhow::Result<bool> {
+    if options.self_test {
+        let missed = lies::missed();
+        missed.iter().for_each(|what| println!("{what}"));
+        println!("{} lies told, {} not found", lies::count(), missed.len());
+        return Ok(missed.is_empty());
+    }
+    if let Some(depth) = options.points {
+        ensure!(ARMABLE, "this build has no crash points; add `--features crash-points`");
+        let mut good = true;
+        for story in Story::ALL {
+            let (tally, breaches) = points::tell_all(story, depth, program).await?;
+            println!(
+                "{story:?}: {} tellings, {} crashes, {} breaches",
+                tally.rounds,
+                tally.crashes,
+                breaches.len()
+            );
+            breaches.iter().for_each(|(name, breach)| println!("  {name}: {breach}"));
+            good &= breaches.is_empty();
+        }
+        return Ok(good);
+    }
+    let seed = options.seed.unwrap_or_else(|| Clock::system().now().as_second().unsigned_abs());
+    println!("seed {seed}, {:?}, {} replicas, crash points: {ARMABLE}", options.store, options.replicas());
+    let report = harness::rounds(options, seed, program, |seed, report| {
+        let (tally, breaches) = (&report.tally, report.breaches.len());
+        println!(
+            "round {} (seed {seed}): {} jobs, {} starts, {} kills, {breaches} breaches, {:.0} s",
+            tally.rounds,
+            tally.jobs,
+            tally.starts,
+            tally.kills,
+            report.took.as_secs_f64()
+        );
+    })
+    .await?;
+    println!("\n{report}");
+    Ok(report.breaches.is_empty())
+}

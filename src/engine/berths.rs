@@ -1,0 +1,92 @@
+//! All open watches, so that one whose client has stopped reading ends at its age like any other.
+//!
+//! A stream is asked for its next message only while its client has room for one. A client that never reads but keeps its
+//! connection alive would otherwise hold its subscription for as long as it likes.
+
+use std::collections::BTreeMap;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use futures_util::Stream;
+use tokio::time::Instant;
+
+use super::calls::WatchItem;
+use super::watch::Watch;
+use crate::domain::error::Error;
+
+/// How long after its age a watch is given to end by itself: one that is read does.
+const GRACE: Duration = Duration::from_secs(1);
+
+/// Open watches by the time at which they end.
+#[derive(Default)]
+pub(super) struct Berths(Mutex<Open>);
+
+#[derive(Default)]
+struct Open {
+    by_end: BTreeMap<(Instant, u64), Weak<Berth>>,
+    count: u64,
+}
+
+/// Where a watch lies, until it ends or is taken away. The lock is held while the watch is polled, and never for long.
+struct Berth(Mutex<Option<Watch>>);
+
+impl Berth {
+    /// Drops the watch, with all that it holds.
+    fn clear(&self) {
+        drop(self.0.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+}
+
+impl Berths {
+    /// A watch that ends by itself at `ends_at` if it is read, and is ended soon after if it is not.
+    pub fn moor(&self, watch: Watch, ends_at: Instant) -> Watch {
+        let berth = Arc::new(Berth(Mutex::new(Some(watch))));
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        open.count += 1;
+        let key = (ends_at, open.count);
+        open.by_end.insert(key, Arc::downgrade(&berth));
+        Box::pin(Moored { berth, over: false })
+    }
+
+    /// Ends what should have ended by `now`, and forgets what has.
+    pub fn sweep(&self, now: Instant) {
+        let due = now.checked_sub(GRACE).unwrap_or(now);
+        let over = {
+            let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            open.by_end.retain(|_, berth| berth.strong_count() > 0);
+            let later = open.by_end.split_off(&(due, 0));
+            std::mem::replace(&mut open.by_end, later)
+        };
+        for berth in over.into_values().filter_map(|berth| berth.upgrade()) {
+            berth.clear();
+        }
+    }
+}
+
+/// The reader's side of a berth.
+struct Moored {
+    berth: Arc<Berth>,
+    over: bool,
+}
+
+impl Stream for Moored {
+    type Item = Result<WatchItem, Error>;
+
+    fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let this = self.get_mut();
+        if this.over {
+            return Poll::Ready(None);
+        }
+        let polled = match &mut *this.berth.0.lock().unwrap_or_else(PoisonError::into_inner) {
+            Some(watch) => watch.as_mut().poll_next(context),
+            None => Poll::Ready(Some(Err(Error::WatchAged))),
+        };
+        if matches!(polled, Poll::Ready(None | Some(Err(_)))) {
+            this.over = true;
+            this.berth.clear();
+        }
+        polled
+    }
+}

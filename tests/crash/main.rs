@@ -1,0 +1,11 @@
+//! The crash harness in short: some rounds, every crash point, and the judge against lies. The long form is
+//! `cargo run --release --example crash`.
+
+#[cfg(test)]
+#[path = "../../examples/crash/harness/mod.rs"]
+mod harness;
+
+#[cfg(test)]
+mod enumerated;
+#[cfg(test)]
+mod short;
