@@ -4,6 +4,9 @@
 //! processes that are killed are real ones without a second build.
 
 mod harness;
+#[expect(clippy::expect_used, reason = "shared with tests, where a panic is the report")]
+#[path = "../../tests/support/watch_checks/mod.rs"]
+mod watch_checks;
 
 use std::path::Path;
 use std::process::ExitCode;

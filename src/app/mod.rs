@@ -16,8 +16,7 @@ use crate::config::{Config, ProviderConfig};
 use crate::engine::{self, Engine};
 use crate::kit::clock::Clock;
 use crate::kit::tasks::Tasks;
-use crate::store::sqlite::SqliteStore;
-use crate::store::{Store, StoreError};
+use crate::store::{self, Store, StoreError};
 use crate::telemetry::metrics::Scrape;
 use crate::telemetry::{self, InstallError};
 use crate::vendors::http::{BuildError, HttpClient};
@@ -153,7 +152,7 @@ pub async fn start(config: Config, scrape: Scrape) -> Result<Running, StartError
     let providers = build_providers(config.providers, &clock)?;
     let count = providers.len();
     let deadline = Duration::from_millis(config.engine.shutdown_deadline_ms);
-    let store: Arc<dyn Store> = SqliteStore::open(&config.store).await?;
+    let store = store::open(&config.store).await?;
     let engine =
         match Engine::start_up(Arc::clone(&store), providers, config.engine, config.sealer, clock.clone())
             .await

@@ -12,7 +12,7 @@ use crate::domain::id::ProviderId;
 use crate::kit::seal::Sealer;
 use crate::kit::secret::Secret;
 use crate::kit::table::{self, Misread, Rule};
-use crate::store::settings::StoreSettings;
+use crate::store::settings::{StoreSettings, carries_password};
 use crate::telemetry::settings::Otlp;
 use crate::vendors::settings::{COMMON_KEYS, CommonSettings, VendorEntry};
 use crate::vendors::{self, VENDORS};
@@ -21,6 +21,8 @@ use crate::vendors::{self, VENDORS};
 const SECTIONS: &[&str] = &["grpc", "admin", "store", "engine", "secrets", "telemetry", "providers"];
 /// The secret keys of `[secrets]`.
 pub(super) const SECRET_KEYS: &[&str] = &["password_key"];
+/// The secret keys of `[store]`.
+const STORE_SECRET_KEYS: &[&str] = &["url"];
 
 /// What is left of `[secrets]` once its files are read.
 #[derive(Default, Deserialize)]
@@ -44,12 +46,13 @@ pub(super) fn check(layers: Layers, otlp: Otlp, faults: Vec<Fault>) -> Result<Co
         faults
     });
     let admin = check.section("admin", crate::app::admin::AdminSettings::faults);
-    let store = check.section("store", |store: &StoreSettings| {
-        store.faults().into_iter().map(|fault| (fault.key, fault.message)).collect()
-    });
+    let store = check.store();
     let engine = check.section("engine", crate::engine::settings::EngineSettings::faults);
     let telemetry = check.section("telemetry", crate::telemetry::settings::TelemetrySettings::faults);
     let sealer = check.sealer();
+    if store.as_ref().is_some_and(StoreSettings::is_postgres) {
+        check.shared_key(sealer.is_some());
+    }
     let providers = check.providers();
     check.nothing_is_left();
 
@@ -103,6 +106,15 @@ impl Check {
         faults: impl Fn(&T) -> Vec<(&'static str, String)>,
     ) -> Option<T> {
         let table = self.table(name);
+        self.section_of(name, table, faults)
+    }
+
+    fn section_of<T: DeserializeOwned>(
+        &mut self,
+        name: &str,
+        table: Table,
+        faults: impl Fn(&T) -> Vec<(&'static str, String)>,
+    ) -> Option<T> {
         let path = [name.to_owned()];
         let (value, misread) = table::read::<T>(table);
         // A value that was repaired for reading on must not be blamed for what the repair did.
@@ -134,6 +146,31 @@ impl Check {
         self.warnings.extend(said.warnings);
         for (key, message) in said.faults {
             self.fault_below(path, &key, message);
+        }
+    }
+
+    /// The store's url is a secret only when a password stands in it.
+    fn store(&mut self) -> Option<StoreSettings> {
+        let mut table = self.table("store");
+        let secret = table.get("url").and_then(Value::as_str).is_some_and(carries_password);
+        if secret || table.contains_key("url_file") {
+            self.secrets(&mut table, &["store".to_owned()], STORE_SECRET_KEYS);
+        }
+        self.section_of("store", table, |store: &StoreSettings| {
+            store.faults().into_iter().map(|fault| (fault.key, fault.message)).collect()
+        })
+    }
+
+    /// With replicas, a password that one accepted another may have to send.
+    fn shared_key(&mut self, given: bool) {
+        let told = self.faults.iter().any(|fault| fault.key.starts_with("secrets"));
+        if !given && !told {
+            self.fault_below(
+                &["secrets".to_owned()],
+                "password_key_file",
+                "must be given when `store.url` is a PostgreSQL database, the same on every replica: another replica \
+                 may have to send a password that this one accepted",
+            );
         }
     }
 

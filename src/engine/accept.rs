@@ -98,7 +98,10 @@ impl Engine {
             answers.push(None);
         }
         let ids: Vec<_> = jobs.iter().map(|j| j.id).collect();
-        let accepted = match self.make_durable(NewRequest { request: request.request, jobs }).await {
+        crash_point::reach(CrashPoint::AcceptUncommitted);
+        let accepted = self.store.create(NewRequest { request: request.request, jobs }).await;
+        crash_point::reach(CrashPoint::AcceptCommitted);
+        let accepted = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
                 ids.iter().for_each(|id| self.vault.forget(*id));
@@ -118,17 +121,6 @@ impl Engine {
                 },
             })
             .collect())
-    }
-
-    /// The one place where jobs come to be.
-    pub(super) async fn make_durable(
-        &self,
-        request: NewRequest,
-    ) -> Result<Vec<Result<Accepted, StoreError>>, StoreError> {
-        crash_point::reach(CrashPoint::AcceptUncommitted);
-        let accepted = self.store.create(request).await;
-        crash_point::reach(CrashPoint::AcceptCommitted);
-        accepted
     }
 
     pub(super) fn is_full(&self, runtime: &Runtime) -> bool {

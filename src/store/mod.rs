@@ -4,16 +4,35 @@
 
 pub mod contract;
 pub mod error;
+mod fault;
+mod group;
 pub mod lease;
 mod ledger;
+mod list;
+mod loans;
 mod metrics;
 mod page_token;
+pub mod postgres;
 mod record;
 pub mod retention;
 pub mod settings;
 pub mod sqlite;
+mod wanted;
+
+use std::sync::Arc;
 
 pub use contract::Store;
 pub use error::StoreError;
 pub use lease::Leases;
 pub use metrics::CommitCount;
+
+/// Opens the store that `settings` name.
+///
+/// # Errors
+/// See [`sqlite::SqliteStore::open`] and [`postgres::PostgresStore::open`].
+pub async fn open(settings: &settings::StoreSettings) -> Result<Arc<dyn Store>, StoreError> {
+    if settings.is_postgres() {
+        return Ok(postgres::PostgresStore::open(settings).await?);
+    }
+    Ok(sqlite::SqliteStore::open(settings).await?)
+}

@@ -1,8 +1,9 @@
 //! Rows and what they mean: the part of reading and writing that is the same in every SQL store.
 //!
-//! Ids are the 16 bytes of a UUID, times are microseconds since 1970, and `spec`, `status`, `control` are JSON.
+//! Ids are UUIDs, times are microseconds since 1970, and `spec`, `status`, `control` are JSON.
 //! A row that cannot be read is `Corrupt`, with the row's name and the place of the fault but never its content.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -10,10 +11,14 @@ use serde::de::{DeserializeOwned, IntoDeserializer};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::contract::JobFilter;
 use super::error::StoreError;
+use super::page_token::After;
 use crate::domain::event::{About, Event, EventKind};
-use crate::domain::id::{JobId, RequestId};
+use crate::domain::id::{JobId, ProviderId, RequestId};
 use crate::domain::job::{Job, JobSpec, JobStatus};
+use crate::domain::page::Page;
+use crate::domain::state::JobState;
 
 /// The columns of a job's row that make a [`Job`].
 #[derive(Debug)]
@@ -55,7 +60,7 @@ pub(super) struct EventRow {
 
 impl EventRow {
     /// The event of this row; `about` belongs to its job.
-    pub(super) fn into_event(self, about: Arc<About>) -> Result<Event, StoreError> {
+    fn into_event(self, about: Arc<About>) -> Result<Event, StoreError> {
         let kind: Result<_, serde::de::value::Error> =
             EventKind::deserialize(self.kind.as_str().into_deserializer());
         let kind = kind.map_err(|_| corrupt(self.job, "event's kind", "not known"))?;
@@ -73,8 +78,27 @@ impl EventRow {
     }
 }
 
+/// Makes events of rows; those of one job share what they are about.
+#[derive(Debug, Default)]
+pub(super) struct Events(HashMap<JobId, Arc<About>>);
+
+impl Events {
+    /// The event of a row; `spec` is the column of its job.
+    pub(super) fn event(&mut self, row: EventRow, spec: &str) -> Result<Event, StoreError> {
+        let about = match self.0.get(&row.job) {
+            Some(known) => Arc::clone(known),
+            None => {
+                let fresh = Arc::new(about(row.job, spec)?);
+                self.0.insert(row.job, Arc::clone(&fresh));
+                fresh
+            }
+        };
+        row.into_event(about)
+    }
+}
+
 /// What the events of a job are about, from the `spec` column.
-pub(super) fn about(job: JobId, spec: &str) -> Result<About, StoreError> {
+fn about(job: JobId, spec: &str) -> Result<About, StoreError> {
     let spec: JobSpec = from_json(job, "spec", spec)?;
     Ok(About {
         operation: spec.operation.kind(),
@@ -116,8 +140,56 @@ pub(super) fn job_id(bytes: &[u8]) -> Result<JobId, StoreError> {
 /// A request's id from its column.
 pub(super) fn request_id(bytes: &[u8]) -> Result<RequestId, StoreError> {
     let corrupt = || StoreError::Corrupt("a request's id".to_owned());
-    let uuid = Uuid::from_slice(bytes).map_err(|_| corrupt())?;
-    RequestId::parse(&uuid.to_string()).map_err(|_| corrupt())
+    request_of(Uuid::from_slice(bytes).map_err(|_| corrupt())?)
+}
+
+/// The same from a column that holds UUIDs.
+pub(super) fn request_of(uuid: Uuid) -> Result<RequestId, StoreError> {
+    RequestId::parse(&uuid.to_string()).map_err(|_| StoreError::Corrupt("a request's id".to_owned()))
+}
+
+/// The jobs of a page of live ones, and the id of its last row, damaged or not. A damaged job is left out, loudly:
+/// it harms nobody but itself, and the provider's other jobs go on.
+pub(super) fn undamaged(rows: Vec<JobRow>) -> (Vec<Job>, Option<JobId>) {
+    let last = rows.last().map(|row| row.id);
+    let mut jobs = Vec::with_capacity(rows.len());
+    for row in rows {
+        match row.into_job() {
+            Ok(job) => jobs.push(job),
+            Err(error) => tracing::error!(%error, "a damaged job is left where it is"),
+        }
+    }
+    (jobs, last)
+}
+
+/// A page of a list from one row more than it holds, if there is one: that tells whether there is a next page.
+pub(super) fn page(filter: &JobFilter, size: u32, rows: Vec<JobRow>) -> Result<Page<Job>, StoreError> {
+    let size = size as usize;
+    let more = rows.len() > size;
+    let items = rows.into_iter().take(size).map(JobRow::into_job).collect::<Result<Vec<_>, _>>()?;
+    let next = items.last().filter(|_| more).map(|last| {
+        let create_time = last.spec.create_time.as_microsecond();
+        After { create_time, id: last.id }.token(filter)
+    });
+    Ok(Page { items, next })
+}
+
+/// How many live jobs of a provider stand in a state, from the columns.
+pub(super) fn live_count(
+    provider: &str,
+    state: &str,
+    count: i64,
+) -> Result<(ProviderId, JobState, u64), StoreError> {
+    let damaged = |column: &str| StoreError::Corrupt(format!("a job's {column}"));
+    let provider = ProviderId::parse(provider).map_err(|_| damaged("provider"))?;
+    let state = JobState::parse(state).ok_or_else(|| damaged("state"))?;
+    Ok((provider, state, u64::try_from(count).map_err(|_| damaged("count"))?))
+}
+
+/// When a job ended, in microseconds, for retention; `None` while it has not.
+pub(super) fn end_time(job: &Job) -> Option<i64> {
+    let time = job.status.end_time.unwrap_or(job.status.update_time);
+    job.status.state.is_ended().then(|| time.as_microsecond())
 }
 
 /// A count as an integer column holds it. No count of ours reaches the top; one that does matches no row.

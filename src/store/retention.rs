@@ -2,6 +2,8 @@
 
 use jiff::Timestamp;
 
+use crate::domain::id::JobId;
+
 /// Which ended jobs may go.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Retention {
@@ -18,4 +20,15 @@ pub struct Purged {
     pub jobs: u64,
     /// Events removed with them.
     pub events: u64,
+}
+
+/// What a writer is asked to remove in one step.
+#[derive(Clone, Debug)]
+pub(super) struct Purge {
+    /// Jobs that ended before this moment may go, in microseconds.
+    pub ended_before: i64,
+    /// This job and those that ended before it go whatever their age: its end time in microseconds, and its id.
+    pub too_many: Option<(i64, JobId)>,
+    /// At most this many jobs.
+    pub limit: u32,
 }

@@ -136,6 +136,14 @@ pub fn judge(vendor: &str, bytes: &[u8]) -> Verdict {
     }
 }
 
+/// Whether the text of a body has one of these words, or escapes in which they may hide. For bodies that are no sound
+/// JSON as a whole, and of which an adapter reads a part all the same: it passes over members that it does not know,
+/// whatever their letters and numbers.
+pub(super) fn names(body: &[u8], words: &[&str]) -> bool {
+    let text = String::from_utf8_lossy(body);
+    text.contains('\\') || words.iter().any(|word| text.contains(word))
+}
+
 /// The first line, and the reply that it and the rest stand for.
 fn answer(bytes: &[u8]) -> Option<(&str, Reply)> {
     let end = bytes.iter().position(|b| *b == b'\n')?;

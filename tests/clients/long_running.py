@@ -2,7 +2,7 @@
 """Google's stock client for long-running operations, against a running Drydock.
 
     pip install google-api-core grpcio grpcio-reflection
-    drydock demo --keep-serving   # or any Drydock with a provider to practise on
+    drydock demo --speed 1000        # or any Drydock with a provider to practise on
     python tests/clients/long_running.py 127.0.0.1:50051 providers/sim-zstack/clusters/{id}
 
 Starts an upgrade, follows it with `google.api_core.operation.Operation` to its end, and lists, waits for and cancels

@@ -9,3 +9,6 @@ mod harness;
 mod enumerated;
 #[cfg(test)]
 mod short;
+#[cfg(test)]
+#[path = "../support/watch_checks/mod.rs"]
+mod watch_checks;

@@ -67,6 +67,11 @@ async fn crashes_while_an_upgrade_is_moved() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn crashes_while_a_job_is_tried_again() {
+    holds(Story::Retry).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn crashes_around_a_password() {
     holds(Story::Sealed).await;
     holds(Story::Forgotten).await;

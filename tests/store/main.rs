@@ -16,6 +16,8 @@ mod leases;
 #[cfg(test)]
 mod lists;
 #[cfg(test)]
+mod postgres;
+#[cfg(test)]
 mod retention;
 #[cfg(test)]
 mod sqlite;
@@ -123,4 +125,8 @@ macro_rules! behaviours {
 
 mod on_sqlite {
     behaviours!(crate::sqlite::Sqlite::new());
+}
+
+mod on_postgres {
+    behaviours!(crate::postgres::Postgres::new());
 }

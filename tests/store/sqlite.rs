@@ -123,7 +123,7 @@ async fn only_its_user_may_read_the_files() {
 #[tokio::test]
 async fn a_missing_folder_is_named() {
     let settings =
-        StoreSettings { url: "sqlite:///nowhere/at/all/drydock.db".to_owned(), max_size_mib: None };
+        StoreSettings { url: "sqlite:///nowhere/at/all/drydock.db".to_owned(), ..StoreSettings::default() };
     let answer = SqliteStore::open(&settings).await.unwrap_err();
     assert!(answer.to_string().contains("/nowhere/at/all"), "{answer}");
 }
@@ -365,6 +365,6 @@ fn a_folder_that_cannot_be_written_is_told() {
     fs::write(&blocked, "").unwrap();
     let url = format!("sqlite://{}/drydock.db", Path::new(&blocked).display());
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-    let answer = runtime.block_on(SqliteStore::open(&StoreSettings { url, max_size_mib: None }));
+    let answer = runtime.block_on(SqliteStore::open(&StoreSettings { url, ..StoreSettings::default() }));
     assert!(matches!(answer, Err(StoreError::Unavailable(_) | StoreError::Unwritable(_))), "{answer:?}");
 }

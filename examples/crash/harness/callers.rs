@@ -63,9 +63,10 @@ pub struct Caller {
 pub fn decide(targets: &[Target], password: &str, within: Duration, dice: &mut Dice) -> Vec<Caller> {
     let mut callers = Vec::new();
     let mut batch = Vec::new();
-    let mut instances: Vec<(String, pb::OnBusy)> = Vec::new();
+    let mut instances = Vec::new();
     for target in targets {
-        let second = dice.chance(20) && target.kind != Kind::Avisi;
+        // A second reinstall that came and went unseen is believed only after minutes, of which there are none here.
+        let second = dice.chance(20) && !matches!(target.kind, Kind::Avisi | Kind::Huawei);
         for nth in 0..=u32::from(second) {
             let busy = if nth == 0 && dice.chance(50) || dice.chance(20) {
                 pb::OnBusy::Reject
@@ -73,7 +74,7 @@ pub fn decide(targets: &[Target], password: &str, within: Duration, dice: &mut D
                 pb::OnBusy::Queue
             };
             if target.kind == Kind::Huawei {
-                instances.push((target.name.clone(), busy));
+                instances.push(target.name.clone());
                 continue;
             }
             let upgrade = upgrade(target, nth, busy, dice);
@@ -113,24 +114,13 @@ pub fn decide(targets: &[Target], password: &str, within: Duration, dice: &mut D
         });
         callers.push(caller(asked, within, dice));
     }
-    // Two operations on one instance cannot stand in one request.
     while !instances.is_empty() {
-        let mut targets: Vec<String> = Vec::new();
-        let mut busy = pb::OnBusy::Queue;
-        let most = dice.below(3) + 1;
-        instances.retain(|(name, on_busy)| {
-            let fits = targets.len() < most && !targets.contains(name);
-            if fits {
-                targets.push(name.clone());
-                busy = *on_busy;
-            }
-            !fits
-        });
+        let rest = instances.split_off(instances.len().min(dice.below(3) + 1));
+        let chunk = std::mem::replace(&mut instances, rest);
         let asked = Asked::Reinstall(pb::ReinstallInstancesRequest {
-            targets,
+            targets: chunk,
             password: password.to_owned(),
             request_id: dice.uuid(),
-            on_busy: busy.into(),
             ..Default::default()
         });
         callers.push(caller(asked, within, dice));

@@ -137,6 +137,8 @@ pub enum Asked {
     Schedule(pb::ScheduleUpgradeRequest),
     /// `ReinstallInstances`.
     Reinstall(pb::ReinstallInstancesRequest),
+    /// `RetryJob`.
+    Retry(pb::RetryJobRequest),
 }
 
 impl Asked {
@@ -147,6 +149,7 @@ impl Asked {
             Self::Batch(request) => &request.request_id,
             Self::Schedule(request) => &request.request_id,
             Self::Reinstall(request) => &request.request_id,
+            Self::Retry(request) => &request.request_id,
         }
     }
 
@@ -168,6 +171,10 @@ impl Asked {
             Self::Reinstall(request) => {
                 let answer = ReinstallServiceClient::new(channel).reinstall_instances(request).await?;
                 answer.map(|answer| jobs_of(answer.results))
+            }
+            Self::Retry(request) => {
+                let answer = JobServiceClient::new(channel).retry_job(request).await?;
+                answer.map(|answer| answer.job.into_iter().collect())
             }
         })
     }

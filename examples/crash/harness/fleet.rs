@@ -74,6 +74,8 @@ pub struct Fleet {
 pub enum Ends<'a> {
     /// Everything ends well.
     Well,
+    /// Every ZStack cluster fails; everything else ends well.
+    Badly,
     /// Supervisors are blocked until somebody cancels; everything else ends well.
     Blocked,
     /// Every end that a vendor has, at random.
@@ -106,6 +108,9 @@ impl Fleet {
                 let (mut partial, mut fails_unseen) = (false, false);
                 match &mut ends {
                     Ends::Well => {}
+                    Ends::Badly => {
+                        cloud.script(&zstack::target_id(n), zstack::Outcome::Fail);
+                    }
                     Ends::Blocked => center.script(&vsphere::supervisor_id(n), vsphere::Outcome::Block),
                     Ends::Any(dice) => match kind {
                         Kind::Zstack => {
@@ -133,7 +138,7 @@ impl Fleet {
             }
         }
         let operator = match &mut ends {
-            Ends::Well | Ends::Blocked => true,
+            Ends::Well | Ends::Badly | Ends::Blocked => true,
             Ends::Any(dice) => dice.chance(50),
         };
         let avisi_table = if operator { managed.operator_provider() } else { managed.provider() };

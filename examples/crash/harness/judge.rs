@@ -128,6 +128,7 @@ pub fn judge(evidence: &Evidence) -> Vec<Breach> {
             say(Promised::NoGaps, format!("{:?}, resumed {} times: {what}", watched.wanted, watched.resumed));
         }
     }
+    evidence.unkept.iter().for_each(|what| say(Promised::NoGaps, what.clone()));
     evidence.leaks.iter().for_each(|leak| say(Promised::NoSecretsOut, leak.clone()));
     evidence.bugs.iter().for_each(|bug| say(Promised::NoBugs, bug.clone()));
     breaches
@@ -144,10 +145,9 @@ fn gaps(watched: &Watched, evidence: &Evidence) -> Vec<String> {
         let told = told.remove(job.as_str()).unwrap_or_default();
         let fits = match &watched.wanted {
             Wanted::Everything => same(&told, listed),
-            Wanted::Provider(provider) => {
+            Wanted::Provider(_) => {
                 let target = evidence.jobs.iter().find(|j| j.name == *job).map_or("", |j| j.target.as_str());
-                let matches = target.starts_with(&format!("providers/{provider}/"));
-                if matches { same(&told, listed) } else { told.is_empty() }
+                if watched.wanted.matches(target) { same(&told, listed) } else { told.is_empty() }
             }
             Wanted::LatestState => {
                 let rises = told.windows(2).all(|pair| match pair {

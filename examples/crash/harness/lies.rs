@@ -120,6 +120,7 @@ const LIES: &[Lie] = &[
             events.remove(1);
         }
     }),
+    ("a property of a watch", Promised::NoGaps, |e| e.unkept.push("not Atomic".to_owned())),
     ("a secret in a file", Promised::NoSecretsOut, |e| {
         e.leaks.push("the password stands in log.json".to_owned())
     }),

@@ -80,6 +80,8 @@ pub enum Story {
     Cancel,
     /// A scheduled upgrade that the vendor keeps, moved.
     Move,
+    /// An upgrade that fails, and is tried again.
+    Retry,
     /// A reinstall whose password waits on disk.
     Sealed,
     /// A reinstall whose password was in the memory of a process that died.
@@ -88,7 +90,7 @@ pub enum Story {
 
 impl Story {
     /// Every story.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Upgrade,
         Self::Queue,
         Self::Hold,
@@ -97,6 +99,7 @@ impl Story {
         Self::Outage,
         Self::Cancel,
         Self::Move,
+        Self::Retry,
         Self::Sealed,
         Self::Forgotten,
     ];
@@ -133,6 +136,7 @@ pub const fn story(point: CrashPoint) -> Story {
         | CrashPoint::CancelAnswered
         | CrashPoint::CancelledWritten => Story::Cancel,
         CrashPoint::MoveUnsent | CrashPoint::MoveAnswered | CrashPoint::MovedWritten => Story::Move,
+        CrashPoint::RetryUncommitted | CrashPoint::RetryCommitted => Story::Retry,
         CrashPoint::LogUnemptied => Story::Sealed,
         CrashPoint::PasswordGoneWritten => Story::Forgotten,
     }
@@ -215,7 +219,19 @@ async fn tell(telling: Telling, program: &Path) -> anyhow::Result<(Tally, Vec<Br
     let mut tally = Tally { rounds: 1, ..Tally::default() };
     let seed = u64::from(std::process::id());
     let mut dice = Dice::of(seed, &telling.name);
-    let ends = if telling.story == Story::Cancel { Ends::Blocked } else { Ends::Well };
+    let ends = match telling.story {
+        Story::Cancel => Ends::Blocked,
+        Story::Retry => Ends::Badly,
+        Story::Upgrade
+        | Story::Queue
+        | Story::Hold
+        | Story::LostAnswer
+        | Story::Trouble
+        | Story::Outage
+        | Story::Move
+        | Story::Sealed
+        | Story::Forgotten => Ends::Well,
+    };
     let fleet = Fleet::start(TARGETS, SPEED, ends).await?;
     let sealing = telling.story == Story::Sealed;
     let plan = Plan { program, backend: Backend::Sqlite, replicas: 1, sealing };
@@ -277,7 +293,13 @@ fn prepare(story: Story, house: &House) -> anyhow::Result<()> {
         // Until a process has died of it.
         Story::Outage => house.fleet.fault("zs", None, Fault::ResetBefore, 1_000_000),
         Story::Forgotten => house.fleet.fault("hw", None, Fault::ResetBefore, 4),
-        Story::Upgrade | Story::Queue | Story::Hold | Story::Cancel | Story::Move | Story::Sealed => Ok(()),
+        Story::Upgrade
+        | Story::Queue
+        | Story::Hold
+        | Story::Cancel
+        | Story::Move
+        | Story::Retry
+        | Story::Sealed => Ok(()),
     }
 }
 
@@ -368,6 +390,13 @@ async fn perform(
             };
             let _ = scene.clients.call(dice, ask).await?;
             ended(scene, &job, pb::JobState::Succeeded, dice).await
+        }
+        Story::Retry => {
+            let job = start(scene, Asked::Upgrade(upgrade(target(Kind::Zstack)?, dice)), dice).await?;
+            ended(scene, &job, pb::JobState::Failed, dice).await?;
+            let request = pb::RetryJobRequest { name: job, request_id: dice.uuid(), ..Default::default() };
+            let job = start(scene, Asked::Retry(request), dice).await?;
+            ended(scene, &job, pb::JobState::Failed, dice).await
         }
         Story::Sealed | Story::Forgotten => {
             let request = pb::ReinstallInstancesRequest {

@@ -82,6 +82,16 @@ pub enum Wanted {
     LatestState,
 }
 
+impl Wanted {
+    /// Whether jobs on a target are asked for.
+    pub fn matches(&self, target: &str) -> bool {
+        match self {
+            Self::Everything | Self::LatestState => true,
+            Self::Provider(provider) => target.starts_with(&format!("providers/{provider}/")),
+        }
+    }
+}
+
 /// What a watch was told, over all its connections.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Watched {
@@ -108,6 +118,8 @@ pub struct Evidence {
     pub happened: Vec<Happened>,
     /// What watches were told.
     pub watches: Vec<Watched>,
+    /// What the checkers of a watch's seven properties found.
+    pub unkept: Vec<String>,
     /// Secrets that were found, and where.
     pub leaks: Vec<String>,
     /// What a gateway says in its log only when Drydock itself is wrong.

@@ -104,7 +104,7 @@ impl Scene {
     /// Waits for every end, gathers the evidence, and stops the gateways in order. Every gateway must be up.
     pub async fn close(&mut self, house: &mut House, tally: &mut Tally) -> anyhow::Result<Evidence> {
         all_ended(&self.clients, &house.fleet, &mut self.dice).await?;
-        let mut evidence = self.lists(tally).await?;
+        let (mut evidence, events) = self.lists(tally).await?;
         let begun = Instant::now();
         loop {
             evidence.watches = self.watchers.iter().map(Watcher::told).collect();
@@ -117,6 +117,7 @@ impl Scene {
         tokio::time::sleep(AFTERWARDS).await;
         evidence.watches = self.watchers.iter().map(Watcher::told).collect();
         self.tasks.shutdown(PATIENCE).await;
+        evidence.unkept = self.watchers.iter().flat_map(|watcher| watcher.breaches(&events)).collect();
         // Some vendors show that an operation cannot succeed before it is over.
         let begun = Instant::now();
         evidence.happened = happened(&house.fleet)?;
@@ -138,8 +139,8 @@ impl Scene {
     }
 
     /// Every job and every event, as listed.
-    async fn lists(&mut self, tally: &mut Tally) -> anyhow::Result<Evidence> {
-        let mut evidence = Evidence::default();
+    async fn lists(&mut self, tally: &mut Tally) -> anyhow::Result<(Evidence, Vec<pb::JobEvent>)> {
+        let (mut evidence, mut all) = (Evidence::default(), Vec::new());
         for job in self.clients.jobs(&mut self.dice).await? {
             let events = self.clients.events(&mut self.dice, &job.name).await?;
             let status = job.status.unwrap_or_default();
@@ -166,8 +167,9 @@ impl Scene {
                 settled,
             });
             evidence.events.insert(job.name, seen);
+            all.extend(events);
         }
-        Ok(evidence)
+        Ok((evidence, all))
     }
 }
 

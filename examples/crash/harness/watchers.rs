@@ -12,7 +12,9 @@ use tonic::transport::Channel;
 use super::canaries::Canaries;
 use super::clients::Clients;
 use super::dice::Dice;
+use super::process::PATIENCE;
 use super::record::{Seen, Wanted, Watched};
+use crate::watch_checks::{self, End, Recorder, wire};
 
 /// Longer than any heartbeat: a stream that is silent for so long is dead.
 const SILENCE: Duration = Duration::from_secs(2);
@@ -25,8 +27,8 @@ pub struct Watcher {
     state: Arc<Mutex<State>>,
 }
 
-#[derive(Default)]
 struct State {
+    recorder: Recorder,
     token: String,
     connections: u64,
     events: Vec<(String, Seen)>,
@@ -35,7 +37,9 @@ struct State {
 impl Watcher {
     /// A watcher that has not begun.
     pub fn new(wanted: Wanted, canaries: &Canaries) -> Self {
-        Self { wanted, canaries: canaries.clone(), state: Arc::default() }
+        let recorder = Recorder::new(wanted == Wanted::LatestState, PATIENCE);
+        let state = State { recorder, token: String::new(), connections: 0, events: Vec::new() };
+        Self { wanted, canaries: canaries.clone(), state: Arc::new(Mutex::new(state)) }
     }
 
     fn with<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
@@ -54,6 +58,14 @@ impl Watcher {
             resumed: state.connections.saturating_sub(1),
             events: state.events.clone(),
         })
+    }
+
+    /// What the checkers of the seven properties find, once everything was told.
+    pub fn breaches(&self, events: &[pb::JobEvent]) -> Vec<String> {
+        let matches = |_: &str, target: &str, _: pb::JobState| self.wanted.matches(target);
+        let truth = wire::truth(events, &matches, true);
+        let found = self.with(|state| watch_checks::judge(state.recorder.recording(), &truth));
+        found.iter().map(|breach| format!("{:?}: {breach}", self.wanted)).collect()
     }
 
     /// Watches until told to stop, on one replica after the other.
@@ -97,19 +109,31 @@ impl Watcher {
             Ok(Err(status)) => return self.canaries.look_at("an error of a watch", &status),
             Err(_) => return,
         };
-        self.with(|state| state.connections += 1);
+        self.with(|state| {
+            state.connections += 1;
+            let token = Some(state.token.as_str()).filter(|token| !token.is_empty());
+            state.recorder.open(token, token.is_none());
+        });
         for _ in 0..messages {
             match tokio::time::timeout(SILENCE, stream.message()).await {
                 Ok(Ok(Some(message))) => self.take(message),
-                Ok(Err(status)) => return self.canaries.look_at("an error of a watch", &status),
-                Ok(Ok(None)) | Err(_) => return,
+                Ok(Err(status)) => {
+                    self.with(|state| state.recorder.close(wire::end(&status)));
+                    return self.canaries.look_at("an error of a watch", &status);
+                }
+                Ok(Ok(None)) => return self.with(|state| state.recorder.close(End::Ok)),
+                Err(_) => return,
             }
         }
     }
 
     fn take(&self, message: pb::WatchJobsResponse) {
         self.canaries.look_at("a watch", &message);
+        let matches = |_: &str, target: &str, _: pb::JobState| self.wanted.matches(target);
         self.with(|state| {
+            if let Some(body) = wire::body(&message, &matches) {
+                state.recorder.note(body, wire::token(&message));
+            }
             if !message.resume_token.is_empty() {
                 state.token = message.resume_token;
             }

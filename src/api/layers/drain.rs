@@ -101,6 +101,12 @@ impl HttpBody for Ending {
         let trailers = status.into_http::<Body>().into_parts().0.headers;
         Poll::Ready(Some(Ok(Frame::trailers(trailers))))
     }
+
+    // An answer that is only a head must be seen to have no body: an empty frame after it would be an answer without a
+    // status, and gRPC's C core tells its caller so instead of the error.
+    fn is_end_stream(&self) -> bool {
+        self.over || self.inner.is_end_stream()
+    }
 }
 
 #[cfg(test)]
@@ -112,6 +118,17 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
+
+    #[tokio::test]
+    async fn an_error_without_a_body_stays_one() {
+        let refuse = tower::service_fn(|_: Call| async {
+            Ok::<_, Infallible>(Status::not_found("no such service").into_http::<Body>())
+        });
+        let service = DrainLayer { keep: "/drydock.v1.", stop: CancellationToken::new() }.layer(refuse);
+        let call = http::Request::builder().uri("/grpc.health.v1.Health/Check").body(Body::empty()).unwrap();
+        let answer = service.oneshot(call).await.unwrap();
+        assert!(answer.body().is_end_stream());
+    }
 
     #[tokio::test]
     async fn a_foreign_stream_ends_and_our_own_is_left_alone() {

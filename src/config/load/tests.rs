@@ -213,6 +213,39 @@ fn what_the_program_gives_can_stand_alone() {
     );
 }
 
+/// A key of 32 bytes, for what is shared between replicas.
+const SHARED_KEY: (&str, &str) =
+    ("DRYDOCK__SECRETS__PASSWORD_KEY", "AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=");
+
+#[test]
+fn a_store_url_with_a_password_is_kept_out_of_the_file_and_of_what_is_printed() {
+    let text = "[store]\nurl = 'postgres://dock:hunter2@db/jobs'";
+    let told = fault(good(text, &[SHARED_KEY]));
+    assert!(told.starts_with("store.url: a secret must not stand"), "{told}");
+    assert!(told.contains("url_file") && told.contains("DRYDOCK__STORE__URL"), "{told}");
+    assert!(!told.contains("hunter2"), "{told}");
+
+    let by_variable = ("DRYDOCK__STORE__URL", "postgres://dock:hunter2@db/jobs");
+    let config = good("", &[SHARED_KEY, by_variable]).unwrap();
+    assert!(config.store.is_postgres());
+    assert!(!format!("{config:?}").contains("hunter2"));
+
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("url");
+    fs::write(&file, "postgres://dock:hunter2@db/jobs\n").unwrap();
+    let config = good(&format!("[store]\nurl_file = '{}'", file.display()), &[SHARED_KEY]).unwrap();
+    assert_eq!(config.store.url, "postgres://dock:hunter2@db/jobs");
+
+    // Without a password it is no secret.
+    assert!(good("[store]\nurl = 'postgres://dock@db/jobs'", &[SHARED_KEY]).is_ok());
+}
+
+#[test]
+fn replicas_must_share_the_key_of_passwords() {
+    let told = fault(good("[store]\nurl = 'postgres://dock@db/jobs'", &[]));
+    assert!(told.starts_with("secrets.password_key_file: must be given"), "{told}");
+}
+
 fn fault_text(faults: &Faults) -> String {
     assert_eq!(faults.list.len(), 1, "{faults}");
     faults.to_string()

@@ -1,33 +1,8 @@
-//! What SQLite's and sqlx's errors mean to us.
+//! What SQLite's errors mean to us.
 
-use crate::store::error::StoreError;
+use sqlx::error::DatabaseError;
 
-/// A failed statement, by what it means for the group of writes that it is in. Can be told to many callers.
-#[derive(Clone, Debug, thiserror::Error)]
-pub(super) enum Fault {
-    /// The disk is full, or the file cannot be written.
-    #[error("{0}")]
-    Unwritable(String),
-    /// The database cannot be reached.
-    #[error("{0}")]
-    Unavailable(String),
-    /// The file or a row is damaged.
-    #[error("{0}")]
-    Corrupt(String),
-    /// The schema's rules refuse a row. Harms nothing but the write that did it; it is a bug.
-    #[error("{0}")]
-    Refused(String),
-}
-
-impl From<Fault> for StoreError {
-    fn from(fault: Fault) -> Self {
-        match fault {
-            Fault::Unwritable(text) => Self::Unwritable(text),
-            Fault::Unavailable(text) => Self::Unavailable(text),
-            Fault::Corrupt(text) | Fault::Refused(text) => Self::Corrupt(text),
-        }
-    }
-}
+use crate::store::fault::Fault;
 
 // Primary result codes, https://www.sqlite.org/rescode.html
 const PERM: i32 = 3;
@@ -40,39 +15,23 @@ const CONSTRAINT: i32 = 19;
 const MISMATCH: i32 = 20;
 const NOTADB: i32 = 26;
 
-impl From<sqlx::Error> for Fault {
-    fn from(error: sqlx::Error) -> Self {
-        let text = error.to_string();
-        match &error {
-            sqlx::Error::Database(database) => {
-                // The extended code: the primary one is its low byte.
-                let code = database.code().and_then(|code| code.parse::<i32>().ok()).unwrap_or(0);
-                match code & 0xff {
-                    FULL => Self::Unwritable(
-                        "the disk or the configured size is full; running jobs go on at their vendors, and \
-                         writes work again once there is room"
-                            .to_owned(),
-                    ),
-                    PERM | READONLY => Self::Unwritable(format!("the file is read-only: {text}")),
-                    IOERR => Self::Unwritable(format!("the disk reports a fault: {text}")),
-                    CORRUPT | NOTADB => Self::Corrupt(text),
-                    CONSTRAINT | TOOBIG | MISMATCH => Self::Refused(text),
-                    _ => Self::Unavailable(text),
-                }
-            }
-            sqlx::Error::ColumnDecode { .. }
-            | sqlx::Error::Decode(_)
-            | sqlx::Error::ColumnNotFound(_)
-            | sqlx::Error::RowNotFound => Self::Corrupt(text),
-            // Everything else is about reaching the database (the enum is open).
-            _ => Self::Unavailable(text),
-        }
+/// What an answer of SQLite means.
+pub(in crate::store) fn meaning(answer: &dyn DatabaseError) -> Fault {
+    let text = answer.message().to_owned();
+    // The extended code: the primary one is its low byte.
+    let code = answer.code().and_then(|code| code.parse::<i32>().ok()).unwrap_or(0);
+    match code & 0xff {
+        FULL => Fault::Unwritable(
+            "the disk or the configured size is full; running jobs go on at their vendors, and writes work again \
+             once there is room"
+                .to_owned(),
+        ),
+        PERM | READONLY => Fault::Unwritable(format!("the file is read-only: {text}")),
+        IOERR => Fault::Unwritable(format!("the disk reports a fault: {text}")),
+        CORRUPT | NOTADB => Fault::Corrupt(text),
+        CONSTRAINT | TOOBIG | MISMATCH => Fault::Refused(text),
+        _ => Fault::Unavailable(text),
     }
-}
-
-/// For reads, where only the caller's answer is at stake.
-pub(super) fn read_fault(error: sqlx::Error) -> StoreError {
-    Fault::from(error).into()
 }
 
 #[cfg(test)]
@@ -102,10 +61,5 @@ mod tests {
         assert!(matches!(twice, Fault::Refused(_)), "{twice:?}");
         let unknown = fault(table, "SELECT * FROM nothing").await;
         assert!(matches!(unknown, Fault::Unavailable(_)), "{unknown:?}");
-    }
-
-    #[test]
-    fn a_closed_worker_is_unavailable() {
-        assert!(matches!(Fault::from(sqlx::Error::WorkerCrashed), Fault::Unavailable(_)));
     }
 }

@@ -9,13 +9,13 @@ use sqlx::Row as _;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use uuid::Uuid;
 
-use super::fault::Fault;
-use super::writer::Work;
 use crate::domain::id::JobId;
 use crate::domain::target::Target;
-use crate::store::error::StoreError;
+use crate::store::fault::{Fault, damage};
+use crate::store::group::Work;
 use crate::store::ledger::Ledger;
 use crate::store::record::{JobRow, job_id, request_id};
+use crate::store::wanted::Wanted;
 
 pub(super) const JOBS_BY_ID: &str = "\
     SELECT j.id, j.version, j.sequence, j.spec, j.status, j.control \
@@ -36,34 +36,16 @@ pub(super) async fn load(
     position: u64,
 ) -> Result<Ledger, Fault> {
     let mut ledger = Ledger::new(position);
-    let mut jobs = BTreeSet::new();
-    let mut requests = BTreeSet::new();
-    let mut targets = BTreeSet::new();
-    for work in works {
-        match work {
-            Work::Create(ask) => {
-                let request = &ask.what;
-                requests.extend(request.request.map(|(id, _)| id.uuid()));
-                jobs.extend(request.touched().map(|job| job.uuid()));
-                targets.extend(request.jobs.iter().map(|job| job.spec.target.clone()));
-            }
-            Work::Write(ask) => jobs.extend(ask.what.changes.iter().map(|change| change.id.uuid())),
-            Work::Purge(_) | Work::Ping(_) => {}
-        }
+    let wanted = Wanted::of(works);
+    if !wanted.requests.is_empty() && load_requests(connection, &wanted.requests, &mut ledger).await? {
+        load_places(connection, &wanted.requests, &mut ledger).await?;
     }
-    if !requests.is_empty() && load_requests(connection, &requests, &mut ledger).await? {
-        load_places(connection, &requests, &mut ledger).await?;
-    }
-    if !jobs.is_empty() {
-        for row in all(connection, JOBS_BY_ID, hex(&jobs)).await? {
+    if !wanted.jobs.is_empty() {
+        for row in all(connection, JOBS_BY_ID, hex(&wanted.jobs)).await? {
             know(&mut ledger, &row)?;
         }
     }
-    for work in works {
-        if let Work::Write(ask) = work {
-            targets.extend(ledger.takers(&ask.what.changes).cloned());
-        }
-    }
+    let targets = wanted.targets(works, &ledger);
     if !targets.is_empty() {
         load_live(connection, targets, &mut ledger).await?;
     }
@@ -101,11 +83,10 @@ async fn load_places(
 
 async fn load_live(
     connection: &mut SqliteConnection,
-    targets: BTreeSet<Target>,
+    targets: BTreeSet<String>,
     ledger: &mut Ledger,
 ) -> Result<(), Fault> {
-    let names = targets.iter().map(ToString::to_string).collect::<Vec<_>>();
-    for row in all(connection, LIVE_BY_TARGET, serde_json::json!(names).to_string()).await? {
+    for row in all(connection, LIVE_BY_TARGET, serde_json::json!(targets).to_string()).await? {
         let target = Target::parse_name(row.try_get(2)?)
             .map_err(|error| Fault::Corrupt(format!("a job's target: {error}")))?;
         ledger.know_live(target, job_id(row.try_get(0)?).map_err(damage)?, row.try_get(1)?);
@@ -134,10 +115,6 @@ pub(super) fn job_row(row: &SqliteRow) -> Result<JobRow, Fault> {
         status: row.try_get(4)?,
         control: row.try_get(5)?,
     })
-}
-
-fn damage(error: StoreError) -> Fault {
-    Fault::Corrupt(error.to_string())
 }
 
 fn hex(ids: &BTreeSet<Uuid>) -> String {

@@ -6,7 +6,7 @@
 //!   because handing a statement to SQLite's thread and back costs as much as the statement.
 //! * One process at a time: a lock on the file `<database>.lock`.
 
-mod fault;
+pub(super) mod fault;
 mod leases;
 mod list;
 mod load;
@@ -23,14 +23,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::watch;
 use uuid::Uuid;
 
 use self::leases::MemoryLeases;
-use self::readers::{Readers, closed};
-use self::writer::{Ask, Guarded, QUEUE, Work, Writer};
+use self::readers::Readers;
+use self::writer::Writer;
 use super::contract::{Accepted, Change, JobFilter, NewRequest, Store};
 use super::error::StoreError;
+use super::group::{Door, Guarded, Work, queue};
 use super::lease::{Attendance, Fence, Guard, Leases, Presence, ReplicaId};
 use super::metrics::{CommitCount, Metrics};
 use super::retention::{Purged, Retention};
@@ -50,7 +51,7 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(30);
 pub struct SqliteStore {
     id: Uuid,
     readers: Arc<Readers>,
-    queue: mpsc::Sender<Work>,
+    door: Door,
     newest: watch::Receiver<u64>,
     metrics: Arc<Metrics>,
     leases: Arc<MemoryLeases>,
@@ -67,7 +68,7 @@ impl SqliteStore {
         let opened = open::open(settings).await?;
         let readers = Arc::new(Readers::new(opened.reader_options));
         let metrics = Arc::new(Metrics::new());
-        let (queue, waiting) = mpsc::channel(QUEUE);
+        let (door, waiting) = queue();
         let (tell, newest) = watch::channel(opened.position);
         let leases = Arc::new(MemoryLeases::new());
         let tasks = Tasks::new();
@@ -84,19 +85,12 @@ impl SqliteStore {
             erased: Some(0),
         };
         tasks.spawn("store writer", writer.run(tasks.token().clone()));
-        Ok(Arc::new(Self { id: opened.id, readers, queue, newest, metrics, leases, tasks }))
+        Ok(Arc::new(Self { id: opened.id, readers, door, newest, metrics, leases, tasks }))
     }
 
     /// How much was committed since the store was opened.
     pub fn commit_count(&self) -> CommitCount {
         self.metrics.count()
-    }
-
-    /// Hands a write to the writer and waits until it is durable.
-    async fn ask<T, R>(&self, what: T, work: impl FnOnce(Ask<T, R>) -> Work) -> Result<R, StoreError> {
-        let (reply, answer) = oneshot::channel();
-        self.queue.send(work(Ask::new(what, reply))).await.map_err(|_| closed())?;
-        answer.await.map_err(|_| StoreError::Unavailable("its writer ended".to_owned()))?
     }
 }
 
@@ -137,7 +131,7 @@ impl Store for SqliteStore {
     }
 
     async fn create(&self, request: NewRequest) -> Result<Vec<Result<Accepted, StoreError>>, StoreError> {
-        self.ask(request, Work::Create).await
+        self.door.ask(request, Work::Create).await
     }
 
     async fn knows_request(&self, id: RequestId) -> Result<bool, StoreError> {
@@ -166,7 +160,7 @@ impl Store for SqliteStore {
         changes: Vec<Change>,
         guard: Option<Guard>,
     ) -> Result<Vec<Result<Job, StoreError>>, StoreError> {
-        self.ask(Guarded { changes, guard }, Work::Write).await
+        self.door.ask(Guarded { changes, guard }, Work::Write).await
     }
 
     async fn sealed_password(&self, id: JobId) -> Result<Option<Vec<u8>>, StoreError> {
@@ -191,12 +185,12 @@ impl Store for SqliteStore {
 
     async fn purge(&self, retention: Retention, limit: u32) -> Result<Purged, StoreError> {
         let purge = purge::plan(&self.readers, retention, limit).await?;
-        self.ask(purge, Work::Purge).await
+        self.door.ask(purge, Work::Purge).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
         self.ping_reader().await?;
-        self.ask((), Work::Ping).await
+        self.door.ask((), Work::Ping).await
     }
 
     async fn close(&self) {

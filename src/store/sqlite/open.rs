@@ -10,9 +10,9 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, Sq
 use sqlx::{ConnectOptions as _, Row as _, SqlSafeStr as _};
 use uuid::Uuid;
 
-use super::fault::Fault;
 use crate::kit::crash_point::{self, CrashPoint};
 use crate::store::error::StoreError;
+use crate::store::fault::Fault;
 use crate::store::settings::StoreSettings;
 
 /// The migrations, oldest first. Append only.
@@ -215,7 +215,8 @@ mod tests {
     async fn connections_are_as_durable_as_promised() {
         let folder = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}/drydock.db", folder.path().display());
-        let mut opened = open(&StoreSettings { url, max_size_mib: Some(2) }).await.unwrap();
+        let mut opened =
+            open(&StoreSettings { url, max_size_mib: Some(2), ..StoreSettings::default() }).await.unwrap();
         for (sql, wanted) in [
             ("PRAGMA journal_mode", "wal"),
             ("PRAGMA synchronous", "2"), // FULL

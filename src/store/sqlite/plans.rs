@@ -2,17 +2,19 @@
 //!
 //! "SCAN" alone is not the fault: a list without a filter walks an index in order, and stops at its LIMIT.
 
-use sqlx::sqlite::{Sqlite, SqliteConnectOptions, SqliteConnection};
-use sqlx::{AssertSqlSafe, ConnectOptions as _, QueryBuilder, Row as _};
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Row as _};
 use uuid::Uuid;
 
+use super::list::Sqlite;
 use super::save::{DELETE_SEALED, UPDATE_JOBS};
-use super::{list, load, purge, read};
+use super::{load, purge, read};
 use crate::domain::id::{JobId, ProviderId};
 use crate::domain::operation::OperationKind;
 use crate::domain::state::JobState;
 use crate::domain::target::Target;
 use crate::store::contract::JobFilter;
+use crate::store::list;
 use crate::store::page_token::After;
 
 async fn database() -> SqliteConnection {
@@ -142,7 +144,7 @@ async fn lists_walk_an_index_in_order() {
             (true, Some(After { create_time: 9, id })),
         ] {
             let filter = JobFilter { oldest_first, ..filter.clone() };
-            let statement: QueryBuilder<Sqlite> = list::statement(&filter, after, 51);
+            let statement = list::statement::<Sqlite>(&filter, after, 51);
             let sql = statement.sql().as_str().to_owned();
             let plan = plan(&mut connection, &sql).await;
             let shown = || format!("{sql}\n{plan:#?}");

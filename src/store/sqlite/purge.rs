@@ -3,11 +3,12 @@
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteConnection;
 
-use super::fault::Fault;
 use super::readers::Readers;
+use super::save::bytes;
 use crate::store::error::StoreError;
-use crate::store::record::int;
-use crate::store::retention::{Purged, Retention};
+use crate::store::fault::{Fault, read_fault};
+use crate::store::record::{int, job_id};
+use crate::store::retention::{Purge, Purged, Retention};
 
 /// The latest job to end that is one too many. Walks as many index entries as are kept, outside the writer.
 pub(super) const FIRST_TOO_MANY: &str = "\
@@ -48,15 +49,6 @@ pub(super) const STEPS: [&str; 8] = [
     DELETE_BARE_KEYS,
 ];
 
-/// What the writer is asked to remove.
-#[derive(Clone, Debug)]
-pub(super) struct Purge {
-    ended_before: i64,
-    /// This job and those that ended before it go whatever their age: its end time and id.
-    too_many: Option<(i64, Vec<u8>)>,
-    limit: u32,
-}
-
 /// Finds out what may go.
 pub(super) async fn plan(readers: &Readers, retention: Retention, limit: u32) -> Result<Purge, StoreError> {
     let mut reader = readers.get().await?;
@@ -66,10 +58,9 @@ pub(super) async fn plan(readers: &Readers, retention: Retention, limit: u32) ->
         })
         .await?;
     let too_many = match row {
-        Some(row) => Some((
-            row.try_get(0).map_err(super::fault::read_fault)?,
-            row.try_get(1).map_err(super::fault::read_fault)?,
-        )),
+        Some(row) => {
+            Some((row.try_get(0).map_err(read_fault)?, job_id(row.try_get(1).map_err(read_fault)?)?))
+        }
         None => None,
     };
     Ok(Purge { ended_before: retention.ended_before.as_microsecond(), too_many, limit })
@@ -86,7 +77,7 @@ pub(super) async fn run(connection: &mut SqliteConnection, purge: &Purge) -> Res
         && left > 0
     {
         // Those noted already come first in this order, too.
-        let too_many = sqlx::query(NOTE_TOO_MANY).bind(*end_time).bind(id.clone()).bind(purge.limit);
+        let too_many = sqlx::query(NOTE_TOO_MANY).bind(*end_time).bind(bytes(*id)).bind(purge.limit);
         too_many.execute(&mut *connection).await?;
     }
     let newest: Option<i64> = sqlx::query_scalar(NEWEST_GONE).fetch_one(&mut *connection).await?;

@@ -1,25 +1,23 @@
 //! The reads: each one statement, by an index, on a connection that only reads.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
 
 use super::SqliteStore;
-use super::fault::read_fault;
-use super::list;
+use super::list::Sqlite;
 use super::load::job_row;
 use super::save::bytes;
-use crate::domain::event::{About, Event};
+use crate::domain::event::Event;
 use crate::domain::id::{JobId, ProviderId, RequestId};
 use crate::domain::job::Job;
 use crate::domain::page::{MAX_PAGE_SIZE, Page, PageRequest};
 use crate::domain::state::JobState;
 use crate::store::contract::JobFilter;
 use crate::store::error::StoreError;
+use crate::store::fault::read_fault;
+use crate::store::list;
 use crate::store::page_token::After;
-use crate::store::record::{EventRow, about, int, job_id};
+use crate::store::record::{EventRow, Events, JobRow, int, job_id, live_count, page, undamaged};
 
 pub(super) const JOB: &str = "SELECT id, version, sequence, spec, status, control FROM jobs WHERE id = ?1";
 pub(super) const REQUEST: &str = "SELECT count(*) FROM requests WHERE id = ?1";
@@ -66,23 +64,16 @@ impl SqliteStore {
     pub(super) async fn list_jobs(
         &self,
         filter: &JobFilter,
-        page: &PageRequest,
+        request: &PageRequest,
     ) -> Result<Page<Job>, StoreError> {
-        let after = page.token.as_deref().map(|token| After::read(token, filter)).transpose()?;
-        let size = page.size.clamp(1, MAX_PAGE_SIZE);
+        let after = request.token.as_deref().map(|token| After::read(token, filter)).transpose()?;
+        let size = request.size.clamp(1, MAX_PAGE_SIZE);
         // One more than the page holds tells whether there is a next one.
-        let mut statement = list::statement(filter, after, i64::from(size) + 1);
+        let mut statement = list::statement::<Sqlite>(filter, after, i64::from(size) + 1);
         let mut reader = self.readers.get().await?;
         let rows = reader.run(async |connection| statement.build().fetch_all(connection).await).await?;
         drop(reader);
-        let size = size as usize;
-        let more = rows.len() > size;
-        let items = jobs(rows.iter().take(size))?;
-        let next = items.last().filter(|_| more).map(|last| {
-            let create_time = last.spec.create_time.as_microsecond();
-            After { create_time, id: last.id }.token(filter)
-        });
-        Ok(Page { items, next })
+        page(filter, size, job_rows(&rows)?)
     }
 
     pub(super) async fn read_live_jobs(
@@ -103,16 +94,8 @@ impl SqliteStore {
                 })
                 .await?;
             drop(reader);
-            let mut jobs = Vec::with_capacity(rows.len());
-            for row in &rows {
-                let row = job_row(row)?;
-                after = Some(row.id);
-                match row.into_job() {
-                    Ok(job) => jobs.push(job),
-                    // It harms nobody but itself: the provider's other jobs go on.
-                    Err(error) => tracing::error!(%error, "a damaged job is left where it is"),
-                }
-            }
+            let (jobs, last) = undamaged(job_rows(&rows)?);
+            after = last;
             // An empty answer means that there are no more, so a page of damage alone is passed over.
             if !jobs.is_empty() || rows.is_empty() {
                 return Ok(jobs);
@@ -123,15 +106,7 @@ impl SqliteStore {
     pub(super) async fn count_live_jobs(&self) -> Result<Vec<(ProviderId, JobState, u64)>, StoreError> {
         let mut reader = self.readers.get().await?;
         let rows = reader.run(async |connection| sqlx::query(COUNT_LIVE).fetch_all(connection).await).await?;
-        rows.iter()
-            .map(|row| {
-                let damaged = |column: &str| StoreError::Corrupt(format!("a job's {column}"));
-                let provider = ProviderId::parse(get(row, 0)?).map_err(|_| damaged("provider"))?;
-                let state = JobState::parse(get(row, 1)?).ok_or_else(|| damaged("state"))?;
-                let count = u64::try_from(get::<i64>(row, 2)?).map_err(|_| damaged("count"))?;
-                Ok((provider, state, count))
-            })
-            .collect()
+        rows.iter().map(|row| live_count(get(row, 0)?, get(row, 1)?, get(row, 2)?)).collect()
     }
 
     pub(super) async fn read_sealed(&self, id: JobId) -> Result<Option<Vec<u8>>, StoreError> {
@@ -186,35 +161,25 @@ impl SqliteStore {
     }
 }
 
-fn jobs<'r>(rows: impl Iterator<Item = &'r SqliteRow>) -> Result<Vec<Job>, StoreError> {
-    rows.map(|row| job_row(row)?.into_job()).collect()
+fn job_rows(rows: &[SqliteRow]) -> Result<Vec<JobRow>, StoreError> {
+    rows.iter().map(|row| Ok(job_row(row)?)).collect()
 }
 
-/// Events of rows; those of one job share what they are about.
 fn events(rows: &[SqliteRow]) -> Result<Vec<Event>, StoreError> {
-    let mut shared: HashMap<JobId, Arc<About>> = HashMap::new();
+    let mut events = Events::default();
     rows.iter()
         .map(|row| {
-            let job = job_id(get(row, 2)?)?;
-            let about = match shared.get(&job) {
-                Some(known) => Arc::clone(known),
-                None => {
-                    let fresh = Arc::new(about(job, get(row, 8)?)?);
-                    shared.insert(job, Arc::clone(&fresh));
-                    fresh
-                }
-            };
-            let row = EventRow {
+            let event = EventRow {
                 position: get(row, 0)?,
                 commit_no: get(row, 1)?,
-                job,
+                job: job_id(get(row, 2)?)?,
                 sequence: get(row, 3)?,
                 time: get(row, 4)?,
                 kind: get(row, 5)?,
                 message: get(row, 6)?,
                 status: get(row, 7)?,
             };
-            row.into_event(about)
+            events.event(event, get(row, 8)?)
         })
         .collect()
 }

@@ -9,12 +9,11 @@ use sqlx::AssertSqlSafe;
 use sqlx::query::Query;
 use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection};
 
-use super::fault::Fault;
 use crate::domain::id::JobId;
 use crate::domain::job::{Job, RequestRef};
-use crate::store::error::StoreError;
+use crate::store::fault::{Fault, unwritten};
 use crate::store::ledger::{Ledger, NewEventRow, NewKey};
-use crate::store::record::{int, to_json};
+use crate::store::record::{end_time, int, to_json};
 
 type Bound = Query<'static, Sqlite, SqliteArguments>;
 
@@ -140,7 +139,7 @@ fn new_job(query: Bound, (job, request): &(&Job, Option<RequestRef>)) -> Result<
         .bind(to_json(job.id, "spec", spec).map_err(unwritten)?)
         .bind(to_json(job.id, "status", status).map_err(unwritten)?)
         .bind(to_json(job.id, "control", &job.control).map_err(unwritten)?)
-        .bind(ended(job)))
+        .bind(end_time(job)))
 }
 
 fn changed_job(query: Bound, job: &&Job) -> Result<Bound, Fault> {
@@ -153,13 +152,7 @@ fn changed_job(query: Bound, job: &&Job) -> Result<Bound, Fault> {
         .bind(int(job.sequence))
         .bind(to_json(job.id, "status", &job.status).map_err(unwritten)?)
         .bind(to_json(job.id, "control", &job.control).map_err(unwritten)?)
-        .bind(ended(job)))
-}
-
-/// When the job ended, for retention.
-fn ended(job: &Job) -> Option<i64> {
-    let time = job.status.end_time.unwrap_or(job.status.update_time);
-    job.status.state.is_ended().then(|| time.as_microsecond())
+        .bind(end_time(job)))
 }
 
 fn label(query: Bound, (job, key, value): &(&Job, &String, &String)) -> Result<Bound, Fault> {
@@ -188,9 +181,4 @@ fn event(query: Bound, row: &NewEventRow) -> Result<Bound, Fault> {
 
 pub(super) fn bytes(job: JobId) -> Vec<u8> {
     job.uuid().into_bytes().to_vec()
-}
-
-/// A value that does not become JSON is refused like a row that the schema refuses.
-fn unwritten(error: StoreError) -> Fault {
-    Fault::Refused(error.to_string())
 }

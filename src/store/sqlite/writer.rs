@@ -1,12 +1,4 @@
-//! The one writer: takes waiting writes off a queue and commits them in groups, so that one fsync serves many.
-//!
-//! A group is whatever waits when the writer gets round to it, up to a bound; nobody waits for a group to fill.
-//! Callers are answered after the commit is durable. A refused write (stale, busy) has touched nothing. When a
-//! row breaks a rule of the schema, which is a bug, or a row that is needed is damaged, the group is undone and
-//! its writes are made one by one, so that only the faulty one fails.
-//!
-//! `Unwritable` and `Unavailable` say that a write is not known to be there. It may be: a disk that fails to
-//! confirm may still have written. Versions and request keys make it safe to ask again.
+//! The one writer: commits waiting writes in groups ([`crate::store::group`]), so that one fsync serves many.
 
 use std::fs::File;
 use std::sync::Arc;
@@ -14,103 +6,31 @@ use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{ConnectOptions as _, Connection as _};
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::fault::Fault;
 use super::leases::MemoryLeases;
 use super::load::load;
 use super::open::newest;
-use super::purge::{self, Purge};
+use super::purge;
 use super::readers::Readers;
 use super::save::save;
-use crate::domain::job::Job;
 use crate::kit::crash_point::{self, CrashPoint};
-use crate::store::contract::{Accepted, Change, NewRequest};
-use crate::store::error::StoreError;
-use crate::store::lease::Guard;
+use crate::store::fault::Fault;
+use crate::store::group::{Commit, Waiting, Work, decide, serve};
 use crate::store::ledger::Ledger;
 use crate::store::metrics::Metrics;
-use crate::store::retention::Purged;
 
-/// How many writes may wait; further callers wait to be let in.
-pub(super) const QUEUE: usize = 1024;
-/// How many writes share a commit at most.
-const GROUP_WRITES: usize = 256;
-/// A group that has this many rows takes no further write in; one write may have more.
-const GROUP_ROWS: usize = 2048;
 /// How many groups may go by before an erasure interrupts a busy writer to reach the disk.
 const ERASE_WITHIN: u32 = 64;
 
 /// How long a reader may keep an erased password in the log before the writer tries again.
 const ERASE_AGAIN: Duration = Duration::from_secs(1);
 
-/// What a caller asked to be written, what was decided about it, and whom to answer once that is durable.
-/// A caller that went away does not undo it.
-#[derive(Debug)]
-pub(super) struct Ask<T, R> {
-    pub what: T,
-    decided: Option<Result<R, StoreError>>,
-    reply: oneshot::Sender<Result<R, StoreError>>,
-}
-
-impl<T, R> Ask<T, R> {
-    pub(super) fn new(what: T, reply: oneshot::Sender<Result<R, StoreError>>) -> Self {
-        Self { what, decided: None, reply }
-    }
-
-    fn answer(self, outcome: &Result<(), Fault>) {
-        let result = match (outcome, self.decided) {
-            (Ok(()), Some(decided)) => decided,
-            (Ok(()), None) => Err(StoreError::Corrupt("a write was never decided; a bug".to_owned())),
-            (Err(fault), _) => Err(fault.clone().into()),
-        };
-        drop(self.reply.send(result));
-    }
-}
-
-/// Changes, and the lease that they are made under.
-#[derive(Debug)]
-pub(super) struct Guarded {
-    pub changes: Vec<Change>,
-    pub guard: Option<Guard>,
-}
-
-/// One waiting write.
-#[derive(Debug)]
-pub(super) enum Work {
-    Create(Ask<NewRequest, Vec<Result<Accepted, StoreError>>>),
-    Write(Ask<Guarded, Vec<Result<Job, StoreError>>>),
-    Purge(Ask<Purge, Purged>),
-    /// Writes a row that says nothing.
-    Ping(Ask<(), ()>),
-}
-
-impl Work {
-    fn rows(&self) -> usize {
-        match self {
-            Self::Create(ask) => ask.what.touched().count(),
-            Self::Write(ask) => ask.what.changes.len(),
-            // It takes no other write into its group.
-            Self::Purge(_) => GROUP_ROWS,
-            Self::Ping(_) => 1,
-        }
-    }
-
-    fn answer(self, outcome: &Result<(), Fault>) {
-        match self {
-            Self::Create(ask) => ask.answer(outcome),
-            Self::Write(ask) => ask.answer(outcome),
-            Self::Purge(ask) => ask.answer(outcome),
-            Self::Ping(ask) => ask.answer(outcome),
-        }
-    }
-}
-
 /// The writer's task.
 pub(super) struct Writer {
-    pub(super) queue: mpsc::Receiver<Work>,
+    pub(super) queue: Waiting,
     /// `None` after a fault, until the next group opens a new one.
     pub(super) connection: Option<SqliteConnection>,
     pub(super) options: SqliteConnectOptions,
@@ -124,65 +44,7 @@ pub(super) struct Writer {
     pub(super) erased: Option<u32>,
 }
 
-impl Writer {
-    /// Serves the queue until `stop`, then what still waits, then closes everything.
-    pub(super) async fn run(mut self, stop: CancellationToken) {
-        loop {
-            let first = tokio::select! {
-                biased;
-                () = stop.cancelled(), if !self.queue.is_closed() => {
-                    self.queue.close();
-                    continue;
-                }
-                work = self.queue.recv() => work,
-                () = tokio::time::sleep(ERASE_AGAIN), if self.erased.is_some() => {
-                    self.forget_erased().await;
-                    continue;
-                }
-            };
-            let Some(first) = first else { break };
-            let group = self.gather(first);
-            self.serve(group).await;
-            self.forget_erased().await;
-        }
-        // Readers first: the last connection to close folds the log into the file.
-        self.readers.close().await;
-        if let Some(connection) = self.connection.take()
-            && let Err(error) = connection.close().await
-        {
-            tracing::warn!(%error, "the writing connection did not close well");
-        }
-        drop(self.lock);
-    }
-
-    fn gather(&mut self, first: Work) -> Vec<Work> {
-        let mut rows = first.rows();
-        let mut group = vec![first];
-        while group.len() < GROUP_WRITES && rows < GROUP_ROWS {
-            let Ok(work) = self.queue.try_recv() else { break };
-            rows += work.rows();
-            group.push(work);
-        }
-        group
-    }
-
-    async fn serve(&mut self, mut group: Vec<Work>) {
-        let outcome = self.commit(&mut group).await;
-        if let Err(Fault::Refused(text) | Fault::Corrupt(text)) = &outcome
-            && group.len() > 1
-        {
-            tracing::warn!(%text, writes = group.len(), "the writes of a group are made one by one");
-            for mut work in group {
-                let outcome = self.commit(std::slice::from_mut(&mut work)).await;
-                work.answer(&outcome);
-            }
-            return;
-        }
-        for work in group {
-            work.answer(&outcome);
-        }
-    }
-
+impl Commit for Writer {
     /// One transaction: read, decide, save, commit. After a fault the connection is thrown away, and with it
     /// whatever the transaction had done.
     async fn commit(&mut self, group: &mut [Work]) -> Result<(), Fault> {
@@ -211,6 +73,33 @@ impl Writer {
                 Err(fault)
             }
         }
+    }
+}
+
+impl Writer {
+    /// Serves the queue until `stop`, then what still waits, then closes everything.
+    pub(super) async fn run(mut self, stop: CancellationToken) {
+        loop {
+            let group = tokio::select! {
+                biased;
+                group = self.queue.group(&stop) => group,
+                () = tokio::time::sleep(ERASE_AGAIN), if self.erased.is_some() => {
+                    self.forget_erased().await;
+                    continue;
+                }
+            };
+            let Some(group) = group else { break };
+            serve(group, &mut self).await;
+            self.forget_erased().await;
+        }
+        // Readers first: the last connection to close folds the log into the file.
+        self.readers.close().await;
+        if let Some(connection) = self.connection.take()
+            && let Err(error) = connection.close().await
+        {
+            tracing::warn!(%error, "the writing connection did not close well");
+        }
+        drop(self.lock);
     }
 
     /// A fresh connection after a fault. A commit that failed may be there after all, so the newest position is
@@ -262,19 +151,15 @@ async fn transact(
     // IMMEDIATE: takes the right to write now, rather than fail at the first write.
     sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
     let mut ledger = load(connection, group, position).await?;
+    decide(&mut ledger, group, |guard| leases.permit(guard));
     for work in group {
         match work {
-            Work::Create(ask) => ask.decided = Some(ledger.create(&ask.what)),
-            Work::Write(ask) => {
-                let permit = leases.permit(ask.what.guard.as_ref());
-                ask.decided =
-                    Some(permit.and_then(|()| ledger.write(&ask.what.changes, ask.what.guard.as_ref())));
-            }
             Work::Purge(ask) => ask.decided = Some(Ok(purge::run(&mut *connection, &ask.what).await?)),
-            Work::Ping(ask) => {
+            // It proves that a row can be written.
+            Work::Ping(_) => {
                 sqlx::query(PING).execute(&mut *connection).await?;
-                ask.decided = Some(Ok(()));
             }
+            Work::Create(_) | Work::Write(_) => {}
         }
     }
     save(connection, &ledger).await?;

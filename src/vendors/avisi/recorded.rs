@@ -19,7 +19,7 @@ use crate::kit::secret::Secret;
 use crate::vendors::contract::Found;
 use crate::vendors::error::VendorError;
 use crate::vendors::http::Reply;
-use crate::vendors::recorded::{CANARY, Reading};
+use crate::vendors::recorded::{CANARY, Reading, names};
 
 const OLD: &str = "v1.34.9-u-ame.2";
 const NEW: &str = "v1.35.6-u-ame.4";
@@ -163,7 +163,7 @@ fn scene<'a>(
 
 /// Whether an upgrade says `SUCCEEDED`, or a cluster shows the wanted version.
 fn proves_success(body: &[u8]) -> bool {
-    let Ok(body) = serde_json::from_slice::<Value>(body) else { return false };
+    let Ok(body) = serde_json::from_slice::<Value>(body) else { return names(body, &["SUCCEEDED", NEW]) };
     let listed = body.get("content").and_then(Value::as_array).into_iter().flatten();
     std::iter::once(&body).chain(listed).any(|one| {
         let runs = one["status"]

@@ -12,7 +12,7 @@ use crate::domain::id::ProviderId;
 use crate::kit::secret::Secret;
 use crate::vendors::contract::Submitted;
 use crate::vendors::http::Reply;
-use crate::vendors::recorded::{CANARY, Reading};
+use crate::vendors::recorded::{CANARY, Reading, names};
 use crate::vendors::redact::redact;
 
 const ID: &str = "0197f36d-0000-7258-b177-000000000001";
@@ -107,7 +107,7 @@ fn notes() -> Notes {
 
 /// Whether an instance runs, and no word of it says that an installation failed.
 fn proves_success(body: &[u8]) -> bool {
-    let Ok(body) = serde_json::from_slice::<Value>(body) else { return false };
+    let Ok(body) = serde_json::from_slice::<Value>(body) else { return names(body, &["running"]) };
     let listed = body.get("instances").and_then(Value::as_array).into_iter().flatten();
     let failed = ["reinstall-failed", "switch-install-failed", "install-failed"];
     std::iter::once(&body)

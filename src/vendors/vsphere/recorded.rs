@@ -23,7 +23,7 @@ use crate::kit::secret::Secret;
 use crate::vendors::contract::Planned;
 use crate::vendors::error::VendorError;
 use crate::vendors::http::Reply;
-use crate::vendors::recorded::{CANARY, Reading};
+use crate::vendors::recorded::{CANARY, Reading, names};
 use crate::vendors::redact::redact;
 
 const OLD: &str = "v1.29.7";
@@ -172,7 +172,7 @@ fn planned(kind: TargetKind, id: &str) -> Option<Planned> {
 
 /// Whether a target is `READY` with the wanted version, or a task says `SUCCEEDED`.
 fn proves_success(body: &[u8]) -> bool {
-    let Ok(body) = serde_json::from_slice::<Value>(body) else { return false };
+    let Ok(body) = serde_json::from_slice::<Value>(body) else { return names(body, &["SUCCEEDED", NEW]) };
     let entries = match &body {
         Value::Array(entries) => entries.iter().collect(),
         Value::Object(map) => match map.get("supervisors").and_then(Value::as_array) {

@@ -60,8 +60,8 @@ pub(super) enum Start {
     Refused(Failure),
     /// The call failed; the error tells whether it may have started.
     Failed(VendorError),
-    /// ZStack took it.
-    Taken(Taken),
+    /// ZStack took it. Boxed: a long job is large.
+    Taken(Box<Taken>),
 }
 
 /// A start that ZStack took.
@@ -103,11 +103,11 @@ pub(super) fn start(reply: &Reply) -> Start {
         _ => return Start::Failed(fault::failed(reply)),
     }
     match reply.json::<One<LongJob>>() {
-        Ok(answer) => Start::Taken(Taken {
+        Ok(answer) => Start::Taken(Box::new(Taken {
             api_job: answer.location.as_deref().and_then(last_uuid),
             api_timeout_ms: answer.api_timeout.filter(|ms| *ms > 0),
             job: answer.inventory,
-        }),
+        })),
         Err(error) => Start::Failed(error.with_reached(Reached::Maybe)),
     }
 }

@@ -141,7 +141,7 @@ async fn send(client: &Client, clock: &Clock, planned: &Planned, nth: usize, id:
         Start::SessionLost => None,
         Start::Refused(failure) => return Some(Submitted::Refused(failure, Vec::new())),
         Start::Failed(error) => return Some(Submitted::Failed(error)),
-        Start::Taken(taken) => accepted(client, clock, planned, id, taken).await,
+        Start::Taken(taken) => accepted(client, clock, planned, id, *taken).await,
     };
     if submitted.is_none() {
         client.forget_session(&stamp).await;

@@ -1,0 +1,135 @@
+//! Fills an empty database, in one transaction, for [`crate::store::moving`].
+
+use sqlx::Connection as _;
+use sqlx::postgres::PgConnection;
+use uuid::Uuid;
+
+use super::session::Session;
+use super::{address, open, save};
+use crate::store::error::StoreError;
+use crate::store::fault::Fault;
+use crate::store::moving::row::{Event, Job, Label, Request, Sealed};
+use crate::store::record::int;
+use crate::store::settings::StoreSettings;
+
+const LOCK: &str = "SELECT position FROM counters FOR UPDATE";
+const HOLDS_SOMETHING: &str = "\
+    SELECT EXISTS (SELECT 1 FROM jobs) OR EXISTS (SELECT 1 FROM requests) OR EXISTS (SELECT 1 FROM events)";
+
+/// The transaction that fills the database. Dropped before its commit, it leaves nothing behind.
+pub(in crate::store) struct Import {
+    connection: PgConnection,
+}
+
+impl Import {
+    /// Brings the schema up to date and begins.
+    ///
+    /// # Errors
+    /// Also when the database holds jobs, requests or events already.
+    pub(in crate::store) async fn begin(settings: &StoreSettings) -> Result<Self, StoreError> {
+        let options = address::parse(&settings.url)
+            .map_err(|rule| StoreError::Unavailable(format!("the new store's url {rule}")))?;
+        let session = Session::new(options, settings.statement_timeout());
+        open::open(&session).await?;
+        let mut connection = session.connect().await?;
+        sqlx::query("BEGIN").execute(&mut connection).await.map_err(Fault::from)?;
+        sqlx::query(LOCK).execute(&mut connection).await.map_err(Fault::from)?;
+        let full: bool =
+            sqlx::query_scalar(HOLDS_SOMETHING).fetch_one(&mut connection).await.map_err(Fault::from)?;
+        if full {
+            return Err(StoreError::Unavailable(
+                "the database holds jobs already, and two histories cannot be put together; give an empty one"
+                    .to_owned(),
+            ));
+        }
+        Ok(Self { connection })
+    }
+
+    pub(in crate::store) async fn requests(&mut self, rows: &[Request]) -> Result<(), StoreError> {
+        let query = sqlx::query(save::INSERT_REQUESTS)
+            .bind(each(rows, |r| r.0))
+            .bind(each(rows, |r| r.1.clone()))
+            .bind(each(rows, |r| r.2));
+        query.execute(&mut self.connection).await.map_err(Fault::from)?;
+        Ok(())
+    }
+
+    pub(in crate::store) async fn jobs(&mut self, rows: &[Job]) -> Result<(), StoreError> {
+        let query = sqlx::query(save::INSERT_JOBS)
+            .bind(each(rows, |j| j.id))
+            .bind(each(rows, |j| j.provider.clone()))
+            .bind(each(rows, |j| j.target.clone()))
+            .bind(each(rows, |j| j.operation.clone()))
+            .bind(each(rows, |j| j.create_time))
+            .bind(each(rows, |j| j.request_id))
+            .bind(each(rows, |j| j.request_index))
+            .bind(each(rows, |j| j.spec.clone()))
+            .bind(each(rows, |j| j.state.clone()))
+            .bind(each(rows, |j| j.ended))
+            .bind(each(rows, |j| j.holds))
+            .bind(each(rows, |j| j.end_time))
+            .bind(each(rows, |j| j.version))
+            .bind(each(rows, |j| j.sequence))
+            .bind(each(rows, |j| j.status.clone()))
+            .bind(each(rows, |j| j.control.clone()));
+        query.execute(&mut self.connection).await.map_err(Fault::from)?;
+        Ok(())
+    }
+
+    pub(in crate::store) async fn labels(&mut self, rows: &[Label]) -> Result<(), StoreError> {
+        let query = sqlx::query(save::INSERT_LABELS)
+            .bind(each(rows, |l| l.0.clone()))
+            .bind(each(rows, |l| l.1.clone()))
+            .bind(each(rows, |l| l.2))
+            .bind(each(rows, |l| l.3));
+        query.execute(&mut self.connection).await.map_err(Fault::from)?;
+        Ok(())
+    }
+
+    pub(in crate::store) async fn sealed(&mut self, rows: &[Sealed]) -> Result<(), StoreError> {
+        let query =
+            sqlx::query(save::INSERT_SEALED).bind(each(rows, |s| s.0)).bind(each(rows, |s| s.1.clone()));
+        query.execute(&mut self.connection).await.map_err(Fault::from)?;
+        Ok(())
+    }
+
+    pub(in crate::store) async fn events(&mut self, rows: &[Event]) -> Result<(), StoreError> {
+        let query = sqlx::query(save::INSERT_EVENTS)
+            .bind(each(rows, |e| e.position))
+            .bind(each(rows, |e| e.commit_no))
+            .bind(each(rows, |e| e.job))
+            .bind(each(rows, |e| e.sequence))
+            .bind(each(rows, |e| e.time))
+            .bind(each(rows, |e| e.kind.clone()))
+            .bind(each(rows, |e| e.message.clone()))
+            .bind(each(rows, |e| e.status.clone()));
+        query.execute(&mut self.connection).await.map_err(Fault::from)?;
+        Ok(())
+    }
+
+    /// The old store's id and counters: resume tokens go on, and no position is given twice.
+    pub(in crate::store) async fn counters(
+        &mut self,
+        id: Uuid,
+        position: u64,
+        purged_through: i64,
+    ) -> Result<(), StoreError> {
+        let query = sqlx::query("UPDATE counters SET position = $1, purged_through = $2");
+        let query = query.bind(int(position)).bind(purged_through);
+        query.execute(&mut self.connection).await.map_err(Fault::from)?;
+        let query = sqlx::query("UPDATE meta SET value = $1 WHERE key = 'store_id'").bind(id.to_string());
+        let changed = query.execute(&mut self.connection).await.map_err(Fault::from)?.rows_affected();
+        if changed == 1 { Ok(()) } else { Err(StoreError::Corrupt("the database has no id".to_owned())) }
+    }
+
+    pub(in crate::store) async fn commit(mut self) -> Result<(), StoreError> {
+        sqlx::query("COMMIT").execute(&mut self.connection).await.map_err(Fault::from)?;
+        // The rows are there, however the connection ends.
+        let _ = self.connection.close().await;
+        Ok(())
+    }
+}
+
+fn each<T, C>(rows: &[T], column: impl Fn(&T) -> C) -> Vec<C> {
+    rows.iter().map(column).collect()
+}

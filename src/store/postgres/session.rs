@@ -1,0 +1,115 @@
+//! Connections, and what every one of them is set to.
+
+use std::time::Duration;
+
+use sqlx::postgres::{PgConnectOptions, PgConnection};
+use sqlx::{AssertSqlSafe, ConnectOptions as _};
+use tokio::time::timeout;
+
+use crate::store::fault::Fault;
+
+/// How long a connection may take to be made.
+const CONNECT_WITHIN: Duration = Duration::from_secs(10);
+/// How long a statement may wait for a lock. Ours are held for milliseconds.
+const LOCK_WITHIN: Duration = Duration::from_secs(5);
+/// How long a transaction may do nothing. A replica that was stopped in the middle of one holds up all the others
+/// until then, so it is shorter than any lease.
+const IDLE_IN_TRANSACTION: Duration = Duration::from_secs(2);
+/// How long the server keeps up with a peer that does not take its answers.
+const PEER_GONE_AFTER: Duration = Duration::from_secs(10);
+/// What the network may add to the server's own time for a statement.
+const NETWORK: Duration = Duration::from_secs(5);
+
+/// How to connect.
+#[derive(Clone, Debug)]
+pub(super) struct Session {
+    options: PgConnectOptions,
+    settings: String,
+    within: Duration,
+}
+
+impl Session {
+    /// `statement` is how long the server may work on one statement.
+    pub(super) fn new(options: PgConnectOptions, statement: Duration) -> Self {
+        let settings = settings(statement);
+        Self { options, settings, within: statement + NETWORK }
+    }
+
+    /// The same for migrations, which may take long and wait for each other.
+    pub(super) fn patient(&self, wait: Duration) -> Self {
+        let settings = format!(
+            "{}; SET lock_timeout = {1}; SET statement_timeout = {1}",
+            self.settings,
+            wait.as_millis()
+        );
+        Self { options: self.options.clone(), settings, within: wait + NETWORK }
+    }
+
+    /// How to connect without our settings; for the listener, which only waits.
+    pub(super) const fn options(&self) -> &PgConnectOptions {
+        &self.options
+    }
+
+    /// How long one statement may take, with its way there and back.
+    pub(super) const fn within(&self) -> Duration {
+        self.within
+    }
+
+    /// A fresh connection.
+    pub(super) async fn connect(&self) -> Result<PgConnection, Fault> {
+        let connecting = async {
+            let mut connection = self.options.connect().await?;
+            // Made of our own words and numbers alone.
+            sqlx::raw_sql(AssertSqlSafe(self.settings.clone())).execute(&mut connection).await?;
+            Ok::<_, sqlx::Error>(connection)
+        };
+        match timeout(CONNECT_WITHIN, connecting).await {
+            Ok(Ok(connection)) => Ok(connection),
+            Ok(Err(error)) => Err(self.name(error)),
+            Err(_) => Err(Fault::Unavailable(format!(
+                "no answer from the database at {} within {} s",
+                self.place(),
+                CONNECT_WITHIN.as_secs()
+            ))),
+        }
+    }
+
+    /// Says which database could not be reached.
+    pub(super) fn name(&self, error: sqlx::Error) -> Fault {
+        match error {
+            sqlx::Error::Io(error) => {
+                Fault::Unavailable(format!("the database at {} cannot be reached: {error}", self.place()))
+            }
+            sqlx::Error::Tls(error) => {
+                Fault::Unavailable(format!("no TLS with the database at {}: {error}", self.place()))
+            }
+            other => other.into(),
+        }
+    }
+
+    fn place(&self) -> String {
+        match self.options.get_socket() {
+            Some(folder) => format!("{} (port {})", folder.display(), self.options.get_port()),
+            None => format!("{}:{}", self.options.get_host(), self.options.get_port()),
+        }
+    }
+}
+
+/// What each session is set to. A role's or a server's own defaults must not weaken what we promise.
+fn settings(statement: Duration) -> String {
+    [
+        // A commit is on the disk when it is answered. A server that is set to more than that keeps it.
+        "SELECT set_config('synchronous_commit', 'on', false) \
+         WHERE current_setting('synchronous_commit') IN ('off', 'local', 'remote_write')"
+            .to_owned(),
+        // What is read behind a lock must be what was committed before it was got.
+        "SET default_transaction_isolation = 'read committed'".to_owned(),
+        "SET default_transaction_read_only = off".to_owned(),
+        format!("SET statement_timeout = {}", statement.as_millis()),
+        format!("SET lock_timeout = {}", LOCK_WITHIN.as_millis()),
+        format!("SET idle_in_transaction_session_timeout = {}", IDLE_IN_TRANSACTION.as_millis()),
+        format!("SET tcp_user_timeout = {}", PEER_GONE_AFTER.as_millis()),
+        "SET jit = off".to_owned(),
+    ]
+    .join("; ")
+}
