@@ -50,6 +50,7 @@ fn plan((asked, checked): &(Operation, Checked)) -> pb::Plan {
         findings: checked.findings.iter().map(finding).collect(),
         verdict: verdict(checked.verdict).into(),
         holder: checked.holder.map(|holder| holder.to_string()).unwrap_or_default(),
+        foreign_operation: checked.foreign.clone().unwrap_or_default(),
     }
 }
 
@@ -70,6 +71,7 @@ mod tests {
             findings: vec![Finding::new("v.f", Severity::Warning, "m")],
             verdict: Verdict::UnacceptedWarning,
             holder: Some(JobId::new(uuid::Uuid::from_u128(7))),
+            foreign: Some("task-7".to_owned()),
         };
         let operation = job.spec.operation.clone();
         let results = many(vec![
@@ -89,6 +91,7 @@ mod tests {
         assert_eq!(third.verdict, i32::from(pb::Verdict::UnacceptedWarning));
         assert_eq!(third.findings.len(), 1);
         assert_eq!(third.holder, job.id.to_string());
+        assert_eq!(third.foreign_operation, "task-7");
         assert!(third.operation.is_some());
     }
 }

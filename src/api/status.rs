@@ -39,6 +39,7 @@ pub const fn code(error: &Error) -> Code {
         }
         Error::NotFound { .. } => Code::NotFound,
         Error::TargetBusy { .. }
+        | Error::ForeignBusy { .. }
         | Error::WrongState { .. }
         | Error::CancelUnsupported { .. }
         | Error::AlreadyRetried { .. } => Code::FailedPrecondition,
@@ -176,6 +177,12 @@ fn metadata(error: &Error) -> HashMap<String, String> {
         Error::TargetBusy { target, holder } => {
             vec![("target", target.to_string()), ("holder", holder.to_string())]
         }
+        Error::ForeignBusy { target, what, seen } => vec![
+            ("target", target.to_string()),
+            ("foreign", "true".to_owned()),
+            ("operation", what.clone()),
+            ("observe_time", seen.to_string()),
+        ],
         Error::QueueFull { target, waiting } => {
             vec![("target", target.to_string()), ("waiting", waiting.to_string())]
         }
@@ -231,6 +238,9 @@ fn add_details(details: &mut ErrorDetails, error: &Error) {
                 "wait for the job's end, cancel it, or queue with on_busy",
             );
             details.set_resource_info("job", holder.to_string(), "", "the job that holds the target");
+        }
+        Error::ForeignBusy { target, what, .. } => {
+            details.add_precondition_failure_violation(error.reason(), target.to_string(), short(what));
         }
         Error::WrongState { job, message, .. } | Error::CancelUnsupported { job, message } => {
             details.add_precondition_failure_violation(error.reason(), job.to_string(), short(message));
@@ -300,6 +310,11 @@ mod tests {
             Error::InvalidRequest(vec![FieldViolation::new("target", "is required")]),
             Error::NotFound { kind: "job", name: job.to_string() },
             Error::TargetBusy { target: target.clone(), holder: job },
+            Error::ForeignBusy {
+                target: target.clone(),
+                what: "long job l".to_owned(),
+                seen: jiff::Timestamp::UNIX_EPOCH,
+            },
             Error::QueueFull { target, waiting: 16 },
             Error::RequestIdReused { request_id: "r".to_owned() },
             Error::Unsupported("no".to_owned()),

@@ -5,6 +5,8 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use jiff::Timestamp;
+
 use super::id::JobId;
 use super::target::Target;
 
@@ -52,6 +54,19 @@ pub enum Error {
         target: Target,
         /// The job that holds it.
         holder: JobId,
+    },
+    /// An operation that Drydock did not start is under way on the target.
+    #[error(
+        "an operation that Drydock did not start is under way on `{target}` (seen at {seen}): {what}. Wait for its end, \
+         or ask with on_busy = ON_BUSY_QUEUE"
+    )]
+    ForeignBusy {
+        /// The target.
+        target: Target,
+        /// What it is, for a person.
+        what: String,
+        /// When the vendor showed it.
+        seen: Timestamp,
     },
     /// Too many jobs wait for the target already.
     #[error("{waiting} jobs already wait for `{target}`")]
@@ -202,7 +217,7 @@ impl Error {
         match self {
             Self::InvalidRequest(_) => "INVALID_REQUEST",
             Self::NotFound { .. } => "NOT_FOUND",
-            Self::TargetBusy { .. } => "TARGET_BUSY",
+            Self::TargetBusy { .. } | Self::ForeignBusy { .. } => "TARGET_BUSY",
             Self::QueueFull { .. } => "QUEUE_FULL",
             Self::RequestIdReused { .. } => "REQUEST_ID_REUSED",
             Self::Unsupported(_) => "UNSUPPORTED",

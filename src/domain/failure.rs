@@ -30,11 +30,13 @@ pub enum FailureReason {
     Settled,
     /// A fault inside Drydock; nothing further was sent.
     Internal,
+    /// An operation that Drydock did not start was under way on the target.
+    TargetBusy,
 }
 
 impl FailureReason {
     /// Every reason, for documents and tests.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::VendorFailed,
         Self::PartialFailure,
         Self::VendorRejected,
@@ -46,6 +48,7 @@ impl FailureReason {
         Self::SubmissionUnknown,
         Self::Settled,
         Self::Internal,
+        Self::TargetBusy,
     ];
 
     /// The reason as it stands in the contract.
@@ -62,6 +65,7 @@ impl FailureReason {
             Self::SubmissionUnknown => "SUBMISSION_UNKNOWN",
             Self::Settled => "SETTLED",
             Self::Internal => "INTERNAL",
+            Self::TargetBusy => "TARGET_BUSY",
         }
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod cadence;
 pub mod capability;
+pub mod drift;
 pub mod error;
 pub mod event;
 pub mod failure;

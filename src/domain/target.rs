@@ -102,6 +102,21 @@ pub struct TargetInfo {
     pub available_versions: Vec<String>,
     /// Anything else worth showing, under the vendor's own names (zone, hypervisor, image ...).
     pub attributes: std::collections::BTreeMap<String, String>,
+    /// An upgrade or reinstall that the vendor shows under way on it, whoever started it.
+    pub under_way: Option<UnderWay>,
+}
+
+/// An operation that a vendor shows under way on a target.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct UnderWay {
+    /// What it is, for a person.
+    pub what: String,
+    /// The vendor's own id of it, when it tells one.
+    pub vendor_id: Option<String>,
+    /// The vendor's own word for how it stands.
+    pub vendor_state: Option<String>,
+    /// Since when, as the vendor writes it.
+    pub vendor_since: Option<String>,
 }
 
 /// A version that a target can be brought to.

@@ -11,6 +11,7 @@ use uuid::Uuid;
 use super::calls::{Checked, OnBusy, StartEntry, StartRequest, Started};
 use super::engine::Engine;
 use super::fault;
+use super::foreign::stands_for;
 use super::provider::{Nudge, Runtime};
 use super::step;
 use super::vault::Kept;
@@ -37,18 +38,32 @@ impl Engine {
     ///
     /// # Errors
     /// `InvalidRequest` with every fault of every entry, `RequestIdReused`, `StoreUnavailable`; for an entry
-    /// `NotFound` (provider), `TargetBusy`, `QueueFull`, `Overloaded`.
+    /// `NotFound` (provider), `TargetBusy`, `ForeignBusy`, `QueueFull`, `Overloaded`.
     pub async fn start(&self, request: StartRequest) -> Result<Vec<Result<Started, Error>>, Error> {
         let now = self.clock.now();
         let runtimes = self.validate(&request.entries, request.request.as_ref(), now).await?;
         let full = |runtime: &Runtime| self.is_full(runtime);
-        // A repeated request is answered with its jobs, however full it is by now.
-        let counts = runtimes.iter().flatten().any(|r| full(r))
-            && !self.was_accepted(request.request.as_ref()).await?;
+        // A repeated request is answered with its jobs, however full or busy it is by now.
+        let foreign: Vec<Option<Error>> = request
+            .entries
+            .iter()
+            .zip(&runtimes)
+            .map(|(entry, runtime)| match (runtime, request.on_busy) {
+                (Ok(runtime), OnBusy::Reject) => runtime.sights.refuses(&entry.target, &entry.operation, now),
+                (Ok(_), OnBusy::Queue) | (Err(_), _) => None,
+            })
+            .collect();
+        let refuses = foreign.iter().any(Option::is_some) || runtimes.iter().flatten().any(|r| full(r));
+        let counts = refuses && !self.was_accepted(request.request.as_ref()).await?;
         let mut answers: Vec<Option<Result<Started, Error>>> = Vec::with_capacity(request.entries.len());
         let mut jobs = Vec::new();
         let mut wakes = Vec::new();
-        for (index, (entry, runtime)) in request.entries.into_iter().zip(&runtimes).enumerate() {
+        let entries = request.entries.into_iter().zip(&runtimes).zip(foreign);
+        for (index, ((entry, runtime), foreign)) in entries.enumerate() {
+            if let Some(error) = foreign.filter(|_| counts) {
+                answers.push(Some(Err(error)));
+                continue;
+            }
             let runtime = match runtime {
                 Ok(runtime) if counts && full(runtime) => {
                     answers.push(Some(Err(self.too_full(runtime))));
@@ -283,14 +298,19 @@ impl Engine {
         };
         let page = PageRequest { size: 50, token: None };
         let live = self.store.jobs(&filter, &page).await.map_err(fault::store)?;
-        let holder = live.items.into_iter().find(|j| j.control.holds_target).map(|j| j.id);
-        // What runs on a target that one of our jobs holds is that job's.
-        if let Some(other) = report.foreign.take().filter(|_| holder.is_none()) {
-            report.findings.push(step::foreign_finding(&other));
+        // What runs on a target to which one of our jobs sent its start is that job's.
+        let is_ours = live.items.iter().any(stands_for);
+        let foreign = report.foreign.take().filter(|_| !is_ours);
+        if let Ok(runtime) = self.runtime(&entry.target.provider) {
+            runtime.sights.note(&entry.target, foreign.as_deref(), self.clock.now());
         }
+        if let Some(other) = &foreign {
+            report.findings.push(step::foreign_finding(other));
+        }
+        let holder = live.items.into_iter().find(|j| j.control.holds_target).map(|j| j.id);
         let operation = &entry.operation;
         let verdict = judge(&mut report.findings, operation.accepted_risks(), operation.ignores_warnings());
-        Ok(Checked { target: entry.target.clone(), findings: report.findings, verdict, holder })
+        Ok(Checked { target: entry.target.clone(), findings: report.findings, verdict, holder, foreign })
     }
 
     /// The faults of entries, asking nobody: for a caller that refuses a request already, and tells every fault at once.

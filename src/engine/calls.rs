@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::commit::Delivery;
 use super::token::ResumeToken;
 use crate::domain::capability::Capabilities;
+use crate::domain::drift::Drift;
 use crate::domain::finding::{Finding, Verdict};
 use crate::domain::id::{JobId, ProviderId, RequestId};
 use crate::domain::job::Job;
@@ -102,6 +103,8 @@ pub struct Checked {
     pub verdict: Verdict,
     /// The live job that holds the target, if any.
     pub holder: Option<JobId>,
+    /// An operation under way on the target that no job stands for, for a person.
+    pub foreign: Option<String>,
 }
 
 /// What became of a cancel.
@@ -145,6 +148,8 @@ pub struct ProviderView {
     pub driver: Option<DriverView>,
     /// What a person should know of its configuration.
     pub warnings: Vec<String>,
+    /// What its vendor sent that the vendor's documents do not have, since start-up.
+    pub drift: Vec<Drift>,
 }
 
 /// The replica that drives a provider's jobs, as callers see it.
@@ -180,11 +185,22 @@ pub struct ProviderHealth {
     pub version: Option<String>,
 }
 
+/// A target as callers see it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TargetView {
+    /// What the vendor tells.
+    pub info: TargetInfo,
+    /// When it told that.
+    pub observe_time: Timestamp,
+    /// The job that stands for what is under way on it. `None`: nothing is, or somebody outside Drydock started it.
+    pub job: Option<JobId>,
+}
+
 /// A page of targets over one or all providers.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TargetsPage {
     /// The targets.
-    pub items: Vec<TargetInfo>,
+    pub items: Vec<TargetView>,
     /// Continues the list.
     pub next: Option<String>,
     /// Providers that could not be asked, with the public reason.

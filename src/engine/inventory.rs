@@ -1,23 +1,30 @@
 //! What callers may ask about providers' inventories: targets, versions, images. Asked live, never cached here.
 
+use std::collections::HashMap;
 use std::time::Duration;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::{Deserialize, Serialize};
 
-use super::calls::TargetsPage;
+use super::calls::{TargetView, TargetsPage};
 use super::engine::Engine;
 use super::fault;
+use super::foreign::stands_for;
 use super::provider::Runtime;
 use crate::domain::error::{Error, VendorFault};
-use crate::domain::id::ProviderId;
-use crate::domain::page::{Page, PageRequest};
-use crate::domain::target::{AvailableVersion, Image, Target, TargetKind};
+use crate::domain::id::{JobId, ProviderId};
+use crate::domain::page::{MAX_PAGE_SIZE, Page, PageRequest};
+use crate::domain::state::JobState;
+use crate::domain::target::{AvailableVersion, Image, Target, TargetInfo, TargetKind};
+use crate::store::contract::JobFilter;
 use crate::vendors::error::{Reached, VendorError};
 
 /// How long a caller may wait for a vendor.
 pub(super) const DEADLINE: Duration = Duration::from_secs(60);
+
+/// How many targets one look at the store asks for.
+const TARGETS_AT_ONCE: usize = 100;
 
 /// Where a list over providers and kinds stands.
 #[derive(Debug, Serialize, Deserialize)]
@@ -67,7 +74,7 @@ impl Engine {
             let ask = PageRequest { size: room, token: token.take() };
             match self.ask(runtime, runtime.provider.vendor.targets(kind, &ask)).await {
                 Ok(found) => {
-                    out.items.extend(found.items);
+                    out.items.extend(self.seen(runtime, found.items).await?);
                     if let Some(next) = found.next {
                         out.next = Some(write_cursor(&runtime.provider.id, kind, Some(next), &scope));
                         break;
@@ -82,6 +89,36 @@ impl Engine {
             }
         }
         Ok(out)
+    }
+
+    /// Targets with the jobs that stand for what is under way on them; what no job stands for is remembered.
+    async fn seen(&self, runtime: &Runtime, infos: Vec<TargetInfo>) -> Result<Vec<TargetView>, Error> {
+        let now = self.clock.now();
+        let busy: Vec<_> = infos.iter().filter(|i| i.under_way.is_some()).map(|i| i.target.clone()).collect();
+        let mut jobs: HashMap<Target, JobId> = HashMap::new();
+        for targets in busy.chunks(TARGETS_AT_ONCE) {
+            let mut page = PageRequest { size: MAX_PAGE_SIZE, token: None };
+            let filter = JobFilter {
+                targets: targets.to_vec(),
+                states: JobState::ALL.into_iter().filter(|state| !state.is_ended()).collect(),
+                ..JobFilter::default()
+            };
+            loop {
+                let live = self.store.jobs(&filter, &page).await.map_err(fault::store)?;
+                jobs.extend(live.items.into_iter().filter(stands_for).map(|job| (job.spec.target, job.id)));
+                page.token = live.next;
+                if page.token.is_none() {
+                    break;
+                }
+            }
+        }
+        let view = |info: TargetInfo| {
+            let job = jobs.remove(&info.target);
+            let foreign = info.under_way.as_ref().filter(|_| job.is_none());
+            runtime.sights.note(&info.target, foreign.map(|under_way| under_way.what.as_str()), now);
+            TargetView { info, observe_time: now, job }
+        };
+        Ok(infos.into_iter().map(view).collect())
     }
 
     fn places(&self, provider: Option<&ProviderId>, kind: Option<TargetKind>) -> Vec<(&Runtime, TargetKind)> {

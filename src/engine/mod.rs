@@ -19,6 +19,7 @@ mod driver;
 #[expect(clippy::module_inception, reason = "the engine is what this room is about")]
 mod engine;
 mod fault;
+mod foreign;
 mod health;
 mod hub;
 mod inventory;

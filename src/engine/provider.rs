@@ -8,6 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
 
 use super::calls::{DriverView, ProviderHealth, ProviderView, StartEntry};
+use super::foreign::Sights;
 use super::health::Health;
 use crate::domain::cadence::Cadence;
 use crate::domain::error::{FieldViolation, VendorFault};
@@ -48,6 +49,8 @@ impl std::fmt::Debug for Provider {
 pub(super) struct Runtime {
     pub provider: Provider,
     pub health: Health,
+    /// Operations that Drydock did not start, as seen last.
+    pub sights: Sights,
     nudged: Mutex<HashMap<JobId, Nudge>>,
     pub bell: Notify,
     /// Live jobs by state, kept by the driver that runs here.
@@ -93,6 +96,7 @@ impl Runtime {
         Self {
             provider,
             health,
+            sights: Sights::default(),
             nudged: Mutex::default(),
             bell: Notify::new(),
             live: Mutex::default(),
@@ -209,6 +213,7 @@ impl Runtime {
             warnings: self.provider.warnings.clone(),
             live_jobs,
             driver,
+            drift: self.provider.vendor.drift(),
         }
     }
 

@@ -5,7 +5,7 @@ use std::slice;
 use jiff::Timestamp;
 use uuid::Uuid;
 
-use super::calls::{Checked, RetryRequest, StartEntry, Started};
+use super::calls::{Checked, OnBusy, RetryRequest, StartEntry, Started};
 use super::engine::{Engine, STALE_TRIES};
 use super::provider::Nudge;
 use super::wish;
@@ -25,7 +25,7 @@ impl Engine {
     ///
     /// # Errors
     /// `NotFound` (job, provider), `WrongState`, `AlreadyRetried`, `InvalidRequest` with every fault,
-    /// `RequestIdReused`, `TargetBusy`, `QueueFull`, `Overloaded`, `StoreUnavailable`.
+    /// `RequestIdReused`, `TargetBusy`, `ForeignBusy`, `QueueFull`, `Overloaded`, `StoreUnavailable`.
     pub async fn retry(&self, request: RetryRequest) -> Result<Started, Error> {
         for _ in 0..STALE_TRIES {
             let now = self.clock.now();
@@ -38,8 +38,15 @@ impl Engine {
                 other => other?,
             };
             let runtime = self.runtime(&old.spec.target.provider)?;
-            if self.is_full(runtime) && !self.was_accepted(request.request.as_ref()).await? {
-                return Err(self.too_full(runtime));
+            let foreign = match request.on_busy {
+                OnBusy::Reject => runtime.sights.refuses(&entry.target, &entry.operation, now),
+                OnBusy::Queue => None,
+            };
+            let refused = foreign.or_else(|| self.is_full(runtime).then(|| self.too_full(runtime)));
+            if let Some(error) = refused
+                && !self.was_accepted(request.request.as_ref()).await?
+            {
+                return Err(error);
             }
             let id = JobId::new(Uuid::now_v7());
             let new = self.retry_job(id, &old, entry, &request, now)?;

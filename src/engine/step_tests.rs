@@ -479,10 +479,17 @@ fn an_operation_of_somebody_else_is_never_doubled() {
     job.status.state = JobState::Checking;
     let step = apply(&job, &report(), &capabilities, Timestamp::UNIX_EPOCH);
     assert_eq!((step.status.state, step.submit), (JobState::Rejected, false));
+    let failure = step.status.failure.unwrap();
+    assert_eq!(failure.reason, FailureReason::TargetBusy);
+    assert_eq!(
+        (failure.metadata["foreign"].as_str(), failure.metadata["operation"].as_str()),
+        ("true", "task-7")
+    );
     job.control.queues = true;
     let step = apply(&job, &report(), &capabilities, Timestamp::UNIX_EPOCH);
     assert_eq!((step.status.state, step.submit), (JobState::Pending, false));
     assert_eq!(step.status.waiting_for[0].reason, WaitReason::TargetBusy);
+    assert!(step.status.waiting_for[0].message.contains("task-7"), "it is named");
 }
 
 #[test]

@@ -5,6 +5,7 @@
 //! | `POST /_sim/faults` | arms a fault; the body is JSON as below |
 //! | `DELETE /_sim/faults` | disarms all |
 //! | `POST /_sim/hold` | holds operations under way at a fifth: none ends before `DELETE /_sim/hold` |
+//! | `POST /_sim/foreign` | with `{"target":"…"}` somebody else starts an operation on a target, outside Drydock; with `"over":true` it ends where it does not end by itself (Avisi, Huawei) |
 //! | `GET /_sim/effects` | lists what took effect |
 //!
 //! A fault is `{"fault":"reset_after"}`, and then strikes the next request. Further members aim it:
@@ -29,6 +30,7 @@
 //! | `"wrong_types"` | the answer's state words are numbers | yes |
 //! | `"wrong_shape"` | the answer's JSON is wrapped in a list | yes |
 //! | `"unknown_enum"` | the answer's state words are `BRAND_NEW_STATE` | yes |
+//! | `"unknown_field"` | objects of the answer that have a state word have a member `brandNewField`, too | yes |
 //! | `"missing_optional"` | the answer lacks what the vendor calls optional | yes |
 //! | `"expired_session"` | the session dies before the request is looked at | as the vendor has it |
 
@@ -61,6 +63,15 @@ struct Arm {
     times: u32,
     #[serde(default)]
     each_path: bool,
+}
+
+/// Somebody else's operation; see the module's text.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Foreign {
+    pub(super) target: String,
+    #[serde(default)]
+    pub(super) over: bool,
 }
 
 const fn once() -> u32 {

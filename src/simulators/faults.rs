@@ -60,6 +60,8 @@ pub enum Fault {
     WrongShape,
     /// The answer's state words become a word that nobody has seen before.
     UnknownEnum,
+    /// Every object of the answer that has a state word has a member, too, that nobody has seen before.
+    UnknownField,
     /// The answer lacks the members that the vendor calls optional.
     MissingOptional,
     /// The session dies before the request is looked at.
@@ -275,6 +277,7 @@ pub async fn strike(State(layer): State<Layer>, request: Request, next: Next) ->
         | Fault::WrongTypes
         | Fault::WrongShape
         | Fault::UnknownEnum
+        | Fault::UnknownField
         | Fault::MissingOptional => next.run(request).await,
     }
 }
@@ -286,6 +289,7 @@ const fn spoiled(fault: Fault, shape: &Shape) -> Option<Spoiled> {
         Fault::WrongShape => Some(Spoiled::Wrapped),
         Fault::WrongTypes => Some(Spoiled::Numbers(shape.state_members)),
         Fault::UnknownEnum => Some(Spoiled::NewWords(shape.state_members)),
+        Fault::UnknownField => Some(Spoiled::NewMembers(shape.state_members)),
         Fault::MissingOptional => Some(Spoiled::Without(shape.optional_members)),
         Fault::ResetBefore
         | Fault::ResetAfter

@@ -9,6 +9,8 @@ use serde_json::Value;
 const MAX_BODY_BYTES: usize = 64 * 1024 * 1024;
 /// A state word that no document knows.
 const NEW_WORD: &str = "BRAND_NEW_STATE";
+/// A member that no document knows.
+const NEW_MEMBER: &str = "brandNewField";
 
 /// How an answer is spoiled. Members are JSON members, at any depth.
 #[derive(Clone, Copy, Debug)]
@@ -21,6 +23,8 @@ pub(super) enum Spoiled {
     Numbers(&'static [&'static str]),
     /// The texts of these members are a word that nobody has seen before.
     NewWords(&'static [&'static str]),
+    /// Objects that have one of these members have one more, which nobody has seen before.
+    NewMembers(&'static [&'static str]),
     /// These members are missing.
     Without(&'static [&'static str]),
 }
@@ -37,6 +41,7 @@ pub(super) async fn spoil(answer: Response, how: Spoiled) -> (Response, bool) {
         }),
         Spoiled::Numbers(members) => change_json(&body, |v| replace(v, members, &Value::from(17))),
         Spoiled::NewWords(members) => change_json(&body, |v| replace(v, members, &Value::from(NEW_WORD))),
+        Spoiled::NewMembers(members) => change_json(&body, |v| add(v, members)),
         Spoiled::Without(members) => change_json(&body, |v| remove(v, members)),
     };
     let changed = spoiled.is_some();
@@ -63,6 +68,19 @@ fn replace(value: &mut Value, members: &[&str], by: &Value) {
             }
         }
         Value::Array(items) => items.iter_mut().for_each(|v| replace(v, members, by)),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+fn add(value: &mut Value, members: &[&str]) {
+    match value {
+        Value::Object(map) => {
+            map.values_mut().for_each(|v| add(v, members));
+            if members.iter().any(|member| map.contains_key(*member)) {
+                map.insert(NEW_MEMBER.to_owned(), Value::from("BRAND-NEW-CANARY"));
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|v| add(v, members)),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
     }
 }

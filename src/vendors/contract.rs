@@ -16,6 +16,7 @@ use async_trait::async_trait;
 
 use super::error::VendorError;
 use crate::domain::capability::Capabilities;
+use crate::domain::drift::Drift;
 use crate::domain::error::FieldViolation;
 use crate::domain::failure::Failure;
 use crate::domain::finding::Finding;
@@ -79,6 +80,11 @@ pub trait Vendor: Send + Sync + 'static {
     /// The cheapest call that proves that endpoint and credentials work. Answers with the vendor's version text,
     /// when there is one.
     async fn ping(&self) -> Result<Option<String>, VendorError>;
+
+    /// What it heard from the vendor that the vendor's documents do not have, by field. At most 65 entries.
+    fn drift(&self) -> Vec<Drift> {
+        Vec::new()
+    }
 
     /// Ends sessions. Called once, at shutdown; bounded by the caller's deadline.
     async fn close(&self);

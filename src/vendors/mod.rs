@@ -4,6 +4,7 @@
 
 pub mod avisi;
 pub mod contract;
+pub mod drift;
 pub mod error;
 pub mod http;
 pub mod huawei;

@@ -7,6 +7,8 @@ mod flaky;
 #[cfg(test)]
 mod follower;
 #[cfg(test)]
+mod foreign;
+#[cfg(test)]
 mod house;
 #[cfg(test)]
 mod jobs;

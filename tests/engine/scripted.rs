@@ -12,7 +12,7 @@ use drydock::domain::finding::Finding;
 use drydock::domain::job::{Cancelable, Handle, Progress, Provenance};
 use drydock::domain::operation::{Operation, OperationKind};
 use drydock::domain::page::{Page, PageRequest};
-use drydock::domain::target::{AvailableVersion, Image, Target, TargetInfo, TargetKind};
+use drydock::domain::target::{AvailableVersion, Image, Target, TargetInfo, TargetKind, UnderWay};
 use drydock::kit::secret::ExposeSecret;
 use drydock::vendors::contract::{
     Asked, CancelAnswer, CheckReport, Found, Observation, Phase, Planned, Submission, Submitted, Vendor,
@@ -58,6 +58,8 @@ pub struct State {
     pub proof_ends: Option<jiff::Timestamp>,
     /// Checks never come back.
     pub hang_checks: bool,
+    /// Operations that somebody else started, by target.
+    pub foreign: HashMap<String, String>,
     /// How long a start takes until it is answered, after it took effect.
     pub slow_submit: Duration,
     /// How often a start was looked up.
@@ -205,6 +207,11 @@ impl Vendor for Scripted {
             vendor_state: None,
             available_versions: Vec::new(),
             attributes: BTreeMap::new(),
+            under_way: self.state().foreign.get(id).map(|what| UnderWay {
+                what: what.clone(),
+                vendor_id: Some("id-7".into()),
+                ..UnderWay::default()
+            }),
         };
         Ok(Page::last(vec![target("t1"), target("t2")]))
     }
@@ -226,7 +233,8 @@ impl Vendor for Scripted {
         let one = |planned: &Planned| {
             self.gate()?;
             let findings = self.state.lock().unwrap().findings.get(&*planned.target.id).cloned();
-            Ok(CheckReport { findings: findings.unwrap_or_default(), handle: None, foreign: None })
+            let foreign = self.state().foreign.get(&*planned.target.id).cloned();
+            Ok(CheckReport { findings: findings.unwrap_or_default(), handle: None, foreign })
         };
         batch.iter().map(one).collect()
     }

@@ -254,6 +254,52 @@ async fn an_operator_sees_the_way_and_what_it_waits_for() {
 }
 
 #[tokio::test]
+async fn what_avisi_does_not_document_is_noticed_and_nothing_else() {
+    let sim = sim(2, SLOW).await;
+    for (vendor, expected) in [
+        (operator(&sim), ["ScheduledClusterUpgrade.brandNewField", "ScheduledClusterUpgrade.status"]),
+        (customer(&sim), ["Cluster.status", "Cluster.status"]),
+    ] {
+        let (mut job, _) = begin(&vendor, 0, scheduled(Some(in_seconds(3600)), None)).await;
+        vendor.targets(TargetKind::Cluster, &PageRequest::default()).await.unwrap();
+        look(&vendor, &mut job).await;
+        assert_eq!(vendor.drift(), []);
+        for fault in [Fault::UnknownEnum, Fault::UnknownField] {
+            sim.faults().arm(None, fault, 4);
+            look(&vendor, &mut job).await;
+            sim.faults().clear();
+        }
+        let seen: Vec<_> = vendor.drift().into_iter().map(|d| d.field).collect();
+        for field in expected {
+            assert!(seen.iter().any(|f| f == field), "{field} is not in {seen:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn somebody_elses_upgrade_is_shown_on_its_cluster() {
+    let sim = sim(2, SLOW).await;
+    let under_way = async |vendor: &Arc<dyn Vendor>| {
+        let items = vendor.targets(TargetKind::Cluster, &PageRequest::default()).await.unwrap().items;
+        items.into_iter().find(|t| *t.target.id == *target_id(0)).unwrap().under_way
+    };
+    assert_eq!(under_way(&customer(&sim)).await, None);
+    begin(&customer(&sim), 0, at_once()).await;
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    let shown = loop {
+        match under_way(&operator(&sim)).await {
+            Some(shown) => break shown,
+            None => assert!(tokio::time::Instant::now() < deadline, "it never ran"),
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    };
+    assert_eq!(shown.vendor_id.as_deref(), Some(upgrade_id(0).as_str()));
+    assert_eq!(shown.vendor_state.as_deref(), Some("IN_PROGRESS"));
+    let shown = under_way(&customer(&sim)).await.unwrap();
+    assert_eq!((shown.vendor_id, shown.vendor_state.as_deref()), (None, Some("upgrading")));
+}
+
+#[tokio::test]
 async fn an_unknown_word_changes_nothing_and_is_kept() {
     let sim = sim(1, SLOW).await;
     let vendor = operator(&sim);

@@ -156,6 +156,44 @@ async fn a_reinstall_succeeds_in_every_vocabulary_and_stale_words_end_nothing() 
 }
 
 #[tokio::test]
+async fn what_huawei_does_not_document_is_noticed_and_nothing_else() {
+    for vocabulary in [Vocabulary::Old, Vocabulary::Intermediate, Vocabulary::Current] {
+        let sim = simulator(1).await;
+        sim.behave(|b| b.vocabulary = vocabulary);
+        let vendor = adapter(sim.provider());
+        let mut job = one_started(&sim, &*vendor, 0).await;
+        vendor.targets(TargetKind::Instance, &PageRequest::default()).await.unwrap();
+        vendor.images(&PageRequest::default()).await.unwrap();
+        for at in [Stage::Stale, Stage::Processing] {
+            stage(&sim, at);
+            observe(&*vendor, &mut job).await;
+        }
+        assert_eq!(vendor.drift(), []);
+        for fault in [Fault::UnknownEnum, Fault::UnknownField] {
+            sim.faults().arm(Some(Route::Observe), fault, 1);
+            observe(&*vendor, &mut job).await;
+        }
+        let seen: Vec<_> = vendor.drift().into_iter().map(|d| (d.field, d.sample)).collect();
+        for expected in [("Instance.brandNewField", "a text"), ("Instance.state", "BRAND_NEW_STATE")] {
+            assert!(seen.iter().any(|(f, s)| (f.as_str(), s.as_str()) == expected), "{expected:?}: {seen:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn somebody_elses_reinstall_is_shown_on_its_instance() {
+    let sim = simulator(2).await;
+    let vendor = adapter(sim.provider());
+    sim.set_state(1, "pending", Some("reinstall-processing"));
+    let items = vendor.targets(TargetKind::Instance, &PageRequest::default()).await.unwrap().items;
+    assert_eq!(items[0].under_way, None);
+    let shown = items[1].under_way.clone().unwrap();
+    assert_eq!(shown.vendor_state.as_deref(), Some("reinstall-processing"));
+    let report = vendor.check(&[planned(&instance_id(1), None)]).await.remove(0).unwrap();
+    assert_eq!(report.foreign, Some(shown.what), "list and check tell the same");
+}
+
+#[tokio::test]
 async fn at_the_simulators_own_pace_a_reinstall_comes_to_its_end() {
     let address = SocketAddr::from(([127, 0, 0, 1], 0));
     let sim = start(Settings { address, targets: 2, pace: Pace::new(20_000.0) }).await.unwrap();

@@ -953,7 +953,12 @@ async fn versions_and_foreign_upgrades_stand_against_a_start() {
         assert!(found[1][0].message.contains(LATER_VERSION));
         sim.start_elsewhere(&id, LATER_VERSION);
         let report = vendor.check(&[to(NEXT_VERSION)]).await.remove(0).unwrap();
-        assert!(report.foreign.unwrap().contains(LATER_VERSION));
+        let foreign = report.foreign.unwrap();
+        assert!(foreign.contains(LATER_VERSION));
+        let all = vendor.targets(to(NEXT_VERSION).target.kind, &PageRequest::default()).await.unwrap().items;
+        let busy: Vec<_> = all.into_iter().filter(|t| t.under_way.is_some()).collect();
+        assert_eq!((busy.len(), &*busy[0].target.id), (1, id.as_str()));
+        assert_eq!(busy[0].under_way.as_ref().unwrap().what, foreign, "list and check tell the same");
         assert_eq!(sim.effects().starts(&id), 0);
     }
     for mut missing in [cluster(99), supervisor(99)] {
@@ -1244,6 +1249,33 @@ async fn bad_answers_to_a_look_end_no_job() {
             sim.faults().clear();
         }
         assert_eq!(look(&vendor, &mut job).await.phase, Phase::Running, "and all is well again");
+    }
+}
+
+#[tokio::test]
+async fn what_vcenter_does_not_document_is_noticed_and_nothing_else() {
+    let sim = sim(2, SLOW).await;
+    for (mut job, expected) in [
+        (cluster(0), vec!["Summary.brandNewField", "Summary.state"]),
+        (supervisor(0), vec!["Task.brandNewField", "Task.status"]),
+    ] {
+        let vendor = connect(&sim);
+        for kind in [TargetKind::Cluster, TargetKind::Supervisor] {
+            vendor.targets(kind, &PageRequest::default()).await.unwrap();
+        }
+        begin(&vendor, &mut job).await;
+        look(&vendor, &mut job).await;
+        assert_eq!(vendor.drift(), []);
+        for fault in [Fault::UnknownEnum, Fault::UnknownField] {
+            sim.faults().arm(Some(Route::Observe), fault, 4);
+            look(&vendor, &mut job).await;
+            sim.faults().clear();
+        }
+        let seen: Vec<_> = vendor.drift().into_iter().map(|d| (d.field, d.sample)).collect();
+        for field in expected {
+            let sample = if field.ends_with("Field") { "a text" } else { "BRAND_NEW_STATE" };
+            assert!(seen.contains(&(field.to_owned(), sample.to_owned())), "{field} is not in {seen:?}");
+        }
     }
 }
 

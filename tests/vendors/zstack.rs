@@ -624,6 +624,46 @@ async fn an_access_key_signs_in_the_servers_own_time() {
     assert!(error.message.contains("server_utc_offset"), "{}", error.message);
 }
 
+/// The fields that drifted, with their newest samples.
+fn drift(vendor: &Arc<dyn Vendor>) -> Vec<(String, String)> {
+    vendor.drift().into_iter().map(|d| (d.field, d.sample)).collect()
+}
+
+#[tokio::test]
+async fn what_zstack_does_not_document_is_noticed_and_nothing_else() {
+    let rig = Rig::at(WATCHABLE).await;
+    let mut job = planned(0);
+    rig.vendor.check(std::slice::from_ref(&job)).await.remove(0).unwrap();
+    rig.started(&mut job).await;
+    rig.look(&mut job).await;
+    rig.vendor.targets(TargetKind::Cluster, &PageRequest::default()).await.unwrap();
+    assert_eq!(rig.vendor.drift(), []);
+    for fault in [Fault::UnknownEnum, Fault::UnknownField, Fault::UnknownField] {
+        rig.sim.faults().arm(Some(Route::Observe), fault, 4);
+        rig.look(&mut job).await;
+        rig.sim.faults().clear();
+    }
+    let expected =
+        [("LongJobInventory.brandNewField", "a text"), ("LongJobInventory.state", "BRAND_NEW_STATE")];
+    assert_eq!(drift(&rig.vendor), expected.map(|(f, s)| (f.to_owned(), s.to_owned())));
+    assert_eq!(rig.vendor.drift()[0].count, 2);
+}
+
+#[tokio::test]
+async fn somebody_elses_update_is_shown_on_its_cluster() {
+    let rig = Rig::at(WATCHABLE).await;
+    assert!(rig.sim.foreign_update(&target_id(3)));
+    let all = rig.vendor.targets(TargetKind::Cluster, &PageRequest::default()).await.unwrap().items;
+    let (busy, free): (Vec<_>, Vec<_>) = all.into_iter().partition(|t| t.under_way.is_some());
+    assert_eq!((busy.len(), &*busy[0].target.id, free.len()), (1, target_id(3).as_str(), 19));
+    let shown = busy[0].under_way.as_ref().unwrap();
+    assert_eq!(shown.vendor_state.as_deref(), Some("Running"));
+    assert!(shown.vendor_id.is_some() && shown.vendor_since.is_some());
+    let report = rig.vendor.check(&[planned(3)]).await.remove(0).unwrap();
+    assert_eq!(report.foreign.as_deref(), Some(shown.what.as_str()), "list and check tell the same");
+    assert_eq!(rig.vendor.drift(), []);
+}
+
 #[tokio::test]
 async fn an_access_key_works_whatever_the_servers_clock_says() {
     let rig = Rig::at(QUICK).await;

@@ -162,6 +162,7 @@ const fn failure_reason(reason: FailureReason) -> pb::FailureReason {
         FailureReason::SubmissionUnknown => pb::FailureReason::SubmissionUnknown,
         FailureReason::Settled => pb::FailureReason::Settled,
         FailureReason::Internal => pb::FailureReason::Internal,
+        FailureReason::TargetBusy => pb::FailureReason::TargetBusy,
     }
 }
 

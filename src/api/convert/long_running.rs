@@ -74,9 +74,10 @@ const fn code(reason: FailureReason) -> Code {
         FailureReason::TargetNotFound => Code::NotFound,
         FailureReason::PermissionDenied => Code::PermissionDenied,
         FailureReason::TimedOut => Code::DeadlineExceeded,
-        FailureReason::VendorRejected | FailureReason::PrecheckFailed | FailureReason::SecretUnavailable => {
-            Code::FailedPrecondition
-        }
+        FailureReason::VendorRejected
+        | FailureReason::PrecheckFailed
+        | FailureReason::TargetBusy
+        | FailureReason::SecretUnavailable => Code::FailedPrecondition,
         FailureReason::Internal => Code::Internal,
         // The vendor's trouble, not the caller's and not ours: the reason says which.
         FailureReason::VendorFailed

@@ -4,8 +4,9 @@ use super::time::timestamp;
 use super::{job, operation};
 use crate::api::pb;
 use crate::domain::capability::{CancelSupport, Capability};
-use crate::domain::target::{AvailableVersion, Image, TargetInfo, TargetKind};
-use crate::engine::calls::{DriverView, ProviderHealth, ProviderView};
+use crate::domain::drift::Drift;
+use crate::domain::target::{AvailableVersion, Image, TargetKind};
+use crate::engine::calls::{DriverView, ProviderHealth, ProviderView, TargetView};
 
 /// A provider.
 pub fn provider(view: &ProviderView) -> pb::Provider {
@@ -24,6 +25,17 @@ pub fn provider(view: &ProviderView) -> pb::Provider {
             .collect(),
         warnings: view.warnings.clone(),
         driver: view.driver.as_ref().map(driver),
+        drift: view.drift.iter().map(drift).collect(),
+    }
+}
+
+fn drift(drift: &Drift) -> pb::VendorDrift {
+    pb::VendorDrift {
+        field: drift.field.clone(),
+        sample: drift.sample.clone(),
+        count: drift.count,
+        first_seen_time: Some(timestamp(drift.first_seen)),
+        last_seen_time: Some(timestamp(drift.last_seen)),
     }
 }
 
@@ -89,8 +101,18 @@ pub fn read_kind(value: i32) -> Option<TargetKind> {
 }
 
 /// A target.
-pub fn target(info: TargetInfo) -> pb::Target {
+pub fn target(view: TargetView) -> pb::Target {
+    let TargetView { info, observe_time, job } = view;
+    let under_way = info.under_way.map(|seen| pb::OperationUnderWay {
+        message: seen.what,
+        vendor_id: seen.vendor_id.unwrap_or_default(),
+        vendor_state: seen.vendor_state.unwrap_or_default(),
+        vendor_since: seen.vendor_since.unwrap_or_default(),
+        observe_time: Some(timestamp(observe_time)),
+        job: job::name(job),
+    });
     pb::Target {
+        under_way,
         name: info.target.to_string(),
         kind: kind(info.target.kind).into(),
         display_name: info.display_name.unwrap_or_default(),
@@ -135,6 +157,7 @@ mod tests {
     use crate::domain::id::ProviderId;
     use crate::domain::operation::OperationKind;
     use crate::domain::state::JobState;
+    use crate::domain::target::{TargetInfo, UnderWay};
 
     #[test]
     fn every_field_of_a_provider_is_shown() {
@@ -181,8 +204,42 @@ mod tests {
                 since: at(4),
                 fence: 7,
             }),
+            drift: vec![Drift {
+                field: "Task.status".to_owned(),
+                sample: "PAUSED".to_owned(),
+                count: 3,
+                first_seen: Timestamp::from_second(4).unwrap(),
+                last_seen: Timestamp::from_second(5).unwrap(),
+            }],
         };
         insta::assert_debug_snapshot!(provider(&view));
+    }
+
+    #[test]
+    fn what_is_under_way_is_shown_with_the_job_that_stands_for_it() {
+        let under_way = UnderWay {
+            what: "an upgrade".to_owned(),
+            vendor_id: Some("id".to_owned()),
+            vendor_state: Some("Running".to_owned()),
+            vendor_since: Some("Jun 5".to_owned()),
+        };
+        let info = TargetInfo {
+            target: crate::domain::target::Target::parse_name("providers/p/clusters/c").unwrap(),
+            display_name: None,
+            current_version: None,
+            vendor_state: None,
+            available_versions: Vec::new(),
+            attributes: BTreeMap::new(),
+            under_way: Some(under_way),
+        };
+        let at = Timestamp::from_second(7).unwrap();
+        let ours = crate::domain::id::JobId::new(uuid::Uuid::from_u128(7));
+        for (job, name) in [(None, String::new()), (Some(ours), ours.to_string())] {
+            let shown = target(TargetView { info: info.clone(), observe_time: at, job }).under_way.unwrap();
+            assert_eq!((shown.job, shown.observe_time.unwrap().seconds), (name, 7));
+            let words = [shown.message, shown.vendor_id, shown.vendor_state, shown.vendor_since];
+            assert_eq!(words, ["an upgrade", "id", "Running", "Jun 5"]);
+        }
     }
 
     #[test]

@@ -68,6 +68,11 @@ impl Work {
                 continue;
             }
             let Some(live) = self.live.get_mut(&id) else { continue };
+            if let Heard::Checked(Ok(report)) = &heard {
+                // After a lost answer it may be the job's own.
+                let foreign = report.foreign.as_deref().filter(|_| live.job.control.first_lost.is_none());
+                self.driver.runtime.sights.note(&live.job.spec.target, foreign, now);
+            }
             let capabilities = self.driver.runtime.provider.vendor.capabilities();
             let step = apply(&live.job, &heard, capabilities, paused, now);
             let quiet = step.event.is_none() && step.control == live.job.control;

@@ -47,7 +47,9 @@ impl Draft<'_> {
                 let finding = foreign_finding(other);
                 let text = finding.message.clone();
                 self.add_findings(vec![finding]);
-                self.refuse(Failure::new(FailureReason::PrecheckFailed, text));
+                let facts = [("foreign", "true"), ("operation", other.as_str())];
+                let metadata = facts.map(|(fact, value)| (fact.to_owned(), value.to_owned())).into();
+                self.refuse(Failure { metadata, ..Failure::new(FailureReason::TargetBusy, text) });
             }
             return false;
         }

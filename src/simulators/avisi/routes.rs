@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use super::bodies::{self, ENVIRONMENTS, VERSIONS, refuse};
 use super::world::{Outcome, Refusal, Upgrade, World};
 use super::{CUSTOMER_TOKEN, OPERATOR_TOKEN, ORGANISATION};
-use crate::simulators::control;
+use crate::simulators::control::{self, Foreign};
 use crate::simulators::faults::{Faults, Layer, Route, Shape, strike};
 
 type Shared = State<Arc<World>>;
@@ -61,7 +61,12 @@ pub(super) fn router(world: &Arc<World>, faults: &Faults) -> Router {
         .with_state(Arc::clone(world));
     let door = control::router(faults.clone(), world.effects.clone(), world.hold.clone())
         .layer(from_fn_with_state(Arc::clone(world), settle))
-        .merge(Router::new().route("/_sim/avisi/outcomes", post(script)).with_state(Arc::clone(world)));
+        .merge(
+            Router::new()
+                .route("/_sim/avisi/outcomes", post(script))
+                .route("/_sim/foreign", post(foreign))
+                .with_state(Arc::clone(world)),
+        );
     door.merge(vendor)
 }
 
@@ -326,6 +331,15 @@ async fn unschedule(State(world): Shared, Path(identity): Path<String>) -> Respo
 struct Script {
     target: String,
     outcome: Outcome,
+}
+
+async fn foreign(State(world): Shared, Json(asked): Json<Foreign>) -> StatusCode {
+    if world.index(&asked.target).is_none() {
+        return StatusCode::NOT_FOUND;
+    }
+    let shown = (!asked.over).then(|| "upgrading".to_owned());
+    world.touch(&asked.target, |cluster| cluster.shown_status = shown);
+    StatusCode::NO_CONTENT
 }
 
 async fn script(State(world): Shared, Json(script): Json<Script>) -> StatusCode {

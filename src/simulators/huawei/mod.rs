@@ -27,6 +27,7 @@ use serde::Deserialize;
 pub use self::images::image_id;
 pub use self::life::{Behaviour, Outcome, Vocabulary};
 use self::world::World;
+use super::control::Foreign;
 use super::faults::{self, Layer, Shape};
 use super::{Effects, Faults, Hold, Route, Running, Settings, Simulator, control, serve};
 
@@ -86,6 +87,7 @@ pub async fn start(settings: Settings) -> io::Result<SimHuawei> {
         .layer(middleware::from_fn_with_state(Arc::clone(&world), number_request))
         .layer(middleware::from_fn_with_state(layer, faults::strike))
         .route("/_sim/huawei/outcomes", post(script))
+        .route("/_sim/foreign", post(foreign))
         .with_state(Arc::clone(&world))
         .merge(control::router(faults.clone(), world.effects.clone(), world.hold.clone()));
     let running = serve(settings.address, router).await?;
@@ -118,6 +120,14 @@ async fn number_request(State(world): State<Arc<World>>, request: Request, next:
 struct Script {
     target: String,
     outcome: Outcome,
+}
+
+async fn foreign(State(world): State<Arc<World>>, Json(asked): Json<Foreign>) -> StatusCode {
+    let Some(n) = instance_number(&asked.target) else { return StatusCode::NOT_FOUND };
+    let (state, operation) =
+        if asked.over { ("running", "reinstall-succeed") } else { ("pending", "reinstall-processing") };
+    world.set_state(n, state, Some(operation));
+    StatusCode::NO_CONTENT
 }
 
 async fn script(State(world): State<Arc<World>>, Json(script): Json<Script>) -> StatusCode {

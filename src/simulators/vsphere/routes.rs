@@ -15,8 +15,8 @@ use serde_json::json;
 use super::json::{good, moment, no_such_path};
 use super::sessions::unauthenticated;
 use super::world::{Outcome, World};
-use super::{USERNAME, clusters, supervisors, tasks};
-use crate::simulators::control;
+use super::{LATER_VERSION, USERNAME, clusters, supervisors, tasks};
+use crate::simulators::control::{self, Foreign};
 use crate::simulators::faults::{Faults, Layer, Route, Shape, strike};
 
 type Shared = State<Arc<World>>;
@@ -79,7 +79,12 @@ pub(super) fn router(world: &Arc<World>, faults: &Faults) -> Router {
         .with_state(Arc::clone(world));
     let door = control::router(faults.clone(), world.effects.clone(), world.hold.clone())
         .layer(from_fn_with_state(Arc::clone(world), settle))
-        .merge(Router::new().route("/_sim/vsphere/outcomes", post(script)).with_state(Arc::clone(world)));
+        .merge(
+            Router::new()
+                .route("/_sim/vsphere/outcomes", post(script))
+                .route("/_sim/foreign", post(foreign))
+                .with_state(Arc::clone(world)),
+        );
     door.merge(vendor)
 }
 
@@ -146,6 +151,16 @@ async fn end_session(State(world): Shared, headers: HeaderMap) -> Response {
 struct Script {
     target: String,
     outcome: Outcome,
+}
+
+async fn foreign(State(world): Shared, Json(asked): Json<Foreign>) -> StatusCode {
+    if world.version(&asked.target).is_none() {
+        return StatusCode::NOT_FOUND;
+    }
+    if !asked.over {
+        world.start_elsewhere(&asked.target, LATER_VERSION);
+    }
+    StatusCode::NO_CONTENT
 }
 
 /// `POST /_sim/vsphere/outcomes` with `{"target":"domain-c9","outcome":"fail"}`.

@@ -15,6 +15,7 @@ use super::query::Query;
 use super::script::Outcome;
 use super::world::Poll;
 use super::{Hub, error, ids, refused};
+use crate::simulators::control::Foreign;
 use crate::simulators::{EffectKind, Route};
 
 /// The API's routes.
@@ -390,15 +391,9 @@ async fn set_host(State(hub): State<Hub>, Json(set): Json<SetHost>) -> StatusCod
     StatusCode::NO_CONTENT
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Foreign {
-    target: String,
-}
-
 async fn foreign(State(hub): State<Hub>, Json(asked): Json<Foreign>) -> StatusCode {
     let now = hub.clock.now();
-    if hub.world().foreign_update(&asked.target, now) {
+    if asked.over || hub.world().foreign_update(&asked.target, now) {
         StatusCode::NO_CONTENT
     } else {
         StatusCode::NOT_FOUND

@@ -4,14 +4,17 @@ use serde::de::DeserializeOwned;
 use url::Url;
 
 use super::auth::Pat;
+use super::documented::{CLUSTER, SCHEDULED_UPGRADE};
 use super::map::{self, Word};
 use super::notes::Slugs;
 use super::wire::{
     Cluster, ClusterPatch, ClusterVersion, MaintenanceSchedule, Named, Paged, ScheduleRequest,
     ScheduledUpgrade,
 };
+use crate::domain::drift::Drift;
 use crate::domain::error::VendorFault;
 use crate::kit::permit::Permit;
+use crate::vendors::drift::Is;
 use crate::vendors::error::{Reached, VendorError};
 use crate::vendors::http::{Call, HttpClient, Reply, Verb};
 
@@ -55,7 +58,8 @@ impl Client {
         let url = self.at(&["api", "v1", "orgs", &self.organisation, "scheduled-cluster-upgrades"]);
         let route = "/api/v1/orgs/{organisation}/scheduled-cluster-upgrades";
         let call = Call::new(Verb::Post, url, route).json(body).under(permit);
-        read(&self.send(&self.token, call).await?)
+        let reply = self.send(&self.token, call).await?;
+        read(&self.http.looked_at(reply, Is::Shaped(&SCHEDULED_UPGRADE)))
     }
 
     /// Upgrades a cluster now.
@@ -68,20 +72,23 @@ impl Client {
         let call = Call::new(Verb::Patch, self.cluster_url(at), CLUSTER_ROUTE)
             .json(&ClusterPatch { version })
             .under(permit);
-        read(&self.send(&self.token, call).await?)
+        let reply = self.send(&self.token, call).await?;
+        read(&self.http.looked_at(reply, Is::Shaped(&CLUSTER)))
     }
 
     /// The cluster at these slugs, if there is one. It may be another one than is meant: compare its identity.
     pub(super) async fn cluster(&self, at: &Slugs) -> Result<Option<Cluster>, VendorError> {
         let call = Call::new(Verb::Get, self.cluster_url(at), CLUSTER_ROUTE);
-        self.send(&self.token, call).await.and_then(|reply| read(&reply)).map_or_else(absent, |c| Ok(Some(c)))
+        let answer = self.send(&self.token, call).await;
+        let looked = answer.map(|reply| self.http.looked_at(reply, Is::Shaped(&CLUSTER)));
+        looked.and_then(|reply| read(&reply)).map_or_else(absent, |c| Ok(Some(c)))
     }
 
     /// A page (0-based) of the organisation's clusters.
     pub(super) async fn clusters(&self, page: u64) -> Result<Paged<Cluster>, VendorError> {
         let url = self.at(&["api", "v1", "orgs", &self.organisation, "clusters"]);
         let call = Call::new(Verb::Get, url, "/api/v1/orgs/{organisation}/clusters");
-        self.page(&self.token, call, page).await
+        self.page(&self.token, call, page, Is::Inside("content", &CLUSTER)).await
     }
 
     /// The versions that exist. Not the organisation's own list, and not paged.
@@ -97,7 +104,7 @@ impl Client {
         for page in 0.. {
             let url = self.at(&["api", "v1", "orgs", &self.organisation, "update-channels"]);
             let call = Call::new(Verb::Get, url, "/api/v1/orgs/{organisation}/update-channels");
-            let answer: Paged<Named> = self.page(&self.token, call, page).await?;
+            let answer: Paged<Named> = self.page(&self.token, call, page, Is::Any).await?;
             let last = answer.is_last(page);
             all.extend(answer.content);
             if last {
@@ -122,7 +129,8 @@ impl Client {
         if let Some(operator) = &self.admin_token {
             let call =
                 Call::new(Verb::Get, self.at(&UPGRADES), UPGRADES_ROUTE).query("statuses", "IN_PROGRESS");
-            let _: Paged<serde::de::IgnoredAny> = self.page(operator, call, 0).await?;
+            let _: Paged<serde::de::IgnoredAny> =
+                self.page(operator, call, 0, Is::Inside("content", &SCHEDULED_UPGRADE)).await?;
         }
         Ok(())
     }
@@ -158,7 +166,8 @@ impl Client {
                 if let Some(statuses) = statuses {
                     call = call.query("statuses", statuses);
                 }
-                let answer: Paged<ScheduledUpgrade> = self.page(operator, call, page).await?;
+                let documented = Is::Inside("content", &SCHEDULED_UPGRADE);
+                let answer: Paged<ScheduledUpgrade> = self.page(operator, call, page, documented).await?;
                 let last = answer.is_last(page);
                 // The filter is the vendor's; an entry of another cluster must never be taken for ours.
                 all.extend(answer.content.into_iter().filter(|upgrade| {
@@ -176,7 +185,9 @@ impl Client {
     /// One scheduled upgrade; `None` when it does not exist (any more). Operators only.
     pub(super) async fn scheduled(&self, identity: &str) -> Result<Option<ScheduledUpgrade>, VendorError> {
         let call = Call::new(Verb::Get, self.upgrade_url(identity), UPGRADE_ROUTE);
-        let answer = self.send(self.operator()?, call).await.and_then(|reply| read(&reply));
+        let answer = self.send(self.operator()?, call).await;
+        let looked = answer.map(|reply| self.http.looked_at(reply, Is::Shaped(&SCHEDULED_UPGRADE)));
+        let answer = looked.and_then(|reply| read(&reply));
         answer.map_or_else(absent, |upgrade| Ok(Some(upgrade)))
     }
 
@@ -193,6 +204,11 @@ impl Client {
             Ok(reply) => read(&reply).map(Some),
             Err(error) => absent(error),
         }
+    }
+
+    /// What was heard that Avisi does not document.
+    pub(super) fn drift(&self) -> Vec<Drift> {
+        self.http.drift()
     }
 
     fn operator(&self) -> Result<&Pat, VendorError> {
@@ -223,6 +239,7 @@ impl Client {
         pat: &Pat,
         call: Call,
         page: u64,
+        documented: Is,
     ) -> Result<Paged<T>, VendorError> {
         if page >= MAX_PAGES {
             let text = format!(
@@ -230,7 +247,8 @@ impl Client {
             );
             return Err(VendorError::garbled(text));
         }
-        let answer: Paged<T> = read(&self.send(pat, call.query("page", &page.to_string())).await?)?;
+        let reply = self.send(pat, call.query("page", &page.to_string())).await?;
+        let answer: Paged<T> = read(&self.http.looked_at(reply, documented))?;
         match answer.number {
             Some(number) if number != page => {
                 Err(VendorError::garbled(format!("asked for page {page}, Avisi answered with page {number}")))

@@ -58,6 +58,13 @@ impl Condition {
             _ => Self::Busy,
         }
     }
+
+    /// Whether a status word is one that [`Condition::of`] reads for what it means. One that ends in `ing` says itself
+    /// that something is being done; any other unknown word may mean what nobody thought of.
+    pub(super) fn understands(word: &str) -> bool {
+        let word = word.to_ascii_lowercase();
+        matches!(word.as_str(), "running" | "started" | "stopped" | "deleted") || word.ends_with("ing")
+    }
 }
 
 /// What a conclusion is drawn from.

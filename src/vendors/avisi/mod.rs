@@ -7,6 +7,7 @@
 mod auth;
 mod client;
 mod config;
+mod documented;
 mod follow;
 mod infer;
 #[cfg(test)]
@@ -46,6 +47,7 @@ use super::contract::{
 use super::error::{Reached, VendorError};
 use super::settings::{Build, CommonSettings, ConfigFault, VendorEntry};
 use crate::domain::capability::{CancelSupport, Capabilities, Capability};
+use crate::domain::drift::Drift;
 use crate::domain::error::{FieldViolation, VendorFault};
 use crate::domain::id::ProviderId;
 use crate::domain::job::Provenance;
@@ -316,6 +318,10 @@ impl Vendor for Avisi {
     }
 
     /// Nothing to end: a personal access token is no session.
+    fn drift(&self) -> Vec<Drift> {
+        self.client.drift()
+    }
+
     async fn close(&self) {}
 }
 

@@ -60,7 +60,7 @@ pub(super) fn check(scene: &Scene<'_>) -> CheckReport {
 }
 
 /// Something that is being done to the cluster now.
-fn busy(cluster: &Cluster) -> Option<String> {
+pub(super) fn busy(cluster: &Cluster) -> Option<String> {
     let word = cluster.status.as_deref().unwrap_or_default();
     (Condition::of(cluster) == Condition::Busy).then(|| format!("the cluster is `{word}`"))
 }

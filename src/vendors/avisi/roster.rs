@@ -4,13 +4,15 @@ use std::collections::{BTreeMap, HashMap};
 
 use super::client::{Client, MAX_PAGES};
 use super::infer::Condition;
+use super::map::Word;
 use super::notes::Slugs;
+use super::precheck::busy;
 use super::upkeep::Schedules;
 use super::wire::Cluster;
 use crate::domain::error::VendorFault;
 use crate::domain::id::ProviderId;
 use crate::domain::page::{Page, PageRequest};
-use crate::domain::target::{Target, TargetInfo, TargetKind};
+use crate::domain::target::{Target, TargetInfo, TargetKind, UnderWay};
 use crate::vendors::error::{Reached, VendorError};
 
 /// Up to so many clusters are read one by one where their slugs are known; for more, lists are cheaper.
@@ -108,13 +110,48 @@ pub(super) async fn targets(
         }
         if offset >= all {
             if last {
+                attribute(client, &mut items).await;
                 return Ok(Page::last(items));
             }
             (page, offset) = (page + 1, 0);
         }
         if items.len() == size {
+            attribute(client, &mut items).await;
             return Ok(Page { items, next: Some(format!("{page}.{offset}")) });
         }
+    }
+}
+
+/// An operator can see which upgrade it is that runs on a cluster.
+async fn attribute(client: &Client, items: &mut [TargetInfo]) {
+    let ids: Vec<String> = items.iter().map(|item| item.target.id.to_string()).collect();
+    if ids.is_empty() || !client.is_operator() {
+        return;
+    }
+    let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
+    let open = match client.open_upgrades(&ids).await {
+        Ok(open) => open,
+        Err(error) => {
+            // The list is worth more than what it says beside.
+            tracing::debug!(%error, "what is under way on the clusters could not be read");
+            return;
+        }
+    };
+    for upgrade in open.into_iter().filter(|upgrade| Word::of(upgrade) == Some(Word::InProgress)) {
+        let of = upgrade.cluster_identity.as_deref().unwrap_or_default();
+        let Some(item) = items.iter_mut().find(|item| item.target.id.eq_ignore_ascii_case(of)) else {
+            continue;
+        };
+        let to = upgrade.to_cluster_version.as_deref().unwrap_or("an untold version");
+        item.under_way = Some(UnderWay {
+            what: format!(
+                "scheduled upgrade {} to {to} is under way",
+                upgrade.identity.as_deref().unwrap_or("without identity")
+            ),
+            vendor_id: upgrade.identity,
+            vendor_state: upgrade.status,
+            vendor_since: upgrade.window_start,
+        });
     }
 }
 
@@ -131,6 +168,11 @@ pub(super) fn target(provider: &ProviderId, cluster: Cluster) -> Option<TargetIn
     }
     let name = format!("{provider}/{}/{}", TargetKind::Cluster.collection(), cluster.identity.as_deref()?);
     let target = Target::parse_name(&name).ok()?;
+    let under_way = busy(&cluster).map(|what| UnderWay {
+        what,
+        vendor_state: cluster.status.clone(),
+        ..UnderWay::default()
+    });
     let channel = cluster.update_channel.unwrap_or_default();
     let schedule = cluster.maintenance_schedule.unwrap_or_default();
     let flag = |flag: Option<bool>| flag.map(|f| f.to_string());
@@ -157,6 +199,7 @@ pub(super) fn target(provider: &ProviderId, cluster: Cluster) -> Option<TargetIn
     let attributes: BTreeMap<_, _> =
         pairs.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
     Some(TargetInfo {
+        under_way,
         target,
         display_name: cluster.name.or(cluster.slug),
         current_version: cluster.version,

@@ -16,10 +16,13 @@ use super::gated::{Gate, Gated};
 use super::metrics::Metrics;
 use super::reply::Reply;
 use super::trust::{self, Authorities};
+use crate::domain::drift::Drift;
 use crate::domain::error::VendorFault;
 use crate::domain::id::ProviderId;
+use crate::kit::clock::Clock;
 use crate::kit::crash_point::{self, CrashPoint};
 use crate::kit::trace::TraceParent;
+use crate::vendors::drift::{DriftBook, Is};
 use crate::vendors::error::{Reached, VendorError};
 use crate::vendors::settings::{Limits, Tls};
 
@@ -40,6 +43,9 @@ struct Inner {
     places: Semaphore,
     request_timeout: Duration,
     metrics: Metrics,
+    drift: DriftBook,
+    /// For the moments that drift was seen at, which only people read.
+    clock: Clock,
     provider: ProviderId,
     vendor: &'static str,
 }
@@ -124,6 +130,8 @@ impl HttpClient {
                 places: Semaphore::new(limits.max_concurrent_requests.max(1) as usize),
                 request_timeout: Duration::from_millis(limits.request_timeout_ms),
                 metrics: Metrics::new(vendor, provider.as_str().to_owned()),
+                drift: DriftBook::new(vendor, provider.as_str().to_owned()),
+                clock: Clock::system(),
                 provider,
                 vendor,
             }),
@@ -165,6 +173,19 @@ impl HttpClient {
             }
         }
         outcome
+    }
+
+    /// Holds a good answer against what the vendor documents of it, and gives it back.
+    pub fn looked_at(&self, reply: Reply, documented: Is) -> Reply {
+        if reply.status.is_success() {
+            self.inner.drift.look(&reply.body, documented, self.inner.clock.now());
+        }
+        reply
+    }
+
+    /// What was heard that is not documented.
+    pub fn drift(&self) -> Vec<Drift> {
+        self.inner.drift.view()
     }
 
     async fn send_within_budget(&self, call: &Call, span: &tracing::Span) -> Result<Reply, VendorError> {

@@ -6,11 +6,14 @@ use url::Url;
 
 use super::auth::{Auth, JSON};
 use super::config::Config;
+use super::documented::{IMAGE, INSTANCE};
 use super::read::{self, InstancesPage};
 use super::wire::{CloudImage, Instance, ReinstallBody};
+use crate::domain::drift::Drift;
 use crate::kit::clock::Clock;
 use crate::kit::permit::Permit;
 use crate::kit::secret::{ExposeSecret, Secret};
+use crate::vendors::drift::Is;
 use crate::vendors::error::VendorError;
 use crate::vendors::http::{Call, HttpClient, Reply, Verb};
 use crate::vendors::redact::redact;
@@ -77,8 +80,8 @@ impl Client {
     /// `GET /v1/{project_id}/instances/{id}/status`: only the state members are filled.
     pub(super) async fn status(&self, id: &str) -> Result<Instance, VendorError> {
         let url = self.path(&["instances", id, "status"]);
-        let reply = self.send_get(url, "/v1/{project_id}/instances/{instance_id}/status").await?;
-        read::status(&reply, id)
+        let route = "/v1/{project_id}/instances/{instance_id}/status";
+        read::status(&self.send_get(url, route, Is::Shaped(&INSTANCE)).await?, id)
     }
 
     /// One page of `GET /v1/{project_id}/instances`.
@@ -134,14 +137,20 @@ impl Client {
                 query.append_pair("instance_id", &ids.join(","));
             }
         }
-        read::instances(&self.send_get(url, "/v1/{project_id}/instances").await?)
+        let route = "/v1/{project_id}/instances";
+        read::instances(&self.send_get(url, route, Is::Inside("instances", &INSTANCE)).await?)
     }
 
     /// One page of `GET {ims}/v2/cloudimages` with these filters.
     pub(super) async fn images(&self, filters: &[(&str, &str)]) -> Result<Vec<CloudImage>, VendorError> {
         let mut url = Call::join(&self.ims, &["v2", "cloudimages"]);
         url.query_pairs_mut().extend_pairs(filters);
-        read::images(&self.send_get(url, "/v2/cloudimages").await?)
+        read::images(&self.send_get(url, "/v2/cloudimages", Is::Inside("images", &IMAGE)).await?)
+    }
+
+    /// What was heard that Huawei does not document.
+    pub(super) fn drift(&self) -> Vec<Drift> {
+        self.http.drift()
     }
 
     /// Forgets the token.
@@ -155,8 +164,9 @@ impl Client {
         Call::join(&self.clouddc, &segments)
     }
 
-    async fn send_get(&self, url: Url, route: &'static str) -> Result<Reply, VendorError> {
-        self.send(Request { verb: Verb::Get, url, route, body: None, permit: None }).await
+    async fn send_get(&self, url: Url, route: &'static str, documented: Is) -> Result<Reply, VendorError> {
+        let reply = self.send(Request { verb: Verb::Get, url, route, body: None, permit: None }).await?;
+        Ok(self.http.looked_at(reply, documented))
     }
 
     /// Sends; when the vendor refuses the token, once more with a fresh one. A 401 has no effect at the vendor, so

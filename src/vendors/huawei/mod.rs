@@ -8,6 +8,7 @@ mod auth;
 mod check;
 mod client;
 mod config;
+mod documented;
 mod fault;
 mod look;
 mod map;
@@ -40,6 +41,7 @@ use super::error::{Reached, VendorError};
 use super::http::HttpClient;
 use super::settings::{Build, CommonSettings, ConfigFault, VendorEntry};
 use crate::domain::capability::{CancelSupport, Capabilities, Capability};
+use crate::domain::drift::Drift;
 use crate::domain::error::{FieldViolation, VendorFault};
 use crate::domain::id::ProviderId;
 use crate::domain::operation::{Operation, OperationKind};
@@ -207,6 +209,10 @@ impl Vendor for Huawei {
 
     async fn ping(&self) -> Result<Option<String>, VendorError> {
         self.client.instances_page(MIN_LIMIT, None).await.map(|_| None)
+    }
+
+    fn drift(&self) -> Vec<Drift> {
+        self.client.drift()
     }
 
     async fn close(&self) {

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::client::{Client, MIN_LIMIT};
-use super::unsupported;
 use super::wire::{CloudImage, Instance};
+use super::{map, unsupported};
 use crate::domain::id::ProviderId;
 use crate::domain::page::{MAX_PAGE_SIZE, Page, PageRequest};
-use crate::domain::target::{Image, Target, TargetInfo, TargetKind};
+use crate::domain::target::{Image, Target, TargetInfo, TargetKind, UnderWay};
 use crate::vendors::error::VendorError;
 
 /// IMS gives this many images when not told otherwise; no larger page is documented.
@@ -93,6 +93,11 @@ impl Place {
 }
 
 pub(super) fn info(provider: &ProviderId, instance: Instance) -> Option<TargetInfo> {
+    let under_way = map::busy_with(&instance).map(|what| UnderWay {
+        what,
+        vendor_state: instance.operation_state.clone().or_else(|| instance.state.clone()),
+        ..UnderWay::default()
+    });
     let id = instance.id?;
     let image = instance.image.unwrap_or_default();
     let mut attributes = BTreeMap::new();
@@ -119,6 +124,7 @@ pub(super) fn info(provider: &ProviderId, instance: Instance) -> Option<TargetIn
         vendor_state: instance.state,
         available_versions: Vec::new(),
         attributes,
+        under_way,
     })
 }
 

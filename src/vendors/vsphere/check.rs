@@ -17,6 +17,7 @@ use super::together::together;
 use super::wire::Summary;
 use crate::domain::error::VendorFault;
 use crate::domain::finding::{Finding, Severity};
+use crate::domain::target::UnderWay;
 use crate::vendors::contract::{CheckReport, Planned};
 use crate::vendors::error::{Reached, VendorError};
 
@@ -148,15 +149,26 @@ fn listed<'a>(
 
 /// An upgrade that is under way already.
 fn foreign(planned: &Planned, summary: &Summary) -> Option<CheckReport> {
+    let under_way = under_way(summary)?;
+    let version = summary.desired_version.as_deref();
+    let own = planned.attempts > 0 && version == Some(desired(&planned.operation));
+    let hint = if own { "; it may be this job's own earlier start, arrived very late" } else { "" };
+    let text = format!("{}{hint}", under_way.what);
+    Some(CheckReport { foreign: Some(text), ..CheckReport::default() })
+}
+
+/// An upgrade that a target's entry shows under way, whoever started it.
+pub(super) fn under_way(summary: &Summary) -> Option<UnderWay> {
     if mood(summary.state.as_deref()) != Mood::Busy {
         return None;
     }
     let version = summary.desired_version.as_deref();
     let to = version.map(|v| format!(" to {}", shown(v))).unwrap_or_default();
-    let own = planned.attempts > 0 && version == Some(desired(&planned.operation));
-    let hint = if own { "; it may be this job's own earlier start, arrived very late" } else { "" };
-    let text = format!("an upgrade{to} is under way{hint}");
-    Some(CheckReport { foreign: Some(text), ..CheckReport::default() })
+    Some(UnderWay {
+        what: format!("an upgrade{to} is under way"),
+        vendor_state: summary.state.as_deref().map(shown),
+        ..UnderWay::default()
+    })
 }
 
 /// `told` are the findings for which vCenter's own switch for warnings stands; `fit` are the others.

@@ -9,12 +9,15 @@ use url::Url;
 
 use super::auth::Auth;
 use super::config::Config;
+use super::documented::{INFO, RESULT, SUMMARY, TASK};
 use super::fault;
 use super::wire::{
     Compatibility, Info, PrecheckList, PrecheckResult, PrecheckSpec, Summary, SupervisorItem, SupervisorList,
     Task, TaskFilter, TaskMap, TaskQuery, TaskResultSpec, UpgradeList, UpgradeSpec, VersionNotes, Zone, read,
 };
+use crate::domain::drift::Drift;
 use crate::kit::permit::Permit;
+use crate::vendors::drift::Is;
 use crate::vendors::error::VendorError;
 use crate::vendors::http::{Call, HttpClient, Reply, Verb};
 
@@ -37,17 +40,25 @@ struct Request {
     body: Option<Vec<u8>>,
     safe: bool,
     permit: Option<Permit>,
+    /// What vCenter documents of the answer.
+    documented: Is,
 }
 
 impl Request {
     fn get(url: Url, route: &'static str) -> Self {
-        Self { verb: Verb::Get, url, route, body: None, safe: true, permit: None }
+        Self { verb: Verb::Get, url, route, body: None, safe: true, permit: None, documented: Is::Any }
     }
 
     fn post(url: Url, route: &'static str, body: &impl Serialize) -> Self {
         // Text, truth values and lists of them: serialising to memory cannot fail.
         let body = serde_json::to_vec(body).unwrap_or_default();
-        Self { verb: Verb::Post, url, route, body: Some(body), safe: false, permit: None }
+        let (body, documented) = (Some(body), Is::Any);
+        Self { verb: Verb::Post, url, route, body, safe: false, permit: None, documented }
+    }
+
+    const fn documented(mut self, documented: Is) -> Self {
+        self.documented = documented;
+        self
     }
 
     fn action(mut self, action: &str) -> Self {
@@ -83,16 +94,16 @@ impl Client {
 
     /// `GET software/clusters`: all clusters with a Supervisor.
     pub(super) async fn clusters(&self) -> Result<Vec<Summary>, VendorError> {
-        let entries: Vec<Value> = self
-            .get_list(self.software(&["clusters"]), "/api/vcenter/namespace-management/software/clusters")
-            .await?;
+        let route = "/api/vcenter/namespace-management/software/clusters";
+        let request = Request::get(self.software(&["clusters"]), route).documented(Is::Shaped(&SUMMARY));
+        let entries: Vec<Value> = good(&self.send(request).await?)?.json_list()?;
         Ok(entries.iter().filter_map(read).collect())
     }
 
     /// `GET software/clusters/{cluster}`
     pub(super) async fn cluster(&self, id: &str) -> Result<Info, VendorError> {
         let route = "/api/vcenter/namespace-management/software/clusters/{cluster}";
-        self.get(self.software(&["clusters", id]), route).await
+        self.read(self.software(&["clusters", id]), route, Is::Shaped(&INFO)).await
     }
 
     /// `POST software/clusters?action=upgradeMultiple`. Any answer comes back.
@@ -106,7 +117,7 @@ impl Client {
     ) -> Result<Reply, VendorError> {
         let route = "/api/vcenter/namespace-management/software/clusters?action=upgradeMultiple";
         let request = Request::post(self.software(&["clusters"]), route, specs).action("upgradeMultiple");
-        self.send(request.under(permit)).await
+        self.send(request.documented(Is::Values(&RESULT)).under(permit)).await
     }
 
     /// `GET software/supervisors/upgrades`: these Supervisors (at most [`IDS_PER_QUERY`]), or all when none is named.
@@ -115,8 +126,8 @@ impl Client {
         if !ids.is_empty() {
             url.query_pairs_mut().extend_pairs(ids.iter().map(|id| ("supervisors", id)));
         }
-        let list: UpgradeList =
-            self.get(url, "/api/vcenter/namespace-management/software/supervisors/upgrades").await?;
+        let route = "/api/vcenter/namespace-management/software/supervisors/upgrades";
+        let list: UpgradeList = self.read(url, route, Is::Inside("supervisors", &SUMMARY)).await?;
         let Some(entries) = list.supervisors else {
             return Err(VendorError::garbled("the list of Supervisors has no member `supervisors`"));
         };
@@ -126,7 +137,7 @@ impl Client {
     /// `GET software/supervisors/upgrades/{supervisor}`
     pub(super) async fn supervisor(&self, id: &str) -> Result<Info, VendorError> {
         let route = "/api/vcenter/namespace-management/software/supervisors/upgrades/{supervisor}";
-        self.get(self.software(&["supervisors", "upgrades", id]), route).await
+        self.read(self.software(&["supervisors", "upgrades", id]), route, Is::Shaped(&INFO)).await
     }
 
     /// `POST software/supervisors/upgrades/jobs/{supervisor}`. Any answer comes back.
@@ -193,6 +204,7 @@ impl Client {
             body: None,
             safe: true,
             permit: None,
+            documented: Is::Any,
         };
         good(&self.send(request).await?)?.json()
     }
@@ -223,7 +235,9 @@ impl Client {
     /// is missing from the answer; an entry of an odd shape is, too.
     pub(super) async fn tasks(&self, filter: TaskFilter<'_>) -> Result<BTreeMap<String, Task>, VendorError> {
         let query = TaskQuery { filter_spec: filter, result_spec: TaskResultSpec { exclude_result: true } };
-        let mut request = Request::post(self.cis(&[]), "/api/cis/tasks?action=list", &query).action("list");
+        let mut request = Request::post(self.cis(&[]), "/api/cis/tasks?action=list", &query)
+            .action("list")
+            .documented(Is::Values(&TASK));
         // A query by POST.
         request.safe = true;
         let map: TaskMap = good(&self.send(request).await?)?.json()?;
@@ -232,7 +246,7 @@ impl Client {
 
     /// `GET cis/tasks/{task}`, with its result.
     pub(super) async fn task(&self, id: &str) -> Result<Task, VendorError> {
-        self.get(self.cis(&[id]), "/api/cis/tasks/{task}").await
+        self.read(self.cis(&[id]), "/api/cis/tasks/{task}", Is::Shaped(&TASK)).await
     }
 
     /// `POST cis/tasks/{task}?action=cancel`. Any answer comes back.
@@ -244,6 +258,7 @@ impl Client {
             body: None,
             safe: false,
             permit: Some(permit.clone()),
+            documented: Is::Any,
         };
         self.send(request.action("cancel")).await
     }
@@ -253,6 +268,11 @@ impl Client {
         let url = Call::join(&self.endpoint, &["api", "session"]);
         let reply = self.send(Request::get(url, "/api/session")).await?;
         good(&reply).map(|_| ())
+    }
+
+    /// What was heard that vCenter does not document.
+    pub(super) fn drift(&self) -> Vec<Drift> {
+        self.http.drift()
     }
 
     /// Ends the session.
@@ -273,7 +293,17 @@ impl Client {
     }
 
     async fn get<T: DeserializeOwned>(&self, url: Url, route: &'static str) -> Result<T, VendorError> {
-        let reply = self.send(Request::get(url, route)).await?;
+        self.read(url, route, Is::Any).await
+    }
+
+    /// As [`Client::get`], and holds the answer against what is documented.
+    async fn read<T: DeserializeOwned>(
+        &self,
+        url: Url,
+        route: &'static str,
+        documented: Is,
+    ) -> Result<T, VendorError> {
+        let reply = self.send(Request::get(url, route).documented(documented)).await?;
         good(&reply)?.json()
     }
 
@@ -292,11 +322,11 @@ impl Client {
         let session = self.auth.session(None).await?;
         let reply = self.http.send(Auth::stamp(request.call(), &session)).await?;
         if reply.status != http::StatusCode::UNAUTHORIZED {
-            return Ok(Auth::redact(reply, &session));
+            return Ok(self.http.looked_at(Auth::redact(reply, &session), request.documented));
         }
         let session = self.auth.session(Some(&session)).await?;
         let reply = self.http.send(Auth::stamp(request.call(), &session)).await?;
-        Ok(Auth::redact(reply, &session))
+        Ok(self.http.looked_at(Auth::redact(reply, &session), request.documented))
     }
 }
 

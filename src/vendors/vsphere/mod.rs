@@ -15,6 +15,7 @@ mod check;
 mod client;
 mod compat;
 mod config;
+mod documented;
 mod doubles;
 mod fault;
 mod find;
@@ -60,6 +61,7 @@ use super::error::{Reached, VendorError};
 use super::http::HttpClient;
 use super::settings::{Build, CommonSettings, ConfigFault, VendorEntry};
 use crate::domain::capability::{CancelSupport, Capabilities, Capability};
+use crate::domain::drift::Drift;
 use crate::domain::error::{FieldViolation, VendorFault};
 use crate::domain::failure::{Failure, FailureReason};
 use crate::domain::id::ProviderId;
@@ -415,6 +417,10 @@ impl Vendor for Vsphere {
 
     async fn ping(&self) -> Result<Option<String>, VendorError> {
         self.client.session().await.map(|()| None)
+    }
+
+    fn drift(&self) -> Vec<Drift> {
+        self.client.drift()
     }
 
     async fn close(&self) {

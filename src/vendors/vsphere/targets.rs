@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
+use super::check::under_way;
 use super::client::Client;
 use super::fault;
 use super::observe::by_id;
@@ -115,6 +116,7 @@ fn target(
     let name = format!("{provider}/{}/{}", kind.collection(), summary.id()?);
     // An id that cannot be a resource name could never be asked for.
     let target = Target::parse_name(&name).ok()?;
+    let under_way = under_way(&summary);
     let SupervisorInfo { name, config_status, kubernetes_status } = info.unwrap_or_default();
     let attributes = [
         ("config_status", config_status),
@@ -123,6 +125,7 @@ fn target(
         ("last_upgraded_date", summary.last_upgraded_date),
     ];
     Some(TargetInfo {
+        under_way,
         target,
         display_name: name.or(summary.cluster_name),
         current_version: summary.current_version,

@@ -10,7 +10,7 @@ use super::aftermath;
 use super::client::Client;
 use super::fault;
 use super::ids;
-use super::map::Word;
+use super::map::{self, Word};
 use super::notes::Notes;
 use super::wire::{Cluster, Host, LongJob};
 use crate::domain::error::VendorFault;
@@ -80,16 +80,8 @@ pub(super) fn judge(planned: &Planned, facts: &Facts) -> Result<CheckReport, Ven
     let own = ids::job_ids(planned.key);
     let is_own = |job: &&LongJob| job.api_id.as_ref().is_some_and(|id| own.contains(id));
     let live = |job: &&LongJob| Word::of(job).is_live() && !is_own(job);
-    let foreign = facts
-        .live
-        .iter()
-        .filter(live)
-        .find(|job| job.job_data.as_deref().is_some_and(|data| data.contains(uuid)))
-        .map(|job| {
-            let word = job.state.as_deref().unwrap_or("without a state");
-            let since = job.create_date.as_deref().unwrap_or("an unknown time");
-            format!("long job {} (UpdateClusterOS, {word} since {since})", job.uuid.as_deref().unwrap_or("?"))
-        });
+    let foreign =
+        facts.live.iter().filter(live).find(|job| map::names(job, uuid)).map(|job| map::under_way(job).what);
     let options = options(planned);
     let wanted = options.and_then(|o| o.host_uuid.as_deref());
     let mut findings = cluster_findings(cluster, hosts);

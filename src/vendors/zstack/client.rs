@@ -6,12 +6,15 @@ use url::Url;
 
 use super::auth::{Auth, Stamp};
 use super::config::ZstackSettings;
+use super::documented::Documented;
 use super::ids;
 use super::read::{self, ApiJob};
 use super::wire::{Cluster, Host, JOB_NAME, LongJob, TaskProgress, UpdateClusterOs};
+use crate::domain::drift::Drift;
 use crate::domain::error::VendorFault;
 use crate::kit::clock::Clock;
 use crate::kit::permit::Permit;
+use crate::vendors::drift::Is;
 use crate::vendors::error::{Reached, VendorError};
 use crate::vendors::http::{Call, HttpClient, Reply, Verb};
 
@@ -83,7 +86,8 @@ impl Client {
     /// How an API job stands. Needs no proof (zstack `RestServer.handle`).
     pub async fn api_job(&self, id: &str) -> Result<ApiJob, VendorError> {
         let url = Call::join(&self.base, &["api-jobs", id]);
-        read::api_job(&self.http.send(Call::new(Verb::Get, url, "/v1/api-jobs/{uuid}")).await?)
+        let reply = self.http.send(Call::new(Verb::Get, url, "/v1/api-jobs/{uuid}")).await?;
+        read::api_job(&self.http.looked_at(reply, Is::Inside("inventory", LongJob::SHAPE)))
     }
 
     /// The long jobs whose `field` (`uuid` or `apiId`) is one of `values`, in as few requests as possible. One
@@ -167,13 +171,18 @@ impl Client {
         read::version(&self.http.send(call).await?)
     }
 
+    /// What was heard that ZStack does not document.
+    pub fn drift(&self) -> Vec<Drift> {
+        self.http.drift()
+    }
+
     /// Logs out.
     pub async fn close(&self) {
         self.auth.close().await;
     }
 
     /// A whole list, page by page along `uuid`, so that rows that come and go meanwhile shift nothing.
-    async fn all<T: DeserializeOwned>(
+    async fn all<T: DeserializeOwned + Documented>(
         &self,
         segments: &[&str],
         query: &[(&str, &str)],
@@ -203,7 +212,7 @@ impl Client {
         Err(VendorError::new(VendorFault::Rejected, Reached::Yes, text))
     }
 
-    async fn list<T: DeserializeOwned>(
+    async fn list<T: DeserializeOwned + Documented>(
         &self,
         segments: &[&str],
         query: &[(&str, &str)],
@@ -218,6 +227,6 @@ impl Client {
             stamp = self.auth.stamp(Verb::Get, &url).await?;
             reply = self.http.send(stamp.on(make())).await?;
         }
-        read::rows(&stamp.redact(reply))
+        read::rows(&self.http.looked_at(stamp.redact(reply), Is::Inside("inventories", T::SHAPE)))
     }
 }

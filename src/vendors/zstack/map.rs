@@ -13,6 +13,7 @@ use super::wire::{ErrorCode, Host, LongJob, TaskProgress};
 use crate::domain::failure::{Failure, FailureReason};
 use crate::domain::job::{Cancelable, Progress, Provenance, WaitReason};
 use crate::domain::operation::VendorOptions;
+use crate::domain::target::UnderWay;
 use crate::vendors::contract::{Observation, Phase, Planned};
 
 /// Why a cancel is never sent.
@@ -39,15 +40,20 @@ pub(super) enum Word {
 impl Word {
     /// Reads the state of a record.
     pub fn of(job: &LongJob) -> Self {
-        match job.state.as_deref() {
-            Some("Waiting") => Self::Waiting,
-            Some("Running") => Self::Running,
-            Some("Suspended") => Self::Suspended,
-            Some("Canceling") => Self::Canceling,
-            Some("Succeeded") => Self::Succeeded,
-            Some("Failed") => Self::Failed,
-            Some("Canceled") => Self::Canceled,
-            Some(_) | None => Self::Unknown,
+        job.state.as_deref().map_or(Self::Unknown, Self::read)
+    }
+
+    /// Reads a state.
+    pub fn read(word: &str) -> Self {
+        match word {
+            "Waiting" => Self::Waiting,
+            "Running" => Self::Running,
+            "Suspended" => Self::Suspended,
+            "Canceling" => Self::Canceling,
+            "Succeeded" => Self::Succeeded,
+            "Failed" => Self::Failed,
+            "Canceled" => Self::Canceled,
+            _ => Self::Unknown,
         }
     }
 
@@ -68,6 +74,24 @@ pub(super) struct Context<'a> {
     pub now: Timestamp,
     /// The cluster's hosts after the end, when they were read.
     pub hosts_after: Option<&'a [Host]>,
+}
+
+/// Whether a long job says that it is about this cluster: ZStack has no other link between the two.
+pub(super) fn names(job: &LongJob, cluster: &str) -> bool {
+    job.job_data.as_deref().is_some_and(|data| data.contains(cluster))
+}
+
+/// An `UpdateClusterOS` that is not over, whoever started it.
+pub(super) fn under_way(job: &LongJob) -> UnderWay {
+    let word = job.state.as_deref().unwrap_or("without a state");
+    let since = job.create_date.as_deref().unwrap_or("an unknown time");
+    let uuid = job.uuid.as_deref().unwrap_or("?");
+    UnderWay {
+        what: format!("long job {uuid} (UpdateClusterOS, {word} since {since})"),
+        vendor_id: job.uuid.clone(),
+        vendor_state: job.state.clone(),
+        vendor_since: job.create_date.clone(),
+    }
 }
 
 /// What a long job's record means for its job.

@@ -15,6 +15,7 @@ mod auth;
 mod check;
 mod client;
 mod config;
+mod documented;
 mod fault;
 mod ids;
 mod map;
@@ -48,6 +49,7 @@ use super::error::{Reached, VendorError};
 use super::http::HttpClient;
 use super::settings::{Build, CommonSettings, ConfigFault, VendorEntry};
 use crate::domain::capability::{CancelSupport, Capabilities, Capability};
+use crate::domain::drift::Drift;
 use crate::domain::error::{FieldViolation, VendorFault};
 use crate::domain::id::ProviderId;
 use crate::domain::operation::OperationKind;
@@ -179,6 +181,10 @@ impl Vendor for Zstack {
     async fn ping(&self) -> Result<Option<String>, VendorError> {
         self.client.clusters_after(None, 1).await?;
         self.client.version().await
+    }
+
+    fn drift(&self) -> Vec<Drift> {
+        self.client.drift()
     }
 
     async fn close(&self) {

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::client::Client;
 use super::ids::is_uuid;
-use super::wire::Cluster;
+use super::map::{self, Word};
+use super::wire::{Cluster, LongJob};
 use crate::domain::error::VendorFault;
 use crate::domain::id::ProviderId;
 use crate::domain::page::{MAX_PAGE_SIZE, Page, PageRequest};
@@ -34,7 +35,17 @@ pub(super) async fn targets(
     let more = rows.len() > size;
     rows.truncate(size);
     let next = if more { rows.last().and_then(|row| row.uuid.clone()) } else { None };
-    let items = rows.into_iter().filter_map(|row| info(provider, row)).collect();
+    // The list is worth more than what it says beside.
+    let live = if rows.is_empty() { Ok(Vec::new()) } else { client.live_updates().await };
+    let live = live.unwrap_or_else(|error| {
+        tracing::debug!(%error, "what is under way on the clusters could not be read");
+        Vec::new()
+    });
+    let mut items: Vec<_> = rows.into_iter().filter_map(|row| info(provider, row)).collect();
+    for item in &mut items {
+        let own = |job: &&LongJob| Word::of(job).is_live() && map::names(job, &item.target.id);
+        item.under_way = live.iter().find(own).map(map::under_way);
+    }
     Ok(Page { items, next })
 }
 
@@ -52,6 +63,7 @@ pub(super) fn info(provider: &ProviderId, row: Cluster) -> Option<TargetInfo> {
     .filter_map(|(name, value)| value.map(|v| (name.to_owned(), v)))
     .collect();
     Some(TargetInfo {
+        under_way: None,
         target: Target { provider: provider.clone(), kind: TargetKind::Cluster, id: uuid.into() },
         display_name: row.name,
         current_version: None,
