@@ -16,6 +16,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     // Not imported by the contract; in the descriptor set so that clients can show the details of errors.
     files.push("proto/google/rpc/error_details.proto".into());
 
+    files.push("proto/google/longrunning/operations.proto".into());
+
     let mut compiler = protox::Compiler::new(["proto"])?;
     compiler.include_source_info(true).include_imports(true).open_files(&files)?;
     let out = PathBuf::from(env::var_os("OUT_DIR").ok_or("cargo sets OUT_DIR")?);
@@ -41,6 +43,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         .extern_path(".drydock.v1.WatchJobResponse", "crate::api::codec::Frame")
         .extern_path(".drydock.v1.WatchJobsResponse", "crate::api::codec::Frame")
         .extern_path(".drydock.v1", "crate::api::pb")
+        .extern_path(".google.longrunning", "crate::api::pb::longrunning")
         .extern_path(".google.rpc", "::tonic_types::pb")
         .compile_fds(contract)?;
     Ok(())

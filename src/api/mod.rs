@@ -16,6 +16,7 @@ mod job;
 pub mod layers;
 mod listener;
 mod messages;
+mod operations;
 pub mod pb;
 mod provider;
 mod reinstall;

@@ -11,6 +11,17 @@ mod server {
 
 pub use server::*;
 
+/// The generated types of `google.longrunning`.
+pub mod longrunning {
+    tonic::include_proto!("google.longrunning");
+
+    mod server {
+        tonic::include_proto!("server/google.longrunning");
+    }
+
+    pub use server::*;
+}
+
 /// The contract as a serialised `FileDescriptorSet`, with comments: for reflection.
 pub const DESCRIPTOR_SET: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/drydock_descriptor.bin"));
 

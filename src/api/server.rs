@@ -26,6 +26,7 @@ use super::layers::deadline::DeadlineLayer;
 use super::layers::drain::DrainLayer;
 use super::layers::observe::ObserveLayer;
 use super::listener::connections;
+use super::operations::LongRunning;
 use super::pb;
 use super::provider::Providers;
 use super::reinstall::Reinstalls;
@@ -41,6 +42,9 @@ const MAX_HEADER_BYTES: u32 = 16 << 10;
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// Paths of our own services.
 const OURS: &str = "/drydock.v1.";
+
+/// The package of the long-running operations, which are ours too.
+const LONG_RUNNING: &str = "google.longrunning";
 
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -116,6 +120,7 @@ pub async fn serve(
 /// Our services on their engine.
 fn routes(gate: Gate, max: usize) -> Routes {
     use pb::job_service_server::JobServiceServer;
+    use pb::longrunning::operations_server::OperationsServer;
     use pb::provider_service_server::ProviderServiceServer;
     use pb::reinstall_service_server::ReinstallServiceServer;
     use pb::schedule_service_server::ScheduleServiceServer;
@@ -124,7 +129,8 @@ fn routes(gate: Gate, max: usize) -> Routes {
         .add_service(ScheduleServiceServer::new(Schedules(gate.clone())).max_decoding_message_size(max))
         .add_service(ReinstallServiceServer::new(Reinstalls(gate.clone())).max_decoding_message_size(max))
         .add_service(JobServiceServer::new(Jobs(gate.clone())).max_decoding_message_size(max))
-        .add_service(ProviderServiceServer::new(Providers(gate)).max_decoding_message_size(max))
+        .add_service(ProviderServiceServer::new(Providers(gate.clone())).max_decoding_message_size(max))
+        .add_service(OperationsServer::new(LongRunning(gate)).max_decoding_message_size(max))
 }
 
 async fn serve_routes(
@@ -261,7 +267,7 @@ impl Contract {
                 for service in &file.service {
                     let name = format!("{}.{}", file.package(), service.name());
                     methods.extend(service.method.iter().map(|m| format!("{name}/{}", m.name())));
-                    if OURS.trim_matches(['/', '.']) == file.package() {
+                    if [OURS.trim_matches(['/', '.']), LONG_RUNNING].contains(&file.package()) {
                         services.push(name);
                     }
                 }

@@ -94,7 +94,11 @@ fn time_up(limit: Duration, message: String, resume_token: Option<&str>) -> Stat
 
 /// The same status as a message inside an answer.
 pub fn inside(error: Error) -> tonic_types::pb::Status {
-    let status = Status::from(error);
+    as_message(&Status::from(error))
+}
+
+/// A status as a message.
+pub fn as_message(status: &Status) -> tonic_types::pb::Status {
     // What tonic-types just wrote reads back; if it ever did not, code and message are still right.
     let details =
         tonic_types::pb::Status::decode(status.details()).map(|read| read.details).unwrap_or_default();

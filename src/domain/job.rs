@@ -279,6 +279,10 @@ pub struct JobControl {
     /// whether the first one arrived.
     #[serde(default)]
     pub resend_before: Option<Timestamp>,
+    /// With this a start was refused after an earlier one went without an answer. It is the job's end once the vendor
+    /// shows that the earlier one did not arrive.
+    #[serde(default)]
+    pub refusal: Option<Failure>,
     /// Whether the job holds its target; a queued one does not yet.
     pub holds_target: bool,
     /// Whether the vendor's cancel was called already.

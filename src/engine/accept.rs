@@ -23,7 +23,8 @@ use crate::domain::operation::Operation;
 use crate::domain::page::PageRequest;
 use crate::domain::state::JobState;
 use crate::kit::crash_point::{self, CrashPoint};
-use crate::store::contract::{JobFilter, NewJob, NewRequest};
+use crate::store::StoreError;
+use crate::store::contract::{Accepted, JobFilter, NewJob, NewRequest};
 use crate::vendors::contract::{CheckReport, Planned};
 
 /// A start time may lie this far back: clocks differ, and a repeated request is a little older.
@@ -82,10 +83,7 @@ impl Engine {
             answers.push(None);
         }
         let ids: Vec<_> = jobs.iter().map(|j| j.id).collect();
-        crash_point::reach(CrashPoint::AcceptUncommitted);
-        let accepted = self.store.create(NewRequest { request: request.request, jobs }).await;
-        crash_point::reach(CrashPoint::AcceptCommitted);
-        let accepted = match accepted {
+        let accepted = match self.make_durable(NewRequest { request: request.request, jobs }).await {
             Ok(accepted) => accepted,
             Err(error) => {
                 ids.iter().for_each(|id| self.vault.forget(*id));
@@ -107,6 +105,17 @@ impl Engine {
             .collect())
     }
 
+    /// The one place where jobs come to be.
+    pub(super) async fn make_durable(
+        &self,
+        request: NewRequest,
+    ) -> Result<Vec<Result<Accepted, StoreError>>, StoreError> {
+        crash_point::reach(CrashPoint::AcceptUncommitted);
+        let accepted = self.store.create(request).await;
+        crash_point::reach(CrashPoint::AcceptCommitted);
+        accepted
+    }
+
     pub(super) fn is_full(&self, runtime: &Runtime) -> bool {
         runtime.live_count() >= self.settings.live_jobs_limit as u64
     }
@@ -119,7 +128,7 @@ impl Engine {
     pub(super) fn settle_acceptance(
         &self,
         id: JobId,
-        result: Result<crate::store::contract::Accepted, crate::store::StoreError>,
+        result: Result<Accepted, StoreError>,
     ) -> Result<Started, Error> {
         match result {
             Ok(accepted) => {
@@ -196,6 +205,7 @@ impl Engine {
                 lost_time: None,
                 first_lost: None,
                 resend_before: None,
+                refusal: None,
                 holds_target: true,
                 cancel_sent: false,
                 reschedule_due: false,

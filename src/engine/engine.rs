@@ -5,14 +5,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use jiff::Timestamp;
-use opentelemetry::KeyValue;
 
 use super::calls::{CancelOutcome, ProviderView, Settlement, WatchRequest};
 use super::fault;
 use super::health::Health;
 use super::hub::Hub;
 use super::lease::Keeper;
-use super::metrics::Metrics;
+use super::metrics::{self, Metrics};
 use super::nudge::Nudger;
 use super::provider::{Nudge, Provider, Runtime};
 use super::retention::{Keep, Purge};
@@ -138,7 +137,7 @@ impl Engine {
             }
         };
         tasks.spawn("leases", keeper.supervise(keeping, tasks.token().clone()));
-        count_live_jobs(&meter, &runtimes);
+        metrics::observe(&meter, &runtimes);
         Ok(Arc::new(Self { store, providers: runtimes, settings, vault, clock, metrics, hub, tasks }))
     }
 
@@ -360,35 +359,4 @@ async fn warn_of_orphans(store: &dyn Store, known: &HashSet<ProviderId>) -> Resu
         );
     }
     Ok(())
-}
-
-/// Leases and live jobs by provider and state, read when metrics are collected. Each replica tells of those that it
-/// drives, so that the sum over all replicas is right.
-fn count_live_jobs(meter: &opentelemetry::metrics::Meter, runtimes: &BTreeMap<ProviderId, Arc<Runtime>>) {
-    let runtimes: Vec<_> = runtimes.values().map(Arc::clone).collect();
-    let held = runtimes.clone();
-    // The instruments live as long as the meter's provider; the handles need not be kept.
-    let _ = meter
-        .u64_observable_gauge("drydock.leases.held")
-        .with_description("Providers that this replica drives")
-        .with_callback(move |observer| {
-            observer.observe(held.iter().filter(|runtime| runtime.is_driven()).count() as u64, &[]);
-        })
-        .build();
-    let _ = meter
-        .u64_observable_gauge("drydock.jobs.live")
-        .with_description("Jobs that have not ended, by provider and state")
-        .with_callback(move |observer| {
-            for runtime in &runtimes {
-                let provider = runtime.provider.id.as_str();
-                for (state, count) in &runtime.live_here() {
-                    let facts = [
-                        KeyValue::new("drydock.provider", provider.to_owned()),
-                        KeyValue::new("drydock.state", state.as_str()),
-                    ];
-                    observer.observe(*count, &facts);
-                }
-            }
-        })
-        .build();
 }

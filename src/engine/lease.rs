@@ -157,7 +157,14 @@ impl Keeping {
                     }
                     next = next.min(Instant::now() + DEBOUNCE);
                 }
-                () = tokio::time::sleep_until(next) => next = self.keep(false).await,
+                () = tokio::time::sleep_until(next) => {
+                    tokio::select! {
+                        biased;
+                        // What a call to a slow store may still do is undone by leaving.
+                        () = token.cancelled() => break,
+                        at = self.keep(false) => next = at,
+                    }
+                }
             }
         }
         self.leave().await;
@@ -190,7 +197,8 @@ impl Keeping {
     async fn leave(mut self) {
         self.held.values().for_each(|place| place.held.finish());
         // From here on the others count without this replica.
-        let mut next = self.keep(true).await;
+        let told = tokio::time::timeout(FAREWELL, self.keep(true)).await;
+        let mut next = told.unwrap_or_else(|_| Instant::now() + self.keeper.beat());
         while !self.drivers.is_empty() {
             tokio::select! {
                 biased;

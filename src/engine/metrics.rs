@@ -1,8 +1,13 @@
 //! What the engine counts.
 
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
 use opentelemetry::KeyValue;
 use opentelemetry::metrics::{Counter, Histogram, Meter, UpDownCounter};
 
+use super::provider::Runtime;
+use crate::domain::id::ProviderId;
 use crate::domain::job::Job;
 use crate::kit::clock;
 
@@ -93,4 +98,35 @@ fn about(job: &Job) -> [KeyValue; 2] {
         KeyValue::new("drydock.provider", job.spec.target.provider.as_str().to_owned()),
         KeyValue::new("drydock.operation", job.spec.operation.kind().as_str()),
     ]
+}
+
+/// Leases and live jobs by provider and state, read when metrics are collected. Each replica tells of those that it
+/// drives, so that the sum over all replicas is right.
+pub(super) fn observe(meter: &Meter, runtimes: &BTreeMap<ProviderId, Arc<Runtime>>) {
+    let runtimes: Vec<_> = runtimes.values().map(Arc::clone).collect();
+    let held = runtimes.clone();
+    // The instruments live as long as the meter's provider; the handles need not be kept.
+    let _ = meter
+        .u64_observable_gauge("drydock.leases.held")
+        .with_description("Providers that this replica drives")
+        .with_callback(move |observer| {
+            observer.observe(held.iter().filter(|runtime| runtime.is_driven()).count() as u64, &[]);
+        })
+        .build();
+    let _ = meter
+        .u64_observable_gauge("drydock.jobs.live")
+        .with_description("Jobs that have not ended, by provider and state")
+        .with_callback(move |observer| {
+            for runtime in &runtimes {
+                let provider = runtime.provider.id.as_str();
+                for (state, count) in &runtime.live_here() {
+                    let facts = [
+                        KeyValue::new("drydock.provider", provider.to_owned()),
+                        KeyValue::new("drydock.state", state.as_str()),
+                    ];
+                    observer.observe(*count, &facts);
+                }
+            }
+        })
+        .build();
 }

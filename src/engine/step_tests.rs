@@ -17,7 +17,8 @@ use crate::domain::failure::{Failure, FailureReason};
 use crate::domain::finding::{Finding, Severity};
 use crate::domain::id::JobId;
 use crate::domain::job::{
-    Cancelable, Job, JobControl, JobSpec, JobStatus, PasswordState, Provenance, VendorView, WaitReason,
+    Cancelable, Handle, Job, JobControl, JobSpec, JobStatus, PasswordState, Provenance, VendorView,
+    WaitReason,
 };
 use crate::domain::operation::{Operation, OperationKind, ScheduledUpgrade, Upgrade};
 use crate::domain::state::JobState;
@@ -89,6 +90,7 @@ fn job(operation: Operation) -> Job {
             lost_time: None,
             first_lost: None,
             resend_before: None,
+            refusal: None,
             holds_target: true,
             cancel_sent: false,
             reschedule_due: false,
@@ -382,9 +384,9 @@ fn what_may_be_our_own_earlier_start_is_not_called_somebody_elses() {
     job.control.first_lost = Some(Timestamp::UNIX_EPOCH);
     let report = CheckReport { foreign: Some("task-7".into()), ..CheckReport::default() };
     let step = apply(&job, &Heard::Checked(Ok(report)), &capabilities, Timestamp::UNIX_EPOCH);
-    assert_eq!((step.status.state, step.submit), (JobState::Indeterminate, false));
+    assert_eq!((step.status.state, step.submit), (JobState::Submitting, false));
     write(&mut job, step);
-    assert_eq!(plan(&job, true, Timestamp::UNIX_EPOCH), Plan::Find, "the vendor's word may still settle it");
+    assert_eq!(plan(&job, true, Timestamp::UNIX_EPOCH), Plan::Find, "the vendor says whose it is");
 }
 
 #[test]
@@ -409,9 +411,44 @@ fn a_refusal_after_a_lost_answer_does_not_say_that_nothing_runs() {
         assert_eq!(first.status.state, JobState::Rejected, "{heard:?}");
         job.control.first_lost = Some(Timestamp::UNIX_EPOCH);
         let step = apply(&job, &heard, &capabilities, Timestamp::UNIX_EPOCH);
-        assert_eq!((step.status.state, step.submit), (JobState::Indeterminate, false), "{heard:?}");
+        assert_eq!((step.status.state, step.submit), (JobState::Submitting, false), "{heard:?}");
         assert!(step.control.holds_target, "what may run keeps its target");
+        assert_eq!(step.status.waiting_for[0].reason, WaitReason::LostAnswer);
+        write(&mut job, step);
+        assert_eq!(
+            plan(&job, true, Timestamp::UNIX_EPOCH),
+            Plan::Find,
+            "the vendor is asked about the first one"
+        );
+
+        let later = clock::after(Timestamp::UNIX_EPOCH, Duration::from_secs(86_400));
+        let absent = Heard::Looked(Ok(Found::NotArrived { until: None }));
+        let early = apply(&job, &absent, &capabilities, Timestamp::UNIX_EPOCH);
+        assert_eq!(early.status.state, JobState::Submitting, "it may still be on its way");
+        let shown = apply(&job, &absent, &capabilities, later);
+        assert_eq!((shown.status.state, shown.submit), (JobState::Rejected, false), "{heard:?}");
+        assert_eq!(shown.status.failure, first.status.failure);
+        let runs = Observation::new(Phase::Running, Provenance::Reported);
+        let found = apply(&job, &Heard::Looked(Ok(Found::Arrived(Box::new(runs)))), &capabilities, later);
+        assert_eq!((found.status.state, found.control.refusal), (JobState::Running, None), "{heard:?}");
+        let unknown = Heard::Looked(Ok(Found::CannotTell("both".into())));
+        assert_eq!(apply(&job, &unknown, &capabilities, later).status.state, JobState::Indeterminate);
     }
+}
+
+#[test]
+fn a_check_after_a_lost_answer_keeps_the_baseline_from_before_it() {
+    let capabilities = capabilities(CancelSupport::Asked);
+    let mut job = upgrade();
+    job.status.state = JobState::Checking;
+    job.control.first_lost = Some(Timestamp::UNIX_EPOCH);
+    job.control.handle = Some(Handle("before".into()));
+    let report = |findings| CheckReport { findings, handle: Some(Handle("now".into())), foreign: None };
+    let blocked = report(vec![Finding::new("v.busy", Severity::Error, "busy")]);
+    let step = apply(&job, &Heard::Checked(Ok(blocked)), &capabilities, Timestamp::UNIX_EPOCH);
+    assert_eq!(step.control.handle, Some(Handle("before".into())));
+    let step = apply(&job, &Heard::Checked(Ok(report(Vec::new()))), &capabilities, Timestamp::UNIX_EPOCH);
+    assert_eq!((step.submit, step.control.handle), (true, Some(Handle("now".into()))));
 }
 
 #[test]

@@ -1,20 +1,24 @@
 //! Faults that a simulator can be told to have: what networks, proxies and tired servers do.
 //!
-//! A fault waits for the next request of its route, strikes `times` times and is gone. They are applied around
-//! the vendor's own handler, so that "the answer was lost after it took effect" is exactly that.
+//! A fault waits for requests that it is aimed at, strikes as often as it was told to, and is gone. Faults are applied
+//! around the vendor's own handler, so that "the answer was lost after it took effect" is exactly that.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use axum::body::{Body, Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::server::cut_connection;
+use super::spoil::{self, Spoiled};
+
+/// The most paths that a fault for each path remembers; then it is gone, so that it cannot grow for ever.
+const MAX_PATHS: usize = 1024;
 
 /// The classes of requests that faults can be aimed at. Each simulator sorts its own paths into them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -52,6 +56,8 @@ pub enum Fault {
     Truncated,
     /// The answer's state words become numbers.
     WrongTypes,
+    /// The answer's JSON is wrapped in a list that no document knows.
+    WrongShape,
     /// The answer's state words become a word that nobody has seen before.
     UnknownEnum,
     /// The answer lacks the members that the vendor calls optional.
@@ -72,44 +78,143 @@ pub struct Shape {
     pub expire_sessions: Box<dyn Fn() + Send + Sync>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// When a fault may strike, by whether a start (a request of [`Route::Submit`]) came since it was armed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum When {
+    /// Before a start and after it, and the start itself.
+    #[default]
+    Always,
+    /// Before the first start.
+    BeforeStart,
+    /// After the first start.
+    AfterStart,
+}
+
+/// What a fault is aimed at, and how often it strikes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Aim {
+    /// Requests of this route; of every route when absent.
+    pub route: Option<Route>,
+    /// When.
+    pub when: When,
+    /// How often it strikes.
+    pub times: u32,
+    /// Whether it strikes that often for each path (with its query) by itself, instead of in all.
+    pub each_path: bool,
+}
+
+impl Default for Aim {
+    /// The next request, whatever it is.
+    fn default() -> Self {
+        Self { route: None, when: When::default(), times: 1, each_path: false }
+    }
+}
+
+/// How often an armed fault has struck so far; an answer that it had nothing to change in does not count.
+#[derive(Clone, Debug, Default)]
+pub struct Strikes(Arc<AtomicU64>);
+
+impl Strikes {
+    /// How often.
+    pub fn count(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
+#[derive(Debug)]
 struct Armed {
-    /// Aimed at one route, or at every route.
-    route: Option<Route>,
+    aim: Aim,
     fault: Fault,
-    times: u32,
+    strikes: Strikes,
+    /// Whether a start came since.
+    started: bool,
+    /// How often it was taken in all, or by path.
+    taken: HashMap<String, u32>,
+}
+
+impl Armed {
+    /// Whether it is for this request; it is used up by that.
+    fn takes(&mut self, route: Route, path: &str) -> bool {
+        let due = match self.aim.when {
+            When::Always => true,
+            When::BeforeStart => !self.started,
+            When::AfterStart => self.started,
+        };
+        if !due || self.aim.route.is_some_and(|r| r != route) {
+            return false;
+        }
+        let key = if self.aim.each_path { path } else { "" };
+        let taken = self.taken.entry(key.to_owned()).or_default();
+        let left = *taken < self.aim.times;
+        *taken = taken.saturating_add(1);
+        left
+    }
+
+    fn is_spent(&self) -> bool {
+        if self.aim.each_path {
+            self.taken.len() >= MAX_PATHS
+        } else {
+            self.taken.values().any(|taken| *taken >= self.aim.times)
+        }
+    }
 }
 
 /// The faults that are armed. Clones share them.
 #[derive(Clone, Debug, Default)]
-pub struct Faults(Arc<Mutex<Vec<Armed>>>);
+pub struct Faults {
+    armed: Arc<Mutex<Vec<Armed>>>,
+    undisturbed_looks: Arc<AtomicU64>,
+}
 
 impl Faults {
     /// Arms a fault for the next `times` requests of a route (of any route when `None`).
     pub fn arm(&self, route: Option<Route>, fault: Fault, times: u32) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(Armed { route, fault, times });
+        self.aim(Aim { route, times, ..Aim::default() }, fault);
+    }
+
+    /// Arms a fault. Of several that fit a request, the one that was armed first strikes.
+    pub fn aim(&self, aim: Aim, fault: Fault) -> Strikes {
+        let strikes = Strikes::default();
+        let armed = Armed { aim, fault, strikes: strikes.clone(), started: false, taken: HashMap::new() };
+        self.lock().push(armed);
+        strikes
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Armed>> {
+        self.armed.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Disarms everything.
     pub fn clear(&self) {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        self.lock().clear();
     }
 
-    /// Whether all armed faults have struck.
+    /// Whether all armed faults have struck as often as they were to. Those for each path never have.
     pub fn are_spent(&self) -> bool {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).is_empty()
+        self.lock().is_empty()
     }
 
-    fn take(&self, route: Route) -> Option<Fault> {
-        let mut armed = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let found = armed.iter().position(|a| a.route.is_none_or(|r| r == route))?;
-        let entry = armed.get_mut(found)?;
-        let fault = entry.fault;
-        entry.times = entry.times.saturating_sub(1);
-        if entry.times == 0 {
-            armed.remove(found);
+    /// How many requests of [`Route::Observe`] met no fault so far.
+    pub fn undisturbed_looks(&self) -> u64 {
+        self.undisturbed_looks.load(Ordering::Relaxed)
+    }
+
+    fn take(&self, route: Route, path: &str) -> Option<(Fault, Strikes)> {
+        let mut armed = self.lock();
+        let found = armed.iter_mut().find_map(|a| a.takes(route, path).then(|| (a.fault, a.strikes.clone())));
+        armed.retain(|a| !a.is_spent());
+        if route == Route::Submit {
+            armed.iter_mut().for_each(|a| a.started = true);
         }
-        Some(fault)
+        if found.is_none() && route == Route::Observe {
+            self.undisturbed_looks.fetch_add(1, Ordering::Relaxed);
+        }
+        found
     }
 }
 
@@ -125,9 +230,18 @@ pub struct Layer {
 /// The middleware: put it around the vendor's router with `axum::middleware::from_fn_with_state`.
 pub async fn strike(State(layer): State<Layer>, request: Request, next: Next) -> Response {
     let route = (layer.shape.route)(request.method(), request.uri().path());
-    let Some(fault) = layer.faults.take(route) else {
+    let path = request.uri().path_and_query().map_or("", |p| p.as_str());
+    let Some((fault, strikes)) = layer.faults.take(route, path) else {
         return next.run(request).await;
     };
+    if let Some(spoiled) = spoiled(fault, &layer.shape) {
+        let (answer, changed) = spoil::spoil(next.run(request).await, spoiled).await;
+        if changed {
+            strikes.add();
+        }
+        return answer;
+    }
+    strikes.add();
     match fault {
         Fault::ResetBefore => cut_connection(),
         Fault::ResetAfter => {
@@ -153,24 +267,33 @@ pub async fn strike(State(layer): State<Layer>, request: Request, next: Next) ->
             let _ = next.run(request).await;
             html(status)
         }
-        Fault::Truncated => change_body(next.run(request).await, |body| body.slice(..body.len() / 2)).await,
-        Fault::WrongTypes => {
-            let members = layer.shape.state_members;
-            change_json(next.run(request).await, |v| replace(v, members, &Value::from(17))).await
-        }
-        Fault::UnknownEnum => {
-            let members = layer.shape.state_members;
-            change_json(next.run(request).await, |v| replace(v, members, &Value::from("BRAND_NEW_STATE")))
-                .await
-        }
-        Fault::MissingOptional => {
-            let members = layer.shape.optional_members;
-            change_json(next.run(request).await, |v| remove(v, members)).await
-        }
         Fault::ExpiredSession => {
             (layer.shape.expire_sessions)();
             next.run(request).await
         }
+        Fault::Truncated
+        | Fault::WrongTypes
+        | Fault::WrongShape
+        | Fault::UnknownEnum
+        | Fault::MissingOptional => next.run(request).await,
+    }
+}
+
+/// How a fault changes the answer's body, if that is what it does.
+const fn spoiled(fault: Fault, shape: &Shape) -> Option<Spoiled> {
+    match fault {
+        Fault::Truncated => Some(Spoiled::CutInHalf),
+        Fault::WrongShape => Some(Spoiled::Wrapped),
+        Fault::WrongTypes => Some(Spoiled::Numbers(shape.state_members)),
+        Fault::UnknownEnum => Some(Spoiled::NewWords(shape.state_members)),
+        Fault::MissingOptional => Some(Spoiled::Without(shape.optional_members)),
+        Fault::ResetBefore
+        | Fault::ResetAfter
+        | Fault::DelayMs(_)
+        | Fault::TooManyRequests(_)
+        | Fault::HtmlBefore(_)
+        | Fault::HtmlAfter(_)
+        | Fault::ExpiredSession => None,
     }
 }
 
@@ -181,47 +304,45 @@ fn html(status: u16) -> Response {
     (status, [(header::CONTENT_TYPE, "text/html")], page).into_response()
 }
 
-async fn change_body(answer: Response, change: impl FnOnce(Bytes) -> Bytes) -> Response {
-    let (mut parts, body) = answer.into_parts();
-    let body = to_bytes(body, 64 * 1024 * 1024).await.unwrap_or_default();
-    parts.headers.remove(header::CONTENT_LENGTH);
-    Response::from_parts(parts, Body::from(change(body)))
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-async fn change_json(answer: Response, change: impl FnOnce(&mut Value)) -> Response {
-    change_body(answer, |body| match serde_json::from_slice::<Value>(&body) {
-        Ok(mut value) => {
-            change(&mut value);
-            Bytes::from(value.to_string())
-        }
-        Err(_) => body,
-    })
-    .await
-}
-
-fn replace(value: &mut Value, members: &[&str], by: &Value) {
-    match value {
-        Value::Object(map) => {
-            for (key, inner) in map.iter_mut() {
-                if members.contains(&key.as_str()) && inner.is_string() {
-                    *inner = by.clone();
-                } else {
-                    replace(inner, members, by);
-                }
-            }
-        }
-        Value::Array(items) => items.iter_mut().for_each(|v| replace(v, members, by)),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    fn take(faults: &Faults, route: Route, path: &str) -> Option<Fault> {
+        faults.take(route, path).map(|(fault, _)| fault)
     }
-}
 
-fn remove(value: &mut Value, members: &[&str]) {
-    match value {
-        Value::Object(map) => {
-            map.retain(|key, _| !members.contains(&key.as_str()));
-            map.values_mut().for_each(|v| remove(v, members));
-        }
-        Value::Array(items) => items.iter_mut().for_each(|v| remove(v, members)),
-        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    #[test]
+    fn strikes_its_route_as_often_as_it_was_told() {
+        let faults = Faults::default();
+        faults.arm(Some(Route::Observe), Fault::ResetBefore, 2);
+        assert_eq!(take(&faults, Route::Submit, "/start"), None);
+        assert_eq!(take(&faults, Route::Observe, "/a"), Some(Fault::ResetBefore));
+        assert!(!faults.are_spent());
+        assert_eq!(take(&faults, Route::Observe, "/b"), Some(Fault::ResetBefore));
+        assert!(faults.are_spent());
+        assert_eq!(take(&faults, Route::Observe, "/a"), None);
+    }
+
+    #[test]
+    fn strikes_each_path_by_itself() {
+        let faults = Faults::default();
+        faults.aim(Aim { each_path: true, ..Aim::default() }, Fault::Truncated);
+        let struck: Vec<bool> =
+            ["/a", "/a", "/b", "/a?q=1", "/b"].map(|p| take(&faults, Route::Observe, p).is_some()).to_vec();
+        assert_eq!(struck, [true, false, true, true, false]);
+    }
+
+    #[test]
+    fn keeps_to_its_side_of_the_start() {
+        let faults = Faults::default();
+        let aim = |when, route| Aim { when, route: Some(route), times: 9, each_path: false };
+        faults.aim(aim(When::BeforeStart, Route::Inventory), Fault::ResetBefore);
+        faults.aim(aim(When::AfterStart, Route::Observe), Fault::ResetAfter);
+        assert_eq!(take(&faults, Route::Inventory, "/"), Some(Fault::ResetBefore));
+        assert_eq!(take(&faults, Route::Observe, "/"), None);
+        assert_eq!(take(&faults, Route::Submit, "/"), None);
+        assert_eq!(take(&faults, Route::Inventory, "/"), None);
+        assert_eq!(take(&faults, Route::Observe, "/"), Some(Fault::ResetAfter));
     }
 }

@@ -9,14 +9,17 @@ pub mod avisi;
 pub mod control;
 pub mod effects;
 pub mod faults;
+pub mod hold;
 pub mod huawei;
 pub mod pace;
 pub mod server;
+mod spoil;
 pub mod vsphere;
 pub mod zstack;
 
 pub use effects::{Effect, EffectKind, Effects};
-pub use faults::{Fault, Faults, Route};
+pub use faults::{Aim, Fault, Faults, Route, Strikes, When};
+pub use hold::Hold;
 pub use pace::Pace;
 pub use server::{Running, serve};
 
@@ -42,6 +45,8 @@ pub trait Simulator: Send + Sync {
     fn effects(&self) -> &Effects;
     /// What it can be told to have go wrong.
     fn faults(&self) -> &Faults;
+    /// Holds operations under way.
+    fn hold(&self) -> &Hold;
     /// A provider's table that speaks to it, as the configuration would hold it, credentials included.
     fn provider(&self) -> toml::Table;
     /// Stops it.

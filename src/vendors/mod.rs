@@ -7,6 +7,9 @@ pub mod contract;
 pub mod error;
 pub mod http;
 pub mod huawei;
+#[cfg(any(test, fuzzing))]
+pub mod recorded;
+mod redact;
 pub mod settings;
 pub mod vsphere;
 pub mod zstack;

@@ -5,6 +5,8 @@ mod contract;
 #[cfg(test)]
 mod fixture;
 #[cfg(test)]
+mod operations;
+#[cfg(test)]
 mod server;
 #[cfg(test)]
 mod streams;

@@ -19,12 +19,13 @@ use tonic_types::StatusExt;
 
 use crate::fixture::House;
 
-const SERVICES: [&str; 5] = [
+const SERVICES: [&str; 6] = [
     "drydock.v1.JobService",
     "drydock.v1.ProviderService",
     "drydock.v1.ReinstallService",
     "drydock.v1.ScheduleService",
     "drydock.v1.UpgradeService",
+    "google.longrunning.Operations",
 ];
 const KEY: &str = "6f1e8bb2-3c2e-4d5b-9a70-6f0a6f0f2c11";
 

@@ -171,6 +171,9 @@ impl Simulator for Operator<'_> {
     fn faults(&self) -> &drydock::simulators::Faults {
         self.0.faults()
     }
+    fn hold(&self) -> &drydock::simulators::Hold {
+        self.0.hold()
+    }
     fn provider(&self) -> toml::Table {
         self.0.operator_provider()
     }

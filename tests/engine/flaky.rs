@@ -29,6 +29,8 @@ pub struct Flaky {
     pub gone: AtomicBool,
     /// Every call about presence and leases fails.
     pub leases_gone: AtomicBool,
+    /// Nobody is shown new events.
+    pub hide_events: AtomicBool,
     /// The next intent of a start is committed, says so in `held`, and is answered after `release`.
     pub hold_intent: AtomicBool,
     /// So many reads of a job fail.
@@ -49,6 +51,7 @@ impl Flaky {
             inner,
             gone: AtomicBool::new(false),
             leases_gone: AtomicBool::new(false),
+            hide_events: AtomicBool::new(false),
             hold_intent: AtomicBool::new(false),
             failing_reads: AtomicU32::new(0),
             lose_acceptance: AtomicBool::new(false),
@@ -181,6 +184,9 @@ impl Store for Flaky {
 
     async fn events(&self, after: u64, limit: u32) -> Result<Vec<Event>, StoreError> {
         self.reach()?;
+        if self.hide_events.load(Ordering::SeqCst) {
+            return Ok(Vec::new());
+        }
         self.inner.events(after, limit).await
     }
 

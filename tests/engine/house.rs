@@ -91,9 +91,10 @@ impl House {
             Sealer::from_base64(&Secret::from("AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=".to_owned()))
                 .unwrap()
         });
-        let engine = Engine::start_up(Arc::clone(&store), vec![provider], settings, sealer, Clock::system())
-            .await
-            .unwrap();
+        let engine =
+            Engine::start_up(Arc::clone(&store), vec![provider], settings.clone(), sealer, Clock::system())
+                .await
+                .unwrap();
         Self { dir, vendor, engine, store, sealed, settings }
     }
 

@@ -61,6 +61,7 @@ impl Fleet {
             endpoint: "http://scripted".into(),
             labels: BTreeMap::new(),
             cadence: self.cadence,
+            warnings: Vec::new(),
             vendor: Arc::new(vendor.clone()),
         });
         let settings = EngineSettings {
@@ -272,6 +273,28 @@ async fn what_is_asked_of_one_replica_reaches_the_driver_on_another() {
         (fleet.vendor("a").state.lock().unwrap().cancelled == ["c1"]).then_some(())
     })
     .await;
+    assert_eq!(one.driver_of("a").as_deref(), Some("one"));
+}
+
+#[tokio::test]
+async fn a_hint_that_was_lost_strands_no_job() {
+    let mut fleet = Fleet::new(&["a"], Duration::from_secs(600)).await;
+    fleet.cadence = SELDOM;
+    let one = fleet.replica("one").await;
+    let two = fleet.replica("two").await;
+    two.sees("one", "a").await;
+    one.way.hide_events.store(true, Ordering::SeqCst);
+    let job = two.start(on("a", "c1")).await;
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert_eq!(fleet.job(job.id).await.status.state, JobState::Pending, "nobody told its driver");
+    // Jobs are counted once a minute, and a count that is wrong twice is believed.
+    for _ in 0..2 {
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(61)).await;
+        tokio::time::resume();
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    fleet.until(job.id, "a start", |job| job.status.state == JobState::Running).await;
     assert_eq!(one.driver_of("a").as_deref(), Some("one"));
 }
 

@@ -91,6 +91,7 @@ pub fn new_job(n: u64, place: &str) -> NewJob {
             lost_time: None,
             first_lost: None,
             resend_before: None,
+            refusal: None,
             holds_target: false,
             cancel_sent: false,
             reschedule_due: false,

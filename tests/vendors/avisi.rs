@@ -7,7 +7,7 @@ use std::time::Duration;
 use drydock::domain::capability::CancelSupport;
 use drydock::domain::error::VendorFault;
 use drydock::domain::failure::FailureReason;
-use drydock::domain::id::{JobId, ProviderId};
+use drydock::domain::id::JobId;
 use drydock::domain::job::{Provenance, WaitReason};
 use drydock::domain::operation::{Operation, ScheduledUpgrade, Upgrade};
 use drydock::domain::page::PageRequest;
@@ -18,19 +18,18 @@ use drydock::simulators::avisi::{
     target_id, upgrade_id,
 };
 use drydock::simulators::{EffectKind, Fault, Pace, Route, Settings, Simulator};
-use drydock::vendors::avisi::ENTRY;
 use drydock::vendors::contract::{
     CancelAnswer, Found, Observation, Phase, Planned, Submission, Submitted, Vendor,
 };
 use drydock::vendors::error::{Reached, Retry, VendorError};
-use drydock::vendors::http::HttpClient;
-use drydock::vendors::settings::{COMMON_KEYS, CommonSettings};
 use futures_util::future::join_all;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use uuid::Uuid;
+
+use crate::adapter::adapter;
 
 /// Fast: an upgrade of 40 minutes takes a quarter of a second, windows open every one and a half.
 const FAST: f64 = 10_000.0;
@@ -44,24 +43,8 @@ async fn sim(targets: usize, speed: f64) -> SimAvisi {
     start(Settings { address, targets, pace: Pace::new(speed) }).await.unwrap()
 }
 
-fn connect(mut table: toml::Table) -> Arc<dyn Vendor> {
-    table.remove("vendor");
-    let mut common = toml::Table::new();
-    for key in COMMON_KEYS {
-        if let Some(value) = table.remove(*key) {
-            common.insert((*key).to_owned(), value);
-        }
-    }
-    let limits = "requests_per_second = 10000.0\nburst = 10000\nrequest_timeout_ms = 5000";
-    common.entry("limits").or_insert_with(|| toml::Value::Table(limits.parse().unwrap()));
-    let common: CommonSettings = toml::Value::Table(common).try_into().unwrap();
-    let provider = ProviderId::parse("avisi").unwrap();
-    let http = HttpClient::build(ENTRY.name, provider.clone(), &common.limits, &common.tls).unwrap();
-    (ENTRY.configure)(&common, table).unwrap_or_else(|faults| panic!("{faults:?}"))(
-        provider,
-        http,
-        Clock::system(),
-    )
+fn connect(table: toml::Table) -> Arc<dyn Vendor> {
+    adapter("avisi", table).1
 }
 
 fn customer(sim: &SimAvisi) -> Arc<dyn Vendor> {
@@ -780,6 +763,10 @@ async fn targets_come_in_pages_of_any_size() {
     assert_eq!(first.current_version.as_deref(), Some(FIRST_VERSION));
     assert_eq!(first.available_versions, [NEXT_VERSION]);
     assert_eq!(first.attributes["environmentSlug"], "production");
+    assert_eq!(first.attributes["updateChannel.kubernetesClusterVersion"], NEXT_VERSION);
+    assert_eq!(first.attributes["maintenanceSchedule"], "every few hours");
+    // The simulator's clusters name their schedule only; its windows come from the other path style.
+    assert_eq!(first.attributes["maintenanceSchedule.windows"], "SUNDAY 02:00 for 120 min");
     let bad = PageRequest { size: 1, token: Some("x".to_owned()) };
     assert_eq!(vendor.targets(TargetKind::Cluster, &bad).await.unwrap_err().kind, VendorFault::Rejected);
     assert!(vendor.targets(TargetKind::Instance, &PageRequest::default()).await.unwrap().items.is_empty());
@@ -791,7 +778,10 @@ async fn says_what_it_can_do_and_lists_versions() {
     let (customer, operator) = (customer(&sim), operator(&sim));
     assert_eq!((customer.ping().await.unwrap(), operator.ping().await.unwrap()), (None, None));
     let versions = customer.versions(&planned(0, direct()).target).await.unwrap();
-    assert!(versions.iter().any(|v| v.version == NEXT_VERSION));
+    let channels = |version: &str| {
+        versions.iter().find(|v| v.version == version).map(|v| v.channels.clone()).unwrap_or_default()
+    };
+    assert_eq!((channels(NEXT_VERSION), channels(FIRST_VERSION)), (vec!["v1.35".to_owned()], vec![]));
     assert!(matches!(customer.capabilities().targets[0].cancel, CancelSupport::Never(_)));
     assert_eq!(operator.capabilities().targets[0].cancel, CancelSupport::Asked);
     assert!(customer.images(&PageRequest::default()).await.is_err());
@@ -949,6 +939,7 @@ async fn after_the_lease_nothing_is_started_moved_or_deleted() {
     let mut job = checked(&vendor, 1, scheduled(Some(in_seconds(86_400)), None)).await;
     started(submit(&vendor, &mut job).await);
     job.permit = crate::permits::ended();
+    job.operation = scheduled(Some(in_seconds(90_000)), None);
     crate::permits::assert_unsent(&vendor.reschedule(&job).await.unwrap_err());
     crate::permits::assert_unsent(&vendor.cancel(&job).await.unwrap_err());
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use drydock::domain::error::VendorFault;
 use drydock::domain::failure::FailureReason;
-use drydock::domain::id::{JobId, ProviderId};
+use drydock::domain::id::JobId;
 use drydock::domain::job::{Handle, Provenance};
 use drydock::domain::operation::{Operation, Reinstall};
 use drydock::domain::page::PageRequest;
@@ -17,10 +17,6 @@ use drydock::simulators::huawei::{Outcome, SimHuawei, Vocabulary, image_id, inst
 use drydock::simulators::{EffectKind, Fault, Pace, Route, Settings, Simulator};
 use drydock::vendors::contract::{Found, Observation, Phase, Planned, Submission, Submitted, Vendor};
 use drydock::vendors::error::{Reached, VendorError};
-use drydock::vendors::http::HttpClient;
-use drydock::vendors::huawei::ENTRY;
-use drydock::vendors::settings::{COMMON_KEYS, CommonSettings};
-use serde::Deserialize;
 use uuid::Uuid;
 
 const PASSWORD: &str = "Rack-7.unit=Q";
@@ -30,18 +26,8 @@ async fn simulator(targets: usize) -> SimHuawei {
     start(Settings { address, targets, pace: Pace::new(1.0) }).await.unwrap()
 }
 
-fn adapter(mut table: toml::Table) -> Arc<dyn Vendor> {
-    table.remove("vendor");
-    let (common, own): (toml::Table, toml::Table) =
-        table.into_iter().partition(|(key, _)| COMMON_KEYS.contains(&key.as_str()));
-    let mut common = CommonSettings::deserialize(toml::Value::Table(common)).unwrap();
-    common.limits.requests_per_second = 10_000.0;
-    common.limits.burst = 10_000;
-    common.limits.max_concurrent_requests = 100;
-    let build = (ENTRY.configure)(&common, own).unwrap();
-    let provider = ProviderId::parse("hw").unwrap();
-    let http = HttpClient::build("huawei", provider.clone(), &common.limits, &common.tls).unwrap();
-    build(provider, http, Clock::system())
+fn adapter(table: toml::Table) -> Arc<dyn Vendor> {
+    crate::adapter::adapter("hw", table).1
 }
 
 fn target(id: &str) -> Target {
@@ -128,6 +114,9 @@ fn stage(sim: &SimHuawei, stage: Stage) {
     });
 }
 
+const VOCABULARIES: [Vocabulary; 4] =
+    [Vocabulary::Old, Vocabulary::Intermediate, Vocabulary::Switch, Vocabulary::Current];
+
 #[derive(Clone, Copy)]
 enum Stage {
     Stale,
@@ -137,7 +126,7 @@ enum Stage {
 
 #[tokio::test]
 async fn a_reinstall_succeeds_in_every_vocabulary_and_stale_words_end_nothing() {
-    for vocabulary in [Vocabulary::Old, Vocabulary::Intermediate, Vocabulary::Current] {
+    for vocabulary in VOCABULARIES {
         for operation_state in [true, false] {
             let sim = simulator(1).await;
             let vendor = adapter(sim.provider());
@@ -188,7 +177,7 @@ async fn at_the_simulators_own_pace_a_reinstall_comes_to_its_end() {
 
 #[tokio::test]
 async fn every_bad_end_is_told_with_the_vendors_words() {
-    for vocabulary in [Vocabulary::Old, Vocabulary::Intermediate, Vocabulary::Current] {
+    for vocabulary in VOCABULARIES {
         for operation_state in [true, false] {
             let sim = simulator(4).await;
             let vendor = adapter(sim.provider());

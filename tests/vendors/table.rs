@@ -2,28 +2,16 @@
 //! `UPDATE_GOLDEN=1 cargo test --test vendors table`.
 
 use drydock::domain::capability::CancelSupport;
-use drydock::domain::id::ProviderId;
-use drydock::kit::clock::Clock;
 use drydock::simulators::{Pace, Settings, Simulator, avisi, huawei, vsphere, zstack};
-use drydock::vendors;
 use drydock::vendors::contract::Vendor;
-use drydock::vendors::http::HttpClient;
-use drydock::vendors::settings::{COMMON_KEYS, CommonSettings};
-use serde::Deserialize;
 use std::fmt::Write as _;
 use std::path::Path;
 use std::sync::Arc;
 
-fn build(mut table: toml::Table) -> Arc<dyn Vendor> {
-    let name = table.remove("vendor").unwrap().as_str().unwrap().to_owned();
-    let entry = vendors::entry(&name).unwrap();
-    let (common, own): (toml::Table, toml::Table) =
-        table.into_iter().partition(|(key, _)| COMMON_KEYS.contains(&key.as_str()));
-    let common = CommonSettings::deserialize(toml::Value::Table(common)).unwrap();
-    let build = (entry.configure)(&common, own).unwrap();
-    let id = ProviderId::parse("doc").unwrap();
-    let http = HttpClient::build(entry.name, id.clone(), &common.limits, &common.tls).unwrap();
-    build(id, http, Clock::system())
+use crate::adapter::adapter;
+
+fn build(table: toml::Table) -> Arc<dyn Vendor> {
+    adapter("doc", table).1
 }
 
 const fn yes(fact: bool) -> &'static str {

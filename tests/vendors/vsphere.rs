@@ -9,7 +9,7 @@ use drydock::domain::capability::CancelSupport;
 use drydock::domain::error::VendorFault;
 use drydock::domain::failure::{Failure, FailureReason};
 use drydock::domain::finding::{Finding, Severity};
-use drydock::domain::id::{JobId, ProviderId};
+use drydock::domain::id::JobId;
 use drydock::domain::job::Provenance;
 use drydock::domain::operation::{Operation, Upgrade};
 use drydock::domain::page::PageRequest;
@@ -24,14 +24,13 @@ use drydock::vendors::contract::{
     CancelAnswer, Found, Observation, Phase, Planned, Submission, Submitted, Vendor,
 };
 use drydock::vendors::error::{Reached, Retry, VendorError};
-use drydock::vendors::http::HttpClient;
-use drydock::vendors::settings::{COMMON_KEYS, CommonSettings};
-use drydock::vendors::vsphere::ENTRY;
 use futures_util::future::join_all;
 use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use uuid::Uuid;
+
+use crate::adapter::adapter;
 
 /// Fast: an upgrade of 40 minutes takes a quarter of a second.
 const FAST: f64 = 10_000.0;
@@ -47,24 +46,8 @@ fn connect(to: &impl Provided) -> Arc<dyn Vendor> {
     connect_by(to.table())
 }
 
-fn connect_by(mut table: toml::Table) -> Arc<dyn Vendor> {
-    table.remove("vendor");
-    let mut common = toml::Table::new();
-    for key in COMMON_KEYS {
-        if let Some(value) = table.remove(*key) {
-            common.insert((*key).to_owned(), value);
-        }
-    }
-    let limits = "requests_per_second = 10000.0\nburst = 10000\nrequest_timeout_ms = 5000";
-    common.entry("limits").or_insert_with(|| toml::Value::Table(limits.parse().unwrap()));
-    let common: CommonSettings = toml::Value::Table(common).try_into().unwrap();
-    let provider = ProviderId::parse("vc").unwrap();
-    let http = HttpClient::build(ENTRY.name, provider.clone(), &common.limits, &common.tls).unwrap();
-    (ENTRY.configure)(&common, table).unwrap_or_else(|faults| panic!("{faults:?}"))(
-        provider,
-        http,
-        Clock::system(),
-    )
+fn connect_by(table: toml::Table) -> Arc<dyn Vendor> {
+    adapter("vc", table).1
 }
 
 fn planned(collection: &str, id: &str, operation: Operation) -> Planned {
@@ -680,6 +663,29 @@ async fn a_vcenter_with_both_services_upgrades_a_cluster_by_its_supervisor() {
     lost(submit_one(&vendor, &mut lost_job).await);
     let Found::Arrived(seen) = vendor.find(&lost_job).await.unwrap() else { panic!("not found") };
     assert_eq!(seen.ids["cluster"], cluster_id(1));
+}
+
+#[tokio::test]
+async fn one_supervisor_under_two_names_is_started_once() {
+    let sim = sim(1, FAST).await;
+    sim.relate(1);
+    let vendor = connect(&sim);
+    let mut jobs = [cluster(0), supervisor(0)];
+    // Both are checked before either is started.
+    check(&vendor, &mut jobs).await;
+    let mut outcomes = submit(&vendor, &mut jobs).await;
+    let (failure, _) = refused(outcomes.remove(1));
+    assert!(failure.message.contains(&jobs[0].target.to_string()), "{failure:?}");
+    started(outcomes.remove(0));
+    assert_eq!(sim.effects().starts(&supervisor_id(0)), 1);
+    assert_eq!(to_the_end(&vendor, &mut jobs[0]).await.phase, Phase::Succeeded);
+    // Once it is over, the other name is as good.
+    let mut later = planned(
+        "supervisors",
+        &supervisor_id(0),
+        Operation::Upgrade(Upgrade { version: Some(LATER_VERSION.to_owned()), ..Upgrade::default() }),
+    );
+    begin(&vendor, &mut later).await;
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ use std::time::Duration;
 use drydock::domain::error::VendorFault;
 use drydock::domain::failure::FailureReason;
 use drydock::domain::finding::Severity;
-use drydock::domain::id::{JobId, ProviderId};
+use drydock::domain::id::JobId;
 use drydock::domain::job::PartOutcome;
 use drydock::domain::operation::{Operation, Upgrade, VendorOptions, ZstackUpgradeOptions};
 use drydock::domain::page::PageRequest;
@@ -21,11 +21,10 @@ use drydock::vendors::contract::{
     CancelAnswer, Found, Observation, Phase, Planned, Submission, Submitted, Vendor,
 };
 use drydock::vendors::error::{Reached, Retry};
-use drydock::vendors::http::HttpClient;
-use drydock::vendors::settings::{COMMON_KEYS, CommonSettings};
-use drydock::vendors::zstack::ENTRY;
 use toml::Table;
 use uuid::Uuid;
+
+use crate::adapter::adapter;
 
 /// 40 minutes in 50 ms.
 const QUICK: f64 = 48_000.0;
@@ -90,18 +89,8 @@ async fn sim(targets: usize, speed: f64) -> SimZstack {
     SimZstack::start(Settings { address, targets, pace: Pace::new(speed) }).await.unwrap()
 }
 
-fn build(mut table: Table) -> Arc<dyn Vendor> {
-    table.remove("vendor");
-    let (common, own): (Table, Table) =
-        table.into_iter().partition(|(key, _)| COMMON_KEYS.contains(&key.as_str()));
-    let mut common: CommonSettings = common.try_into().unwrap();
-    common.limits.requests_per_second = 10_000.0;
-    common.limits.burst = 10_000;
-    common.limits.request_timeout_ms = 5_000;
-    let provider = ProviderId::parse("zs").unwrap();
-    let http = HttpClient::build(ENTRY.name, provider.clone(), &common.limits, &common.tls).unwrap();
-    let build = (ENTRY.configure)(&common, own).map_err(|faults| format!("{faults:?}")).unwrap();
-    build(provider, http, Clock::system())
+fn build(table: Table) -> Arc<dyn Vendor> {
+    adapter("zs", table).1
 }
 
 fn planned(n: usize) -> Planned {
@@ -211,6 +200,58 @@ async fn a_good_update_is_seen_with_everything_zstack_says() {
     assert_eq!(rig.sim.effects().count(EffectKind::End, &target), 1);
     let last = rig.sim.effects().all().pop().unwrap();
     assert_eq!((last.kind, last.detail.as_str()), (EffectKind::End, "Succeeded"));
+}
+
+#[tokio::test]
+async fn the_hosts_are_looked_at_after_the_end() {
+    let rig = Rig::at(QUICK).await;
+    let (_, end) = rig.run(&mut planned(1)).await;
+    let told = |end: &Observation, id: &str| {
+        end.findings.iter().find(|f| f.id == id).map(|f| f.message.clone()).unwrap_or_default()
+    };
+    let text = told(&end, "zstack.os_versions");
+    assert!(text.contains("run 3 × centos Core h84r; before it, 3 × centos Core 7.9.2009"), "{text}");
+    assert!(told(&end, "zstack.os_versions_differ").is_empty());
+    // One host of three, by the caller's wish: that it differs from the others is no news.
+    let one = ZstackUpgradeOptions { host_uuid: Some(host_id(2, 0)), ..ZstackUpgradeOptions::default() };
+    let (_, end) = rig.run(&mut with(2, one)).await;
+    assert_eq!(end.phase, Phase::Succeeded);
+    assert!(told(&end, "zstack.os_versions").contains("2 × centos Core 7.9.2009, 1 × centos Core h84r"));
+    assert!(told(&end, "zstack.os_versions_differ").is_empty());
+    // Of all, and one failed: the cluster is mixed, whatever the reason.
+    rig.sim.script(&target_id(3), Outcome::OneHostFails);
+    let (_, end) = rig.run(&mut planned(3)).await;
+    assert!(matches!(end.phase, Phase::Failed(_)));
+    assert!(!told(&end, "zstack.os_versions_differ").is_empty(), "{:?}", end.findings);
+    // A host that does not come back is told beside the success.
+    let mut job = planned(4);
+    job.handle = rig.vendor.check(std::slice::from_ref(&job)).await.remove(0).unwrap().handle;
+    let mut seen = rig.started(&mut job).await;
+    rig.sim.set_host(&host_id(4, 1), "PreMaintenance", "Connected");
+    rig.sim.set_host(&host_id(4, 2), "Enabled", "Disconnected");
+    while !is_end(&seen.phase) {
+        seen = rig.look(&mut job).await;
+    }
+    assert_eq!(seen.phase, Phase::Succeeded);
+    let left: Vec<_> =
+        seen.findings.iter().filter_map(|f| Some((f.id.as_str(), f.subject.clone()?))).collect();
+    let want = [
+        ("zstack.host_left_in_pre_maintenance", host_id(4, 1)),
+        ("zstack.host_not_reconnected", host_id(4, 2)),
+    ];
+    assert_eq!(left, want);
+}
+
+#[tokio::test]
+async fn a_management_node_that_takes_no_work_is_told_before_a_start() {
+    let rig = Rig::at(QUICK).await;
+    rig.sim.set_ready(false);
+    let error = rig.vendor.check(&[planned(0)]).await.remove(0).unwrap_err();
+    assert_eq!((error.kind, error.reached), (VendorFault::Unreachable, Reached::No));
+    assert!(error.message.contains("management node is not ready"), "{}", error.message);
+    assert_eq!(rig.sim.effects().starts(&target_id(0)), 0);
+    rig.sim.set_ready(true);
+    rig.vendor.check(&[planned(0)]).await.remove(0).unwrap();
 }
 
 #[tokio::test]
@@ -581,6 +622,27 @@ async fn an_access_key_signs_in_the_servers_own_time() {
     off.insert("server_utc_offset".into(), "+03:00".into());
     let error = build(off).ping().await.unwrap_err();
     assert!(error.message.contains("server_utc_offset"), "{}", error.message);
+}
+
+#[tokio::test]
+async fn an_access_key_works_whatever_the_servers_clock_says() {
+    let rig = Rig::at(QUICK).await;
+    // Hours off, both ways: the server's time is learnt, so its digits are what is signed.
+    for seconds in [86_400, -7200] {
+        rig.sim.set_clock_ahead(seconds);
+        build(rig.sim.access_key_provider()).ping().await.unwrap();
+    }
+    // It moves while calls are made: one refusal, learnt anew, and the same call again.
+    let vendor = build(rig.sim.access_key_provider());
+    vendor.ping().await.unwrap();
+    rig.sim.set_clock_ahead(3600);
+    vendor.ping().await.unwrap();
+    // An offset that is wrong by configuration stays an error, and the error names the clock.
+    let mut off = rig.sim.access_key_provider();
+    off.insert("server_utc_offset".into(), "-05:00".into());
+    let error = build(off).ping().await.unwrap_err();
+    assert_eq!(error.kind, VendorFault::Unauthenticated);
+    assert!(error.message.contains("requestTimeTooSkewed"), "{}", error.message);
 }
 
 // Bad answers.

@@ -7,6 +7,7 @@ pub mod event;
 pub mod filter;
 pub mod frame;
 pub mod job;
+pub mod long_running;
 pub mod operation;
 pub mod page;
 pub mod provider;

@@ -27,6 +27,10 @@ pub struct CallDeadline {
     pub limit: Duration,
 }
 
+/// When a call is cut off unless its answer has begun, among the extensions of its request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AnswerBy(pub Instant);
+
 /// Bounds calls.
 #[derive(Clone, Copy, Debug)]
 pub struct DeadlineLayer {
@@ -75,6 +79,9 @@ where
             Some(asked) if asked < self.max => (asked, asked.saturating_sub(EARLY)),
             Some(_) | None => (self.max, self.max),
         };
+        if let Some(at) = Instant::now().checked_add(wait) {
+            call.extensions_mut().insert(AnswerBy(at));
+        }
         let inner = self.inner.call(call);
         Box::pin(async move {
             match tokio::time::timeout(wait, inner).await {

@@ -133,7 +133,7 @@ fn span(method: &str) -> Span {
             )
         };
     }
-    if method.starts_with("drydock.") {
+    if method.starts_with("drydock.") || method.starts_with("google.longrunning.") {
         rpc_span!(tracing::Level::INFO)
     } else {
         rpc_span!(tracing::Level::DEBUG)

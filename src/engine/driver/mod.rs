@@ -10,6 +10,7 @@
 //! ends the driver: somebody else drives.
 
 mod hearing;
+mod intake;
 mod rounds;
 
 use std::cmp::Reverse;
@@ -22,7 +23,7 @@ use tokio::task::{AbortHandle, Id, JoinSet};
 use tokio::time::Instant;
 
 use super::metrics::Metrics;
-use super::provider::{Nudge, Runtime};
+use super::provider::Runtime;
 use super::round::Answers;
 use super::tenure::Tenure;
 use super::vault::Vault;
@@ -215,107 +216,6 @@ impl Work {
                 done => self.take(done).await,
             }
         }
-    }
-
-    /// Reads the provider's live jobs. `false`: told to stop before it worked.
-    async fn load(&mut self) -> bool {
-        let retry = Backoff { first: Duration::from_millis(100), max: Duration::from_secs(5) };
-        let mut failures = 0;
-        let mut after = None;
-        loop {
-            let provider = &self.driver.runtime.provider.id;
-            match self.driver.store.live_jobs(provider, after, STORE_BATCH).await {
-                Ok(jobs) => {
-                    let Some(last) = jobs.last().map(|j| j.id) else { return true };
-                    after = Some(last);
-                    for job in jobs {
-                        // Spread over one poll interval, so that a restart is no stampede.
-                        let spread = self.driver.runtime.provider.cadence.min.mul_f64(jitter());
-                        let wake =
-                            Instant::now() + if job.is_with_vendor() { spread } else { Duration::ZERO };
-                        self.keep(job, wake);
-                    }
-                }
-                Err(error) => {
-                    failures += 1;
-                    tracing::warn!(provider.name = %provider, error = %error, "live jobs cannot be read yet");
-                    tokio::select! {
-                        () = self.driver.tenure.finish.cancelled() => return false,
-                        () = tokio::time::sleep(retry.delay(failures, jitter())) => {}
-                    }
-                }
-            }
-        }
-    }
-
-    /// Takes in jobs that others made or changed.
-    async fn refresh(&mut self) {
-        if self.driver.runtime.take_doubt() && !self.look_through().await {
-            self.driver.runtime.doubt();
-            tokio::time::sleep(Duration::from_millis(200)).await;
-            return;
-        }
-        let mut nudged = self.driver.runtime.take_nudged().into_iter();
-        while let Some((id, nudge)) = nudged.next() {
-            match self.live.get(&id) {
-                // Told of what is known already.
-                Some(live) if live.job.sequence >= nudge.sequence => continue,
-                None if nudge.ended => continue,
-                Some(_) | None => {}
-            }
-            match self.driver.store.job(id).await {
-                Ok(Some(job)) => self.take_in(job).await,
-                Ok(None) => self.forget(id),
-                Err(error) => {
-                    tracing::warn!(job.id = %id, error = %error, "a changed job cannot be read yet");
-                    // Nobody else tells of those behind it.
-                    let left = std::iter::once((id, nudge)).chain(nudged);
-                    left.for_each(|(id, nudge)| self.driver.runtime.nudge(id, nudge));
-                    tokio::time::sleep(Duration::from_millis(200)).await;
-                    return;
-                }
-            }
-        }
-    }
-
-    async fn take_in(&mut self, job: Job) {
-        if job.status.state.is_ended() {
-            self.ended(job).await;
-            return;
-        }
-        match self.live.get_mut(&job.id) {
-            // Told of what is known already: it keeps its time.
-            Some(live) if live.job.version >= job.version => {}
-            // A round is out: its write finds the newer version, or it is read again after the round.
-            Some(live) if live.busy => live.dirty = true,
-            Some(_) | None => self.keep(job, Instant::now()),
-        }
-    }
-
-    /// Reads all live jobs again: something may have been missed. `false`: they cannot be read now.
-    async fn look_through(&mut self) -> bool {
-        let mut missing: HashSet<JobId> = self.live.keys().copied().collect();
-        let mut after = None;
-        loop {
-            let provider = &self.driver.runtime.provider.id;
-            match self.driver.store.live_jobs(provider, after, STORE_BATCH).await {
-                Ok(jobs) => {
-                    let Some(last) = jobs.last().map(|job| job.id) else { break };
-                    after = Some(last);
-                    for job in jobs {
-                        missing.remove(&job.id);
-                        self.take_in(job).await;
-                    }
-                }
-                Err(error) => {
-                    tracing::warn!(provider.name = %provider, error = %error, "live jobs cannot be read now");
-                    return false;
-                }
-            }
-        }
-        // They ended while nobody looked, or a damaged row was left out.
-        missing.into_iter().for_each(|id| self.driver.runtime.nudge(id, Nudge::AGAIN));
-        true
     }
 
     fn keep(&mut self, job: Job, wake: Instant) {

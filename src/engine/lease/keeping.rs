@@ -102,7 +102,8 @@ impl Keeping {
                 Some(Place { held, .. }) if mine && held.fence() == *fence => held.prolong(asked, lease),
                 // Taken by a call whose answer was lost.
                 Some(Place { held, .. }) if mine => {
-                    if !held.renew(*fence, asked, lease) {
+                    let unbroken = held.renew(*fence, asked, lease);
+                    if !unbroken {
                         held.cut();
                     }
                 }

@@ -16,14 +16,23 @@ use crate::vendors::error::{Reached, VendorError};
 impl Draft<'_> {
     /// Prechecks answered. `true`: the start may be sent once this is durable.
     pub(super) fn checked(&mut self, report: &CheckReport) -> bool {
+        // A baseline from before a start without an answer shows better than one of now whether that start arrived.
+        let before = self.control.handle.clone().filter(|_| self.control.first_lost.is_some());
         if report.handle.is_some() {
             self.control.handle.clone_from(&report.handle);
         }
         self.status.observe_time = Some(self.now);
+        let goes = self.judged(report);
+        if !goes && before.is_some() {
+            self.control.handle = before;
+        }
+        goes
+    }
+
+    fn judged(&mut self, report: &CheckReport) -> bool {
         if let Some(other) = report.foreign.as_ref().filter(|_| self.control.first_lost.is_some()) {
-            self.give_up(&format!(
-                "an operation is under way that may be this job's own earlier start: {other}"
-            ));
+            let text = foreign_finding(other).message;
+            self.refuse(Failure::new(FailureReason::PrecheckFailed, text));
             return false;
         }
         if let Some(other) = &report.foreign {
@@ -86,16 +95,24 @@ impl Draft<'_> {
     }
 
     /// A precheck or the vendor refuses the start: nothing runs, unless an earlier start went without an answer. That
-    /// one may be the very reason of the refusal, so then only the vendor's word on it ends the job.
+    /// one may be the very reason of the refusal, so then the vendor is asked about it once more.
     pub(super) fn refuse(&mut self, failure: Failure) {
-        if self.control.first_lost.is_some() {
-            self.give_up(&format!(
-                "a repeat was refused, perhaps because the first start runs: {}",
-                failure.message
-            ));
-        } else {
-            self.end(Signal::Refuse, Some(failure));
+        let Some(first) = self.control.first_lost else {
+            return self.end(Signal::Refuse, Some(failure));
+        };
+        if self.status.state == JobState::Checking {
+            if !self.signal(Signal::Submit) {
+                return;
+            }
+            self.status.submit_time = Some(first);
         }
+        self.control.lost_time = Some(self.now);
+        let text = format!(
+            "a repeat was refused ({}), perhaps because the first start runs; the vendor is asked whether it arrived",
+            failure.message
+        );
+        self.control.refusal = Some(failure);
+        self.wait(WaitReason::LostAnswer, text, None);
     }
 
     fn note_lost(&mut self) {
@@ -162,6 +179,7 @@ impl Draft<'_> {
         match found {
             Found::Arrived(observation) => {
                 self.control.lost_time = None;
+                self.control.refusal = None;
                 // Of an INDETERMINATE job: it is known now.
                 self.status.failure = None;
                 self.stop_waiting();
@@ -184,6 +202,10 @@ impl Draft<'_> {
                     )),
                 ),
                 JobState::Submitting if self.status.cancel_request_time.is_some() => self.end(Signal::Prevent, None),
+                JobState::Submitting if self.control.refusal.is_some() => {
+                    let refusal = self.control.refusal.take();
+                    self.end(Signal::Refuse, refusal);
+                }
                 JobState::Submitting
                 | JobState::Pending
                 | JobState::Scheduled

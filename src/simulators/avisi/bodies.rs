@@ -49,7 +49,7 @@ pub(super) fn cluster(world: &World, n: usize, cluster: &Cluster) -> Value {
         "status": world.cluster_status(cluster, world.now()),
         "desiredStatus": "running",
         "provisionStatus": "DONE",
-        "maintenanceSchedule": schedule(),
+        "maintenanceSchedule": {"identity": schedule()["identity"], "name": schedule()["name"]},
         "highlyAvailable": true,
         "deleteProtection": true,
         "cloudProvider": "aws",

@@ -17,7 +17,7 @@ use std::sync::atomic::Ordering;
 use super::effects::Effects;
 use super::faults::Faults;
 use super::server::{Running, serve};
-use super::{Settings, Simulator};
+use super::{Hold, Settings, Simulator};
 use world::World;
 
 pub use bodies::{CHANNEL_VERSION, FIRST_VERSION, NEXT_VERSION};
@@ -130,6 +130,10 @@ impl Simulator for SimAvisi {
 
     fn faults(&self) -> &Faults {
         &self.faults
+    }
+
+    fn hold(&self) -> &Hold {
+        &self.world.hold
     }
 
     /// A customer's table. The waits before a conclusion keep the simulator's pace.

@@ -12,6 +12,7 @@ use super::bodies::{CHANNEL_VERSION, FIRST_VERSION};
 use super::{target_id, upgrade_id};
 use crate::kit::clock::{Clock, after, since};
 use crate::simulators::effects::{EffectKind, Effects};
+use crate::simulators::hold::Hold;
 use crate::simulators::pace::Pace;
 
 /// How an upgrade turns out.
@@ -46,6 +47,7 @@ const WINDOW: Duration = Duration::from_secs(2 * 3600);
 pub(super) struct World {
     pub(super) effects: Effects,
     pub(super) pace: Pace,
+    pub(super) hold: Hold,
     pub(super) clusters: usize,
     pub(super) revoked: AtomicBool,
     /// The next request is refused as if its token had just died.
@@ -112,6 +114,7 @@ impl World {
         Self {
             effects: Effects::default(),
             pace,
+            hold: Hold::default(),
             clusters,
             revoked: AtomicBool::new(false),
             refuse_once: AtomicBool::new(false),
@@ -381,26 +384,27 @@ impl World {
     /// Lets happen what should have happened by `now`.
     fn settle(&self, n: usize, cluster: &mut Cluster, now: Timestamp) {
         let target = target_id(n);
+        let over = |end: Timestamp| now >= end && !self.hold.is_on();
         let mut upgrades = std::mem::take(&mut cluster.upgrades);
         for upgrade in upgrades.iter_mut().filter(|u| u.end.is_none()) {
             let start = self.start(upgrade);
             let end = self.later(start, WORK);
             match upgrade.outcome {
-                Outcome::Succeed if now >= end => {
+                Outcome::Succeed if over(end) => {
                     (cluster.version, cluster.modified) = (upgrade.to.clone(), end);
                     self.finish(&target, upgrade, "SUCCEEDED", end);
                 }
-                Outcome::Fail if now >= end => {
+                Outcome::Fail if over(end) => {
                     cluster.modified = end;
                     upgrade.reason = Some("2 of 3 nodes did not become ready in time".to_owned());
                     self.finish(&target, upgrade, "FAILED", end);
                 }
-                Outcome::Miss if now >= upgrade.window_end => {
+                Outcome::Miss if over(upgrade.window_end) => {
                     upgrade.reason = Some("the window closed before the upgrade could start".to_owned());
                     let at = upgrade.window_end;
                     self.finish(&target, upgrade, "MISSED", at);
                 }
-                Outcome::Supersede if now >= start => {
+                Outcome::Supersede if over(start) => {
                     (cluster.version, cluster.modified) = (CHANNEL_VERSION.to_owned(), start);
                     upgrade.reason = Some("the update channel moved on".to_owned());
                     self.finish(&target, upgrade, "SUPERSEDED", start);
@@ -412,12 +416,12 @@ impl World {
         let Some(direct) = cluster.direct.clone() else { return };
         let end = self.later(direct.start, WORK);
         let word = match direct.outcome {
-            Outcome::Succeed if now >= end => {
+            Outcome::Succeed if over(end) => {
                 cluster.version = direct.to;
                 "SUCCEEDED"
             }
-            Outcome::Fail if now >= end => "FAILED",
-            Outcome::Supersede if now >= end => {
+            Outcome::Fail if over(end) => "FAILED",
+            Outcome::Supersede if over(end) => {
                 cluster.version = CHANNEL_VERSION.to_owned();
                 "SUPERSEDED"
             }

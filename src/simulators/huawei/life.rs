@@ -12,6 +12,9 @@ pub enum Vocabulary {
     Old,
     /// Like the old one, by way of `stopping` and `stopped`.
     Intermediate,
+    /// Like the intermediate one, with a reinstall told as a switch of the system: `switch-installing` and
+    /// `switch-install-…`. No page says whether one with another image is told so.
+    Switch,
     /// With `pending`, `stopped` and `error`.
     #[default]
     Current,
@@ -93,18 +96,24 @@ pub(super) fn shown(behaviour: &Behaviour, outcome: Outcome, passed: Duration) -
     }
     let whole = behaviour.duration.as_secs_f64().max(0.001);
     let part = passed.as_secs_f64() / whole;
-    let processing = Some("reinstall-processing");
+    let [processing, well, badly] = match behaviour.vocabulary {
+        Vocabulary::Switch => {
+            ["switch-install-processing", "switch-install-succeed", "switch-install-failed"].map(Some)
+        }
+        Vocabulary::Old | Vocabulary::Intermediate | Vocabulary::Current => {
+            ["reinstall-processing", "reinstall-succeed", "reinstall-failed"].map(Some)
+        }
+    };
     match outcome {
         Outcome::Succeed if part >= 1.0 => {
-            return at("running", Some("reinstall-succeed"), Some("reinstall-succeed"));
+            return at("running", well, well);
         }
         Outcome::Fail if part >= 0.5 => {
             let state = match behaviour.vocabulary {
-                Vocabulary::Old | Vocabulary::Intermediate => "failed",
+                Vocabulary::Old | Vocabulary::Intermediate | Vocabulary::Switch => "failed",
                 Vocabulary::Current => "error",
             };
-            let end = Some("reinstall-failed");
-            return Some(Shown { state, operation: end, failed: true, end });
+            return Some(Shown { state, operation: badly, failed: true, end: badly });
         }
         Outcome::Terminate if part >= 0.6 => {
             return at("terminated", Some("uninstall-succeed"), Some("terminated"));
@@ -118,6 +127,7 @@ pub(super) fn shown(behaviour: &Behaviour, outcome: Outcome, passed: Duration) -
         Vocabulary::Intermediate if part < 0.1 => "stopping",
         Vocabulary::Intermediate if part < 0.2 => "stopped",
         Vocabulary::Intermediate => "reinstalling",
+        Vocabulary::Switch => "switch-installing",
         Vocabulary::Current if part < 0.8 => "pending",
         Vocabulary::Current => "stopped",
     };

@@ -28,7 +28,7 @@ pub use self::images::image_id;
 pub use self::life::{Behaviour, Outcome, Vocabulary};
 use self::world::World;
 use super::faults::{self, Layer, Shape};
-use super::{Effects, Faults, Route, Running, Settings, Simulator, control, serve};
+use super::{Effects, Faults, Hold, Route, Running, Settings, Simulator, control, serve};
 
 const INSTANCE_PREFIX: &str = "0197f36d-0000-7258-b177-";
 
@@ -87,7 +87,7 @@ pub async fn start(settings: Settings) -> io::Result<SimHuawei> {
         .layer(middleware::from_fn_with_state(layer, faults::strike))
         .route("/_sim/huawei/outcomes", post(script))
         .with_state(Arc::clone(&world))
-        .merge(control::router(faults.clone(), world.effects.clone()));
+        .merge(control::router(faults.clone(), world.effects.clone(), world.hold.clone()));
     let running = serve(settings.address, router).await?;
     Ok(SimHuawei { world, faults, running })
 }
@@ -199,6 +199,10 @@ impl Simulator for SimHuawei {
 
     fn faults(&self) -> &Faults {
         &self.faults
+    }
+
+    fn hold(&self) -> &Hold {
+        &self.world.hold
     }
 
     fn provider(&self) -> toml::Table {

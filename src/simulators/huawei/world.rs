@@ -14,13 +14,14 @@ use tokio::time::Instant;
 use super::life::{Behaviour, Outcome, Shown, shown};
 use super::{image_id, instance_id};
 use crate::kit::clock::Clock;
-use crate::simulators::{EffectKind, Effects, Pace};
+use crate::simulators::{EffectKind, Effects, Hold, Pace};
 
 /// The state of the whole cloud.
 #[derive(Debug)]
 pub(super) struct World {
     pub clock: Clock,
     pub effects: Effects,
+    pub hold: Hold,
     pub targets: usize,
     pace: Pace,
     born: Timestamp,
@@ -79,6 +80,7 @@ impl World {
             born: clock.now(),
             clock,
             effects: Effects::default(),
+            hold: Hold::default(),
             targets,
             pace,
             sequence: AtomicU64::new(1),
@@ -164,7 +166,8 @@ impl World {
         view.launched = touched.launched.unwrap_or(view.launched);
         view.operation = touched.operation_before.clone().or(view.operation);
         if let Some(reinstall) = &mut touched.reinstall {
-            let real = reinstall.began.elapsed().mul_f64(self.pace.speed.max(0.001));
+            let passed = reinstall.began.elapsed().mul_f64(self.pace.speed.max(0.001));
+            let real = self.hold.cap(passed, behaviour.duration);
             let Some(now) = shown(&behaviour, reinstall.outcome, real) else {
                 if !reinstall.ended {
                     reinstall.ended = true;

@@ -22,7 +22,7 @@ use std::time::Duration;
 use super::effects::Effects;
 use super::faults::Faults;
 use super::server::{Running, serve};
-use super::{Settings, Simulator};
+use super::{Hold, Settings, Simulator};
 use world::World;
 
 pub use world::{CancelEnd, Fit, Kind, Outcome};
@@ -180,6 +180,10 @@ impl Simulator for SimVsphere {
 
     fn faults(&self) -> &Faults {
         &self.faults
+    }
+
+    fn hold(&self) -> &Hold {
+        &self.world.hold
     }
 
     /// The waits before a conclusion keep the simulator's pace.

@@ -77,7 +77,7 @@ pub(super) fn router(world: &Arc<World>, faults: &Faults) -> Router {
         .layer(from_fn_with_state(Layer { faults: faults.clone(), shape }, strike))
         .layer(from_fn_with_state(Arc::clone(world), count))
         .with_state(Arc::clone(world));
-    let door = control::router(faults.clone(), world.effects.clone())
+    let door = control::router(faults.clone(), world.effects.clone(), world.hold.clone())
         .layer(from_fn_with_state(Arc::clone(world), settle))
         .merge(Router::new().route("/_sim/vsphere/outcomes", post(script)).with_state(Arc::clone(world)));
     door.merge(vendor)

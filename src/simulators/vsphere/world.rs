@@ -12,6 +12,7 @@ use super::sessions::Sessions;
 use super::{FIRST_VERSION, LATER_VERSION, NEXT_VERSION, cluster_id, supervisor_id, task_id};
 use crate::kit::clock::{Clock, since};
 use crate::simulators::effects::{EffectKind, Effects};
+use crate::simulators::hold::Hold;
 use crate::simulators::pace::Pace;
 
 /// How long an upgrade takes.
@@ -207,6 +208,7 @@ pub(super) struct Switches {
 pub(super) struct World {
     pub(super) effects: Effects,
     pub(super) pace: Pace,
+    pub(super) hold: Hold,
     pub(super) sessions: Sessions,
     pub(super) switches: Switches,
     pub(super) requests: AtomicU64,
@@ -233,6 +235,7 @@ impl World {
         Self {
             effects: Effects::default(),
             pace,
+            hold: Hold::default(),
             sessions: Sessions::default(),
             switches: Switches::default(),
             requests: AtomicU64::new(0),
@@ -522,7 +525,7 @@ impl World {
                 CancelEnd::Fails => End::Failed,
             });
         }
-        let passed = since(upgrade.began, now);
+        let passed = self.hold.cap(since(upgrade.began, now), self.pace.scaled(UPGRADE));
         let done = self.pace.fraction(passed, UPGRADE);
         let checking = passed < self.pace.scaled(PRECHECKS);
         let stopped = match upgrade.outcome {

@@ -1,5 +1,7 @@
 //! Long jobs: where one stands follows from when its work began.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
@@ -7,7 +9,7 @@ use tokio::time::Instant;
 use super::access::local_text;
 use super::ids::{host_id, target_id};
 use super::script::{Outcome, Stage};
-use crate::simulators::Pace;
+use crate::simulators::{Hold, Pace};
 
 /// The name of the long jobs that `UpdateClusterOS` makes.
 pub(super) const JOB_NAME: &str = "APIUpdateClusterOSMsg";
@@ -26,6 +28,7 @@ pub(super) struct LongJob {
     /// When its cluster's turn comes.
     pub work_from: Instant,
     pub outcome: Outcome,
+    pub hold: Hold,
     /// Its record was reset by a second use of its uuid.
     pub reset: bool,
     pub deleted: bool,
@@ -37,12 +40,16 @@ impl LongJob {
         if self.reset {
             return Stage { word: "Waiting", ended: false };
         }
-        self.outcome.stage(pace, self.work_from.elapsed())
+        self.outcome.stage(pace, self.passed(pace))
+    }
+
+    fn passed(&self, pace: Pace) -> Duration {
+        self.hold.cap(self.work_from.elapsed(), self.outcome.work(pace))
     }
 
     /// How many of its hosts are done.
     pub fn hosts_done(&self, pace: Pace) -> usize {
-        self.outcome.hosts_done(pace, self.work_from.elapsed(), self.hosts.len())
+        self.outcome.hosts_done(pace, self.passed(pace), self.hosts.len())
     }
 
     /// The inventory as it was when the API job ended.
@@ -107,6 +114,15 @@ impl LongJob {
             ),
             _ => None,
         }
+    }
+
+    /// The release that a host has after it: the one asked for, where its result says success.
+    pub fn release_of(&self, h: usize, pace: Pace) -> Option<String> {
+        let stage = self.stage(pace);
+        let result: Value = serde_json::from_str(&self.result(stage.word).filter(|_| stage.ended)?).ok()?;
+        let well = result.get(host_id(self.cluster, h))? == "success";
+        let data: Value = serde_json::from_str(&self.data).ok()?;
+        data.get("releaseVersion").and_then(Value::as_str).filter(|_| well).map(str::to_owned)
     }
 
     /// The newest progress; none before its turn, before its first host, and after its end.

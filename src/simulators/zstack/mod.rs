@@ -28,7 +28,7 @@ use self::refusal::Refusal;
 pub use self::script::Outcome;
 use self::world::World;
 use super::faults::{Layer, Shape};
-use super::{Effects, Faults, Running, Settings, Simulator, control, faults, server};
+use super::{Effects, Faults, Hold, Running, Settings, Simulator, control, faults, server};
 use crate::kit::clock::Clock;
 
 /// A running stand-in ZStack.
@@ -44,6 +44,7 @@ struct Hub {
     world: Arc<Mutex<World>>,
     effects: Effects,
     faults: Faults,
+    hold: Hold,
     clock: Clock,
     requests: Arc<AtomicUsize>,
 }
@@ -51,6 +52,12 @@ struct Hub {
 impl Hub {
     fn world(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The moment by the server's own clock.
+    fn server_now(&self) -> jiff::Timestamp {
+        let now = self.clock.now();
+        now.checked_add(self.world().clock_ahead).unwrap_or(now)
     }
 }
 
@@ -60,10 +67,12 @@ impl SimZstack {
     /// # Errors
     /// The address cannot be listened on.
     pub async fn start(settings: Settings) -> io::Result<Self> {
-        let effects = Effects::default();
+        let (effects, hold) = (Effects::default(), Hold::default());
+        let world = World::new(settings.targets, settings.pace, effects.clone(), hold.clone());
         let hub = Hub {
-            world: Arc::new(Mutex::new(World::new(settings.targets, settings.pace, effects.clone()))),
+            world: Arc::new(Mutex::new(world)),
             effects,
+            hold,
             faults: Faults::default(),
             clock: Clock::system(),
             requests: Arc::default(),
@@ -97,7 +106,7 @@ impl SimZstack {
                 std::future::ready(request)
             }));
         let settling = hub.clone();
-        let door = control::router(hub.faults.clone(), hub.effects.clone())
+        let door = control::router(hub.faults.clone(), hub.effects.clone(), hub.hold.clone())
             .merge(routes::side_door(hub.clone()))
             .layer(middleware::map_request(move |request: axum::extract::Request| {
                 settling.world().settle();
@@ -125,6 +134,11 @@ impl SimZstack {
     /// Lets the management node be ready, or not.
     pub fn set_ready(&self, ready: bool) {
         self.hub.world().ready = ready;
+    }
+
+    /// Puts the server's clock ahead of this machine's by so many seconds, or behind it.
+    pub fn set_clock_ahead(&self, seconds: i64) {
+        self.hub.world().clock_ahead = jiff::SignedDuration::from_secs(seconds);
     }
 
     /// Takes the body key `updateClusterOS` only, as the code does, and not `updateclusteros`, as the page does.
@@ -182,6 +196,10 @@ impl Simulator for SimZstack {
 
     fn faults(&self) -> &Faults {
         &self.hub.faults
+    }
+
+    fn hold(&self) -> &Hold {
+        &self.hub.hold
     }
 
     fn provider(&self) -> Table {

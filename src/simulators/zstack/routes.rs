@@ -87,7 +87,8 @@ fn who(
     method: &Method,
     uri: &Uri,
 ) -> Result<(Caller, String), Box<Response>> {
-    access::caller(&hub.world().sessions, headers, method, uri.path(), hub.clock.now())
+    let now = hub.server_now();
+    access::caller(&hub.world().sessions, headers, method, uri.path(), now)
 }
 
 /// A list: the caller must be somebody, and the query readable.
@@ -259,7 +260,7 @@ async fn node_action(State(hub): State<Hub>, body: Bytes) -> Response {
         return Json(json!({"version": "5.2.0"})).into_response();
     }
     if body.get("getCurrentTime").is_some() {
-        let now = hub.clock.now();
+        let now = hub.server_now();
         return Json(
             json!({"currentTime": {"MillionSeconds": now.as_millisecond(), "Seconds": now.as_second()}}),
         )

@@ -15,7 +15,7 @@ use super::ids::{cluster_of, fresh, host_id, host_of, is_resource_uuid, target_i
 use super::long_job::{JOB_NAME, LongJob, job_data};
 use super::refusal::Refusal;
 use super::script::Outcome;
-use crate::simulators::{EffectKind, Effects, Pace};
+use crate::simulators::{EffectKind, Effects, Hold, Pace};
 
 /// Hosts of each cluster.
 const HOSTS: usize = 3;
@@ -58,10 +58,13 @@ enum ApiEnd {
 pub(super) struct World {
     pub sessions: Sessions,
     pub ready: bool,
+    /// How far the server's clock is ahead of this machine's.
+    pub clock_ahead: jiff::SignedDuration,
     pub strict_body_key: bool,
     targets: usize,
     pace: Pace,
     effects: Effects,
+    hold: Hold,
     jobs: Vec<LongJob>,
     by_uuid: HashMap<String, usize>,
     by_api: HashMap<String, usize>,
@@ -77,14 +80,16 @@ pub(super) struct World {
 }
 
 impl World {
-    pub fn new(targets: usize, pace: Pace, effects: Effects) -> Self {
+    pub fn new(targets: usize, pace: Pace, effects: Effects, hold: Hold) -> Self {
         Self {
             sessions: Sessions::default(),
             ready: true,
+            clock_ahead: jiff::SignedDuration::ZERO,
             strict_body_key: false,
             targets,
             pace,
             effects,
+            hold,
             jobs: Vec::new(),
             by_uuid: HashMap::new(),
             by_api: HashMap::new(),
@@ -265,6 +270,7 @@ impl World {
             made_wall: now,
             work_from,
             outcome,
+            hold: self.hold.clone(),
             reset: false,
             deleted: false,
         });
@@ -372,11 +378,13 @@ impl World {
 
     fn host_row(&self, n: usize, h: usize) -> Value {
         let (state, status) = self.host_state(n, h);
+        let newest = self.by_cluster.get(&n).and_then(|at| self.jobs.get(*at));
+        let release = newest.and_then(|job| job.release_of(h, self.pace));
         json!({
             "uuid": host_id(n, h), "name": format!("host-{n}-{h}"), "clusterUuid": target_id(n), "zoneUuid": ZONE,
             "managementIp": format!("10.{}.{}.{}", n / 250 % 250, n % 250, h + 1), "hypervisorType": "KVM",
             "architecture": "x86_64", "state": state, "status": status, "osDistribution": "centos",
-            "osRelease": "Core", "osVersion": "7.9.2009",
+            "osRelease": "Core", "osVersion": release.as_deref().unwrap_or("7.9.2009"),
         })
     }
 

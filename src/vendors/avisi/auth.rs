@@ -6,8 +6,8 @@
 use std::fmt;
 
 use crate::kit::secret::{ExposeSecret, Secret};
-use crate::vendors::error::VendorError;
-use crate::vendors::http::Call;
+use crate::vendors::http::{Call, Reply};
+use crate::vendors::redact::redact;
 
 /// A personal access token, ready for its header.
 pub(super) struct Pat {
@@ -33,23 +33,15 @@ impl Pat {
         call.secret_header("authorization", &self.header)
     }
 
-    /// Takes the token out of a text that the vendor, or something before it, sent back.
-    pub(super) fn hide(&self, mut error: VendorError) -> VendorError {
-        let token = self.token.expose_secret();
-        if error.message.contains(token) {
-            error.message = error.message.replace(token, "[token]");
-        }
-        if error.request_id.as_ref().is_some_and(|id| id.contains(token)) {
-            error.request_id = None;
-        }
-        error
+    /// A refusal without the token in it.
+    pub(super) fn redact(&self, reply: Reply) -> Reply {
+        redact(reply, &[&self.token])
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vendors::error::VendorError;
     use crate::vendors::http::Verb;
 
     #[test]
@@ -63,7 +55,11 @@ mod tests {
     #[test]
     fn an_echoed_token_is_taken_out() {
         let pat = Pat::new(Secret::from("acpat_canary"));
-        let error = pat.hide(VendorError::garbled("token acpat_canary is bad"));
-        assert_eq!(error.message, "token [token] is bad");
+        let reply = Reply {
+            status: http::StatusCode::FORBIDDEN,
+            headers: http::HeaderMap::new(),
+            body: bytes::Bytes::from_static(b"token acpat_canary is bad"),
+        };
+        assert_eq!(pat.redact(reply).text(), "token [redacted] is bad");
     }
 }

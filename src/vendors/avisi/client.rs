@@ -6,7 +6,10 @@ use url::Url;
 use super::auth::Pat;
 use super::map::{self, Word};
 use super::notes::Slugs;
-use super::wire::{Cluster, ClusterPatch, ClusterVersion, Paged, ScheduleRequest, ScheduledUpgrade};
+use super::wire::{
+    Cluster, ClusterPatch, ClusterVersion, MaintenanceSchedule, Named, Paged, ScheduleRequest,
+    ScheduledUpgrade,
+};
 use crate::domain::error::VendorFault;
 use crate::kit::permit::Permit;
 use crate::vendors::error::{Reached, VendorError};
@@ -85,7 +88,30 @@ impl Client {
     pub(super) async fn versions(&self) -> Result<Vec<ClusterVersion>, VendorError> {
         let call =
             Call::new(Verb::Get, self.at(&["api", "v1", "cluster-versions"]), "/api/v1/cluster-versions");
-        read(&self.send(&self.token, call).await?)
+        self.send(&self.token, call).await?.json_list()
+    }
+
+    /// The organisation's update channels.
+    pub(super) async fn update_channels(&self) -> Result<Vec<Named>, VendorError> {
+        let mut all = Vec::new();
+        for page in 0.. {
+            let url = self.at(&["api", "v1", "orgs", &self.organisation, "update-channels"]);
+            let call = Call::new(Verb::Get, url, "/api/v1/orgs/{organisation}/update-channels");
+            let answer: Paged<Named> = self.page(&self.token, call, page).await?;
+            let last = answer.is_last(page);
+            all.extend(answer.content);
+            if last {
+                break;
+            }
+        }
+        Ok(all)
+    }
+
+    /// The organisation's maintenance schedules. In the other path style, by a name in the singular, and not paged.
+    pub(super) async fn maintenance_schedules(&self) -> Result<Vec<MaintenanceSchedule>, VendorError> {
+        let url = self.at(&["api", "v1", "organisations", &self.organisation, "maintenance-schedule"]);
+        let route = "/api/v1/organisations/{organisation}/maintenance-schedule";
+        self.send(&self.token, Call::new(Verb::Get, url, route)).await?.json_list()
     }
 
     /// Proves that the token reaches the organisation, and the operator's token its own API.
@@ -215,7 +241,7 @@ impl Client {
 
     async fn send(&self, pat: &Pat, call: Call) -> Result<Reply, VendorError> {
         let reply = self.http.send(pat.sign(call)).await?;
-        if reply.status.is_success() { Ok(reply) } else { Err(pat.hide(map::error(&reply))) }
+        if reply.status.is_success() { Ok(reply) } else { Err(map::error(&pat.redact(reply))) }
     }
 }
 

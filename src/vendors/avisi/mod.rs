@@ -17,7 +17,10 @@ mod map;
 mod map_tests;
 mod notes;
 mod precheck;
+#[cfg(any(test, fuzzing))]
+pub(super) mod recorded;
 mod roster;
+mod upkeep;
 mod validate;
 mod wire;
 
@@ -57,8 +60,6 @@ pub const ENTRY: VendorEntry = VendorEntry { name: NAME, secret_keys: config::SE
 const NAME: &str = "avisi";
 /// How many jobs one `observe` may be asked for: five filtered lists, or the cluster pages once.
 const OBSERVE_BATCH: usize = 500;
-/// The most versions that are listed.
-const MAX_VERSIONS: usize = 1000;
 
 fn configure(common: &CommonSettings, own: toml::Table) -> Result<Build, Vec<ConfigFault>> {
     let config = Config::read(common, own)?;
@@ -149,15 +150,7 @@ impl Vendor for Avisi {
     }
 
     async fn versions(&self, _target: &Target) -> Result<Vec<AvailableVersion>, VendorError> {
-        let all = self.client.versions().await?.into_iter().filter_map(|v| v.version).take(MAX_VERSIONS);
-        let plain = |version| AvailableVersion {
-            version,
-            name: None,
-            description: None,
-            release_date: None,
-            channels: Vec::new(),
-        };
-        Ok(all.map(plain).collect())
+        upkeep::versions(&self.client).await
     }
 
     async fn images(&self, _page: &PageRequest) -> Result<Page<Image>, VendorError> {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::client::{Client, MAX_PAGES};
 use super::infer::Condition;
 use super::notes::Slugs;
+use super::upkeep::Schedules;
 use super::wire::Cluster;
 use crate::domain::error::VendorFault;
 use crate::domain::id::ProviderId;
@@ -81,13 +82,26 @@ pub(super) async fn targets(
     };
     let size = usize::try_from(request.size).unwrap_or(usize::MAX).max(1);
     let mut items = Vec::new();
+    // Read once, and only for clusters that name a schedule without telling its windows.
+    let (none, mut schedules) = (Schedules::default(), None);
     loop {
         let answer = client.clusters(page).await?;
         let last = answer.is_last(page);
         let all = answer.content.len();
         for cluster in answer.content.into_iter().skip(offset) {
             offset += 1;
-            items.extend(target(provider, cluster));
+            let schedule = cluster.maintenance_schedule.clone();
+            let Some(mut target) = target(provider, cluster) else { continue };
+            if let Some(schedule) = schedule {
+                if schedules.is_none() && schedule.windows.is_empty() {
+                    schedules = Some(Schedules::read(client).await);
+                }
+                let windows = schedules.as_ref().unwrap_or(&none).windows_of(&schedule);
+                target
+                    .attributes
+                    .extend(windows.map(|text| ("maintenanceSchedule.windows".to_owned(), text)));
+            }
+            items.push(target);
             if items.len() == size {
                 break;
             }
@@ -111,7 +125,7 @@ fn read_token(token: &str) -> Option<(u64, usize)> {
 }
 
 /// A cluster as a target; `None` for what has no usable identity or is deleted.
-fn target(provider: &ProviderId, cluster: Cluster) -> Option<TargetInfo> {
+pub(super) fn target(provider: &ProviderId, cluster: Cluster) -> Option<TargetInfo> {
     if Condition::of(&cluster) == Condition::Gone && cluster.deleted_at.is_some() {
         return None;
     }
@@ -120,6 +134,7 @@ fn target(provider: &ProviderId, cluster: Cluster) -> Option<TargetInfo> {
     let channel = cluster.update_channel.unwrap_or_default();
     let schedule = cluster.maintenance_schedule.unwrap_or_default();
     let flag = |flag: Option<bool>| flag.map(|f| f.to_string());
+    let channel_version = channel.kubernetes_cluster_version.clone();
     let offered = channel.kubernetes_cluster_version.filter(|v| Some(v) != cluster.version.as_ref());
     let pairs = [
         ("slug", cluster.slug.clone()),
@@ -128,6 +143,8 @@ fn target(provider: &ProviderId, cluster: Cluster) -> Option<TargetInfo> {
         ("customerSlug", cluster.customer_slug),
         ("customerIdentity", cluster.customer_identity),
         ("updateChannel", channel.name),
+        ("updateChannel.available", flag(channel.available)),
+        ("updateChannel.kubernetesClusterVersion", channel_version),
         ("autoUpgrade", flag(cluster.auto_upgrade)),
         ("desiredStatus", cluster.desired_status),
         ("provisionStatus", cluster.provision_status),

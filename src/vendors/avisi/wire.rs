@@ -95,8 +95,8 @@ pub(super) struct Cluster {
     pub(super) desired_status: Option<String>,
     #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub(super) provision_status: Option<String>,
-    #[serde(deserialize_with = "named", skip_serializing_if = "Option::is_none")]
-    pub(super) maintenance_schedule: Option<Named>,
+    #[serde(deserialize_with = "schedule", skip_serializing_if = "Option::is_none")]
+    pub(super) maintenance_schedule: Option<MaintenanceSchedule>,
     #[serde(deserialize_with = "flag", skip_serializing_if = "Option::is_none")]
     pub(super) highly_available: Option<bool>,
     #[serde(deserialize_with = "flag", skip_serializing_if = "Option::is_none")]
@@ -109,7 +109,31 @@ pub(super) struct Cluster {
     pub(super) deleted_at: Option<String>,
 }
 
-/// An update channel or a maintenance schedule inside a cluster.
+/// A maintenance schedule, of the organisation's list or inside a cluster.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct MaintenanceSchedule {
+    #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub(super) identity: Option<String>,
+    #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub(super) name: Option<String>,
+    #[serde(deserialize_with = "windows", skip_serializing_if = "Vec::is_empty")]
+    pub(super) windows: Vec<Window>,
+}
+
+/// A weekly window: an upper-case weekday, `02:00`, and how many minutes.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub(super) struct Window {
+    #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub(super) day: Option<String>,
+    #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub(super) start_time: Option<String>,
+    #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    pub(super) duration: Option<String>,
+}
+
+/// An update channel, of the organisation's list or inside a cluster.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", default)]
 pub(super) struct Named {
@@ -193,8 +217,28 @@ fn flag<'de, D: Deserializer<'de>>(from: D) -> Result<Option<bool>, D::Error> {
 fn named<'de, D: Deserializer<'de>>(from: D) -> Result<Option<Named>, D::Error> {
     Ok(match Value::deserialize(from)? {
         value @ Value::Object(_) => serde_json::from_value(value).ok(),
-        Value::String(name) => Some(Named { name: Some(name), ..Named::default() }),
+        Value::String(name) => Some(Named { name: as_text(Value::String(name), TEXT), ..Named::default() }),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => None,
+    })
+}
+
+fn schedule<'de, D: Deserializer<'de>>(from: D) -> Result<Option<MaintenanceSchedule>, D::Error> {
+    Ok(match Value::deserialize(from)? {
+        value @ Value::Object(_) => serde_json::from_value(value).ok(),
+        Value::String(name) => {
+            let name = as_text(Value::String(name), TEXT);
+            Some(MaintenanceSchedule { name, ..MaintenanceSchedule::default() })
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => None,
+    })
+}
+
+fn windows<'de, D: Deserializer<'de>>(from: D) -> Result<Vec<Window>, D::Error> {
+    Ok(match Value::deserialize(from)? {
+        Value::Array(items) => {
+            items.into_iter().take(50).filter_map(|item| serde_json::from_value(item).ok()).collect()
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) | Value::Object(_) => Vec::new(),
     })
 }
 

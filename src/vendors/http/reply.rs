@@ -5,6 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use http::{HeaderMap, StatusCode};
 use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
 
 use crate::domain::error::VendorFault;
 use crate::vendors::error::{Reached, Retry, VendorError};
@@ -34,25 +35,49 @@ impl Reply {
         )
     }
 
-    /// Reads the body as JSON. A body that does not fit is a garbled answer that names the route and the fault,
-    /// and never quotes the body.
+    /// Reads the body as one JSON value other than a list. A body that does not fit is a garbled answer that names the
+    /// fault, and never quotes the body.
+    ///
+    /// # Errors
+    /// Also for a list: serde would take its entries for the members of an object, in their order, and so make an empty
+    /// record of what nobody can read.
     pub fn json<T: DeserializeOwned>(&self) -> Result<T, VendorError> {
-        serde_json::from_slice(&self.body).map_err(|error| {
-            let what = match error.classify() {
-                serde_json::error::Category::Eof => "ends too early",
-                serde_json::error::Category::Syntax => "is not JSON",
-                serde_json::error::Category::Data | serde_json::error::Category::Io => {
-                    "does not have the documented shape"
-                }
-            };
-            VendorError::garbled(format!(
-                "the vendor's answer (HTTP {}) {what} at line {} column {}",
-                self.status.as_u16(),
-                error.line(),
-                error.column()
-            ))
-            .with_status(self.status.as_u16())
-        })
+        if self.body.trim_ascii_start().first() == Some(&b'[') {
+            return Err(self.garbled("is a list where there should be none"));
+        }
+        serde_json::from_slice(&self.body).map_err(|error| self.misfit(&error))
+    }
+
+    /// Reads the body as a JSON list of values other than lists.
+    ///
+    /// # Errors
+    /// As [`Reply::json`].
+    pub fn json_list<T: DeserializeOwned>(&self) -> Result<Vec<T>, VendorError> {
+        let entries: Vec<&RawValue> =
+            serde_json::from_slice(&self.body).map_err(|error| self.misfit(&error))?;
+        let read = |entry: &RawValue| {
+            if entry.get().starts_with('[') {
+                return Err(self.garbled("has a list for an entry"));
+            }
+            serde_json::from_str(entry.get()).map_err(|error| self.misfit(&error))
+        };
+        entries.into_iter().map(read).collect()
+    }
+
+    fn misfit(&self, error: &serde_json::Error) -> VendorError {
+        let what = match error.classify() {
+            serde_json::error::Category::Eof => "ends too early",
+            serde_json::error::Category::Syntax => "is not JSON",
+            serde_json::error::Category::Data | serde_json::error::Category::Io => {
+                "does not have the documented shape"
+            }
+        };
+        self.garbled(&format!("{what} at line {} column {}", error.line(), error.column()))
+    }
+
+    fn garbled(&self, what: &str) -> VendorError {
+        let status = self.status.as_u16();
+        VendorError::garbled(format!("the vendor's answer (HTTP {status}) {what}")).with_status(status)
     }
 
     /// The body as short plain text for a message: HTML and control characters dropped, at most 300 characters.
@@ -130,6 +155,25 @@ mod tests {
         answer.headers.insert("retry-after", http::HeaderValue::from_static("7"));
         let error = answer.outage();
         assert_eq!((error.reached, error.retry), (Reached::No, Retry::After(Duration::from_secs(7))));
+    }
+
+    #[test]
+    fn a_list_is_never_taken_for_an_object() {
+        #[derive(Debug, PartialEq, serde::Deserialize)]
+        struct Record {
+            #[serde(default)]
+            id: Option<u32>,
+        }
+        let one = Record { id: Some(1) };
+        assert_eq!(reply(200, r#"{"id":1}"#).json::<Record>().unwrap(), one);
+        assert_eq!(reply(200, r#"[{"id":1}]"#).json_list::<Record>().unwrap(), [one]);
+        for body in ["[1]", " [{\"id\":1}]", "[]"] {
+            assert_eq!(reply(200, body).json::<Record>().unwrap_err().kind, VendorFault::Garbled, "{body}");
+        }
+        for body in ["[[1]]", "[[{\"id\":1}]]", "{\"id\":1}"] {
+            let error = reply(200, body).json_list::<Record>().unwrap_err();
+            assert_eq!(error.kind, VendorFault::Garbled, "{body}");
+        }
     }
 
     #[test]

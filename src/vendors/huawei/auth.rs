@@ -12,20 +12,18 @@ use tokio::sync::Mutex;
 
 use super::config::{Credentials, Login};
 use super::sign::{Keys, Signable, authorization, sdk_date};
-use super::wire::{
-    ById, Identity, Named, PasswordMethod, Scope, TokenAuth, TokenBody, TokenReply, TokenUser,
-};
-use super::{fault, redact};
-use crate::domain::error::VendorFault;
+use super::wire::{ById, Identity, Named, PasswordMethod, Scope, TokenAuth, TokenBody, TokenUser};
+use super::{fault, read};
 use crate::kit::clock::{self, Clock};
 use crate::kit::secret::{ExposeSecret, Secret};
 use crate::vendors::error::{Reached, VendorError};
-use crate::vendors::http::{Call, HttpClient, Verb};
+use crate::vendors::http::{Call, HttpClient, Reply, Verb};
+use crate::vendors::redact::redact;
 
 /// Content type of every body that is sent.
 pub(super) const JSON: &str = "application/json;charset=UTF-8";
 /// A token is renewed when less than this is left of its life (24 hours).
-const RENEW_BEFORE: Duration = Duration::from_secs(300);
+pub(super) const RENEW_BEFORE: Duration = Duration::from_secs(300);
 
 /// Proves who we are, on every request.
 #[derive(Debug)]
@@ -61,6 +59,14 @@ impl Pass {
     /// Whether a fresh one can be had when the vendor refuses this one.
     pub(super) const fn is_renewable(&self) -> bool {
         self.0.is_some()
+    }
+
+    /// A refusal without the token in it. Lists are left alone: they are large, and hold no tokens.
+    pub(super) fn redact(&self, reply: Reply) -> Reply {
+        match &self.0 {
+            Some(token) if !reply.status.is_success() => redact(reply, &[&token.value]),
+            Some(_) | None => reply,
+        }
     }
 }
 
@@ -167,30 +173,8 @@ impl Auth {
             error.with_reached(Reached::No)
         };
         let reply = self.http.send(call).await.map_err(not_sent)?;
-        let reply = redact(reply, &login.password);
-        if !reply.status.is_success() {
-            let mut error = fault::of(&reply);
-            // IAM says 400 or 404 to an unknown project or account: the configuration is wrong, not a request.
-            if matches!(
-                error.kind,
-                VendorFault::Rejected | VendorFault::NotFound | VendorFault::PermissionDenied
-            ) {
-                error.kind = VendorFault::Unauthenticated;
-            }
-            return Err(not_sent(error));
-        }
-        let Some(token) = reply.header("x-subject-token").filter(|t| !t.is_empty()) else {
-            return Err(not_sent(VendorError::garbled("the answer has no header `X-Subject-Token`")));
-        };
-        // Without a readable end, or with one that our clock says is over, the token is used until the vendor
-        // refuses it: a wrong clock must not make every call log in.
-        let expires_at = reply
-            .json::<TokenReply>()
-            .ok()
-            .and_then(|r| r.token?.expires_at)
-            .and_then(|text| text.parse::<Timestamp>().ok())
-            .filter(|end| clock::since(self.clock.now(), *end) > RENEW_BEFORE);
-        Ok((Secret::from(token.to_owned()), expires_at))
+        let reply = redact(reply, &[&login.password]);
+        read::token(&reply, self.clock.now()).map_err(not_sent)
     }
 
     /// Forgets the token.

@@ -50,7 +50,7 @@ async fn image(client: &Client, id: &str) -> Result<Option<CloudImage>, VendorEr
     Ok(images.into_iter().find(|i| i.id.as_deref().is_some_and(|found| found.eq_ignore_ascii_case(id))))
 }
 
-fn of_instance(sight: Sight) -> CheckReport {
+pub(super) fn of_instance(sight: Sight) -> CheckReport {
     let instance = match sight {
         Sight::Seen(instance) => instance,
         Sight::Gone(vendor_said) => {
@@ -84,7 +84,7 @@ fn not_running(instance: &Instance) -> Option<Finding> {
     Some(Finding::new("huawei.instance_not_running", Severity::Error, text))
 }
 
-fn of_image(id: &str, image: &Result<Option<CloudImage>, VendorError>) -> Vec<Finding> {
+pub(super) fn of_image(id: &str, image: &Result<Option<CloudImage>, VendorError>) -> Vec<Finding> {
     let finding = |rule, severity, text: String| vec![Finding::new(rule, severity, text).about(id)];
     let image = match image {
         Ok(Some(image)) => image,

@@ -2,19 +2,18 @@
 
 use std::collections::HashMap;
 
-use serde::Deserialize as _;
-use serde_json::Value;
 use url::Url;
 
 use super::auth::{Auth, JSON};
 use super::config::Config;
-use super::wire::{CloudImage, ImagesReply, Instance, InstancesReply, ReinstallBody};
-use super::{fault, redact};
+use super::read::{self, InstancesPage};
+use super::wire::{CloudImage, Instance, ReinstallBody};
 use crate::kit::clock::Clock;
 use crate::kit::permit::Permit;
 use crate::kit::secret::{ExposeSecret, Secret};
-use crate::vendors::error::{Reached, VendorError};
+use crate::vendors::error::VendorError;
 use crate::vendors::http::{Call, HttpClient, Reply, Verb};
+use crate::vendors::redact::redact;
 
 /// How many ids `ListInstances` takes in one filter.
 pub(super) const IDS_PER_LIST: usize = 100;
@@ -40,13 +39,6 @@ struct Request {
     route: &'static str,
     body: Option<zeroize::Zeroizing<Vec<u8>>>,
     permit: Option<Permit>,
-}
-
-/// A page of instances, each read for itself.
-#[derive(Debug)]
-pub(super) struct InstancesPage {
-    pub items: Vec<Result<Instance, VendorError>>,
-    pub next_marker: Option<String>,
 }
 
 impl Client {
@@ -79,16 +71,14 @@ impl Client {
                 permit: Some(permit.clone()),
             })
             .await?;
-        Ok(redact(reply, password))
+        Ok(redact(reply, &[password]))
     }
 
     /// `GET /v1/{project_id}/instances/{id}/status`: only the state members are filled.
     pub(super) async fn status(&self, id: &str) -> Result<Instance, VendorError> {
         let url = self.path(&["instances", id, "status"]);
-        let mut instance: Instance =
-            self.get(url, "/v1/{project_id}/instances/{instance_id}/status").await?.json()?;
-        instance.id = Some(id.to_owned());
-        Ok(instance)
+        let reply = self.send_get(url, "/v1/{project_id}/instances/{instance_id}/status").await?;
+        read::status(&reply, id)
     }
 
     /// One page of `GET /v1/{project_id}/instances`.
@@ -144,22 +134,14 @@ impl Client {
                 query.append_pair("instance_id", &ids.join(","));
             }
         }
-        let reply: InstancesReply = self.get(url, "/v1/{project_id}/instances").await?.json()?;
-        let Some(items) = reply.instances else {
-            return Err(VendorError::garbled("the list of instances has no member `instances`"));
-        };
-        Ok(InstancesPage {
-            items: items.into_iter().map(one_instance).collect(),
-            next_marker: reply.page_info.and_then(|p| p.next_marker).and_then(|m| marker_of(&m)),
-        })
+        read::instances(&self.send_get(url, "/v1/{project_id}/instances").await?)
     }
 
     /// One page of `GET {ims}/v2/cloudimages` with these filters.
     pub(super) async fn images(&self, filters: &[(&str, &str)]) -> Result<Vec<CloudImage>, VendorError> {
         let mut url = Call::join(&self.ims, &["v2", "cloudimages"]);
         url.query_pairs_mut().extend_pairs(filters);
-        let reply: ImagesReply = self.get(url, "/v2/cloudimages").await?.json()?;
-        reply.images.ok_or_else(|| VendorError::garbled("the list of images has no member `images`"))
+        read::images(&self.send_get(url, "/v2/cloudimages").await?)
     }
 
     /// Forgets the token.
@@ -173,9 +155,8 @@ impl Client {
         Call::join(&self.clouddc, &segments)
     }
 
-    async fn get(&self, url: Url, route: &'static str) -> Result<Reply, VendorError> {
-        let reply = self.send(Request { verb: Verb::Get, url, route, body: None, permit: None }).await?;
-        if reply.status.is_success() { Ok(reply) } else { Err(fault::of(&reply)) }
+    async fn send_get(&self, url: Url, route: &'static str) -> Result<Reply, VendorError> {
+        self.send(Request { verb: Verb::Get, url, route, body: None, permit: None }).await
     }
 
     /// Sends; when the vendor refuses the token, once more with a fresh one. A 401 has no effect at the vendor, so
@@ -184,10 +165,11 @@ impl Client {
         let pass = self.auth.pass(None).await?;
         let reply = self.http.send(self.auth.stamp(request.call(), request.verb, &pass)).await?;
         if reply.status != http::StatusCode::UNAUTHORIZED || !pass.is_renewable() {
-            return Ok(reply);
+            return Ok(pass.redact(reply));
         }
         let pass = self.auth.pass(Some(&pass)).await?;
-        self.http.send(self.auth.stamp(request.call(), request.verb, &pass)).await
+        let reply = self.http.send(self.auth.stamp(request.call(), request.verb, &pass)).await?;
+        Ok(pass.redact(reply))
     }
 }
 
@@ -202,50 +184,5 @@ impl Request {
             Some(body) => call.bytes(JSON, body.to_vec()),
             None => call,
         }
-    }
-}
-
-/// Reads one entry of a list. An odd one is an error that carries the entry's id as its code.
-fn one_instance(entry: Value) -> Result<Instance, VendorError> {
-    Instance::deserialize(&entry).map_err(|_| {
-        let error =
-            VendorError::garbled("the vendor's entry for this instance does not have the documented shape")
-                .with_reached(Reached::Yes);
-        match entry.get("id").and_then(Value::as_str) {
-            Some(id) => error.with_code(id),
-            None => error,
-        }
-    })
-}
-
-/// The marker of the next page. The documents call it both a cursor and the next page's address.
-fn marker_of(text: &str) -> Option<String> {
-    let marker = match text.split_once('?') {
-        Some((_, query)) => {
-            let mut pairs = url::form_urlencoded::parse(query.as_bytes());
-            pairs.find(|(key, _)| key == "marker").map(|(_, value)| value.into_owned())?
-        }
-        None => text.to_owned(),
-    };
-    (!marker.is_empty()).then_some(marker)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_marker_is_a_cursor_or_an_address() {
-        assert_eq!(marker_of("abc").as_deref(), Some("abc"));
-        assert_eq!(marker_of("https://h/v1/p/instances?limit=10&marker=a%2Cb").as_deref(), Some("a,b"));
-        assert_eq!(marker_of("https://h/v1/p/instances?limit=10"), None);
-        assert_eq!(marker_of(""), None);
-    }
-
-    #[test]
-    fn an_odd_entry_keeps_its_id() {
-        assert!(one_instance(serde_json::json!({"id": "a", "state": 17, "image": "x", "tags": 4})).is_ok());
-        let error = one_instance(serde_json::json!("text")).unwrap_err();
-        assert_eq!(error.code, None);
     }
 }

@@ -4,7 +4,7 @@
 //! |---|---|---|
 //! | `project_id` | yes | the project that owns the instances; tokens are scoped to it |
 //! | `region` | unless every endpoint used is given | such as `cn-east-3`; gives the endpoints below their default |
-//! | `iam_endpoint` | no | default `https://iam.{region}.myhuaweicloud.com`; used with `user` |
+//! | `iam_endpoint` | no | default `https://iam.{region}.myhuaweicloud.com` (a token for that region); `https://iam.myhuaweicloud.com` gives one for all regions. Used with `user` |
 //! | `ims_endpoint` | no | default `https://ims.{region}.myhuaweicloud.com`; images come from there |
 //! | `user`, `password`, `domain` | one of the two | an IAM user (a HUAWEI ID gets no token) and its account |
 //! | `access_key`, `secret_key` | ways to log in | an access key pair, the way that the vendor recommends |
@@ -244,6 +244,26 @@ mod tests {
         assert!(!format!("{config:?}").contains("canary"), "{config:?}");
         let Credentials::Token(login) = config.credentials else { panic!("not a token login") };
         assert_eq!(login.iam.as_str(), "https://iam.cn-east-3.myhuaweicloud.com/");
+    }
+
+    #[test]
+    fn the_global_identity_service_can_be_chosen() {
+        let config = read(
+            r#"
+            region = "cn-east-3"
+            iam_endpoint = "https://iam.myhuaweicloud.com"
+            project_id = "p"
+            user = "svc"
+            password = "canary-iam"
+            domain = "acme"
+            "#
+            .parse()
+            .unwrap(),
+        )
+        .unwrap();
+        let Credentials::Token(login) = config.credentials else { panic!("not a token login") };
+        assert_eq!(login.iam.as_str(), "https://iam.myhuaweicloud.com/");
+        assert_eq!(config.ims.as_str(), "https://ims.cn-east-3.myhuaweicloud.com/");
     }
 
     #[test]

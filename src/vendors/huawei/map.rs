@@ -81,10 +81,10 @@ fn decide(instance: &Instance, context: Context<'_>, notes: &Notes) -> Verdict {
     if matches!(state, "shutting-down" | "terminated" | "teminated") {
         return Verdict::Deleted;
     }
-    if operation == Some("reinstall-processing") {
+    if is_install(operation, "-processing", notes) {
         return Verdict::Processing;
     }
-    let word_failed = operation == Some("reinstall-failed");
+    let word_failed = is_install(operation, "-failed", notes);
     // Words left from an earlier reinstall stay until ours moves them.
     if (word_failed && notes.operation_moved) || new_error.is_some() {
         return failed(true);
@@ -93,10 +93,10 @@ fn decide(instance: &Instance, context: Context<'_>, notes: &Notes) -> Verdict {
         "error" | "failed" => failed(word_failed && notes.processing_seen),
         "pending" | "reinstalling" => Verdict::Processing,
         // Also what a power-off by a person looks like: it counts only once the vendor took our reinstall.
-        "stopping" | "stopped" if notes.accepted => Verdict::Processing,
+        "stopping" | "stopped" | "switch-installing" if notes.accepted => Verdict::Processing,
         "running" => match operation {
             Some("reinstall-failed") if notes.processing_seen => failed(true),
-            Some("reinstall-succeed") if notes.operation_moved => Verdict::Done,
+            word if notes.operation_moved && is_install(word, "-succeed", notes) => Verdict::Done,
             // Somebody else's operation, or a word of tomorrow: wait for what comes after it.
             Some(word) if !(word.ends_with("-succeed") || word.ends_with("-failed")) => Verdict::Nothing,
             _ if notes.processing_seen => Verdict::Done,
@@ -107,6 +107,18 @@ fn decide(instance: &Instance, context: Context<'_>, notes: &Notes) -> Verdict {
         },
         "stopping" | "stopped" | "modifyIping" | "switch-installing" | "" => Verdict::Nothing,
         _ => Verdict::Unknown,
+    }
+}
+
+/// Whether `operation_state` is a word about our reinstall. No page says how a reinstall with another image is told;
+/// its name fits `switch-install`, too. So once the vendor took our start (one operation at a time runs on an
+/// instance), that word counts, and `install` as well. Before that, only `reinstall` does: a switch that somebody else
+/// started must not be taken for ours.
+fn is_install(operation: Option<&str>, suffix: &str, notes: &Notes) -> bool {
+    match operation.and_then(|word| word.strip_suffix(suffix)) {
+        Some("reinstall") => true,
+        Some("switch-install" | "install") => notes.accepted,
+        Some(_) | None => false,
     }
 }
 

@@ -276,12 +276,35 @@ fn the_answer_is_bounded_and_holds_no_user_data() {
     let body = json!({
         "id": "i", "state": "running", "description": "d".repeat(20_000),
         "metadata": {"k": "canary"}, "user_data": "canary",
-        "tags": [{"key": "k".repeat(20_000), "value": "v"}],
+        "tags": vec![json!({"key": "k".repeat(20_000), "value": "v"}); 100],
     });
     let text = answer(&instance(body)).unwrap();
     assert_eq!(text, r#"{"id":"i","state":"running"}"#);
     let body = json!({"id": "i", "name": "n", "tags": [{"key": "a", "value": "b"}], "user_data": "canary"});
     assert_eq!(answer(&instance(body)).unwrap(), r#"{"id":"i","name":"n","tags":[{"key":"a","value":"b"}]}"#);
+}
+
+#[test]
+fn a_switch_of_the_system_is_ours_only_once_the_vendor_took_our_start() {
+    let before = Notes::before(&instance(json!({"state": "running", "operation_state": "install-succeed"})));
+    let taken = Notes { accepted: true, ..before.clone() };
+    let phase = |notes: &Notes, state: &str, operation: &str| {
+        let seen = instance(json!({"state": state, "operation_state": operation}));
+        observe(&seen, Context { notes, submitted: None, now: Timestamp::UNIX_EPOCH }).phase
+    };
+    for (state, operation, want) in [
+        ("running", "switch-install-processing", Phase::Running),
+        ("switch-installing", "install-succeed", Phase::Running),
+        ("running", "switch-install-succeed", Phase::Succeeded),
+    ] {
+        assert_eq!(phase(&taken, state, operation), want, "{state} {operation}");
+        assert_eq!(phase(&before, state, operation), Phase::Unclear, "{state} {operation}");
+    }
+    for state in ["running", "error"] {
+        assert!(matches!(phase(&taken, state, "switch-install-failed"), Phase::Failed(_)), "{state}");
+    }
+    let processing = Notes { processing_seen: true, ..taken };
+    assert!(matches!(phase(&processing, "running", "switch-install-failed"), Phase::Failed(_)));
 }
 
 fn any_word() -> impl Strategy<Value = Option<String>> {

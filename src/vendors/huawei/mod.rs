@@ -14,7 +14,9 @@ mod map;
 #[cfg(test)]
 mod map_tests;
 mod notes;
-mod redact;
+mod read;
+#[cfg(any(test, fuzzing))]
+pub(super) mod recorded;
 mod sign;
 mod submit;
 mod targets;
@@ -31,7 +33,6 @@ use self::client::{Client, IDS_PER_LIST, MIN_LIMIT};
 use self::look::{Sight, look};
 use self::map::Context;
 use self::notes::Notes;
-use self::redact::redact;
 use super::contract::{
     Asked, CancelAnswer, CheckReport, Found, Observation, Planned, Submission, Submitted, Vendor,
 };

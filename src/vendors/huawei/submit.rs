@@ -7,12 +7,10 @@
 use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use serde_json::Value;
-
 use super::client::Client;
 use super::look::{Sight, look};
 use super::notes::Notes;
-use super::wire::ReinstallReply;
+use super::read::{self, Start};
 use super::{fault, map, wanted_image};
 use crate::domain::error::VendorFault;
 use crate::domain::failure::{Failure, FailureReason};
@@ -134,36 +132,26 @@ impl<'a> Run<'a> {
                 return Vec::new();
             }
         };
-        if reply.status.is_success() {
-            self.accepted(&part.members, &reply);
-            return Vec::new();
-        }
-        let error = fault::of(&reply);
-        if started_some(&reply) {
-            // A refusal that names started instances: nobody can tell which of the others began.
-            self.fail(&part.members, error.with_reached(Reached::Maybe));
-            return Vec::new();
-        }
-        match reply.status.as_u16() {
-            400 if is_about_count(&error) && part.members.len() > SMALL_CHUNK => {
+        match read::start(&reply) {
+            Start::Taken(named) => self.accepted(&part.members, &named, &reply),
+            Start::TooMany(_) if part.members.len() > SMALL_CHUNK => {
                 chunk.store(SMALL_CHUNK, Ordering::Relaxed);
                 let pieces = part.members.chunks(SMALL_CHUNK);
                 return pieces.map(|m| Part { members: m.to_vec(), resent: part.resent }).collect();
             }
-            400 | 404 if is_about_instances(&error) => return self.sort_out(part, &ids, &error).await,
-            400 if error.code.is_some() => self.refuse(&part.members, &error),
-            _ => self.fail(&part.members, error),
+            Start::TooMany(error) if read::is_about_instances(&error) => {
+                return self.sort_out(part, &ids, &error).await;
+            }
+            Start::SomeRefused(error) => return self.sort_out(part, &ids, &error).await,
+            Start::TooMany(error) | Start::Refused(error) => self.refuse(&part.members, &error),
+            Start::Failed(error) => self.fail(&part.members, error),
         }
         Vec::new()
     }
 
     /// The vendor took the call: those that it names have started, the others are unclear.
-    fn accepted(&mut self, members: &[usize], reply: &Reply) {
+    fn accepted(&mut self, members: &[usize], named: &HashSet<String>, reply: &Reply) {
         let request_id = reply.header("x-request-id");
-        let named: HashSet<String> = match reply.json::<ReinstallReply>() {
-            Ok(body) => body.instances.into_iter().flatten().filter_map(|v| id_of(&v)).collect(),
-            Err(error) => return self.fail(members, error),
-        };
         for &place in members {
             let Some(id) = self.id(place) else { continue };
             if named.contains(&id.to_ascii_lowercase()) {
@@ -269,32 +257,6 @@ fn not_sent(reason: Option<&VendorError>) -> VendorError {
     }
 }
 
-/// Whether a refusal nevertheless lists instances as started.
-fn started_some(reply: &Reply) -> bool {
-    reply.json::<ReinstallReply>().is_ok_and(|body| body.instances.is_some_and(|i| !i.is_empty()))
-}
-
-fn id_of(entry: &Value) -> Option<String> {
-    entry.get("id").and_then(Value::as_str).map(str::to_ascii_lowercase)
-}
-
-/// Whether a refusal is about how many ids there were. The text is the vendor's, so words are all there is; that
-/// a wrong guess does no harm follows from a 400 having started nothing.
-fn is_about_count(error: &VendorError) -> bool {
-    const WORDS: [&str; 12] = [
-        "limit", "exceed", "exceeds", "exceeded", "maximum", "max", "most", "many", "number", "count",
-        "length", "size",
-    ];
-    let text = error.message.to_ascii_lowercase();
-    let counts = text.split(|c: char| !c.is_ascii_alphabetic()).any(|word| WORDS.contains(&word));
-    error.code.is_some() && counts && !text.contains("password") && !text.contains("image")
-}
-
-/// Whether a refusal is about some of the instances rather than about the request.
-fn is_about_instances(error: &VendorError) -> bool {
-    matches!(error.code.as_deref(), Some(fault::INSTANCES_NOT_FOUND | fault::INSTANCE_REFUSED))
-}
-
 /// The ids that a message names.
 pub(super) fn named_in<'a>(message: &str, ids: &[&'a str]) -> Vec<&'a str> {
     let message = message.to_ascii_lowercase();
@@ -303,44 +265,7 @@ pub(super) fn named_in<'a>(message: &str, ids: &[&'a str]) -> Vec<&'a str> {
 
 #[cfg(test)]
 mod tests {
-    use bytes::Bytes;
-    use http::{HeaderMap, StatusCode};
-
     use super::*;
-
-    fn refusal(status: u16, body: &str) -> Reply {
-        Reply {
-            status: StatusCode::from_u16(status).unwrap(),
-            headers: HeaderMap::new(),
-            body: Bytes::copy_from_slice(body.as_bytes()),
-        }
-    }
-
-    #[test]
-    fn only_the_vendors_own_words_about_a_number_shrink_the_chunks() {
-        let about_count = |message: &str| {
-            let body = serde_json::json!({"error_code": "iMetal.0001", "error_msg": message}).to_string();
-            is_about_count(&fault::of(&refusal(400, &body)))
-        };
-        for message in [
-            "The number of instance IDs exceeds the maximum of 10.",
-            "instance_id_set: at most 10 items",
-            "Too many instances",
-            "instance_id_set length limit",
-        ] {
-            assert!(about_count(message), "{message}");
-        }
-        for message in [
-            "The account is frozen.",
-            "Invalid password length.",
-            "The image exceeds the disk size.",
-            "Bad value.",
-        ] {
-            assert!(!about_count(message), "{message}");
-        }
-        let proxy = refusal(400, "<html>request exceeds the limit</html>");
-        assert!(!is_about_count(&fault::of(&proxy)));
-    }
 
     #[test]
     fn ids_are_found_in_messages_whatever_their_case() {
@@ -348,13 +273,5 @@ mod tests {
         let message = "instances [0197F36D-0000-7258-B177-00000000000A] not found";
         assert_eq!(named_in(message, &ids), [ids[0]]);
         assert!(named_in("instances not found", &ids).is_empty());
-    }
-
-    #[test]
-    fn a_refusal_that_names_started_instances_proves_nothing() {
-        assert!(started_some(&refusal(400, r#"{"error_code":"X","instances":[{"id":"a"}]}"#)));
-        assert!(!started_some(&refusal(400, r#"{"error_code":"X","instances":[]}"#)));
-        assert!(!started_some(&refusal(400, r#"{"error_code":"X"}"#)));
-        assert!(!started_some(&refusal(400, "text")));
     }
 }

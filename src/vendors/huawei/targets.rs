@@ -92,7 +92,7 @@ impl Place {
     }
 }
 
-fn info(provider: &ProviderId, instance: Instance) -> Option<TargetInfo> {
+pub(super) fn info(provider: &ProviderId, instance: Instance) -> Option<TargetInfo> {
     let id = instance.id?;
     let image = instance.image.unwrap_or_default();
     let mut attributes = BTreeMap::new();
@@ -122,7 +122,7 @@ fn info(provider: &ProviderId, instance: Instance) -> Option<TargetInfo> {
     })
 }
 
-fn image(image: CloudImage) -> Option<Image> {
+pub(super) fn image(image: CloudImage) -> Option<Image> {
     let mut attributes = BTreeMap::new();
     for (name, value) in [
         ("__imagetype", image.imagetype),

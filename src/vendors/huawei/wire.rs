@@ -7,6 +7,11 @@
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
+/// The longest word, id or name that is kept, in characters.
+const TEXT: usize = 256;
+/// The longest explanation that is kept, in characters.
+const LONG_TEXT: usize = 1500;
+
 /// Body of `PUT /v1/{project_id}/instances/reinstall`.
 #[derive(Serialize)]
 pub(super) struct ReinstallBody<'a> {
@@ -39,7 +44,7 @@ pub(super) struct PageInfo {
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub(super) struct Instance {
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "text")]
     pub id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "text")]
     pub name: Option<String>,
@@ -61,7 +66,7 @@ pub(super) struct Instance {
     pub updated_at: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "text")]
     pub launched_at: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "text")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "long_text")]
     pub description: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "object")]
     pub network_interfaces: Option<Vec<NetworkInterface>>,
@@ -75,7 +80,7 @@ pub(super) struct Instance {
 pub(super) struct ErrorStatus {
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "text")]
     pub error_code: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "text")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "long_text")]
     pub error_msg: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "text")]
     pub error_type: Option<String>,
@@ -120,6 +125,7 @@ pub(super) struct ImagesReply {
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default)]
 pub(super) struct CloudImage {
+    #[serde(deserialize_with = "text")]
     pub id: Option<String>,
     #[serde(deserialize_with = "text")]
     pub name: Option<String>,
@@ -204,8 +210,18 @@ pub(super) struct TokenInfo {
     pub expires_at: Option<String>,
 }
 
-/// Text where the reference says text; a number or a truth value is kept as its text, anything else is absent.
+/// Text where the reference says text; a number or a truth value is kept as its text, anything else is absent. What
+/// is longer than any word, id or name is cut: it is kept with a job.
 fn text<'de, D: Deserializer<'de>>(input: D) -> Result<Option<String>, D::Error> {
+    Ok(read_text(input)?.map(|text| text.chars().take(TEXT).collect()))
+}
+
+/// The same for explanations.
+fn long_text<'de, D: Deserializer<'de>>(input: D) -> Result<Option<String>, D::Error> {
+    Ok(read_text(input)?.map(|text| text.chars().take(LONG_TEXT).collect()))
+}
+
+fn read_text<'de, D: Deserializer<'de>>(input: D) -> Result<Option<String>, D::Error> {
     Ok(match Value::deserialize(input)? {
         Value::String(text) if text.is_empty() => None,
         Value::String(text) => Some(text),

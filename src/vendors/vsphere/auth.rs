@@ -8,7 +8,6 @@
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use base64::Engine as _;
-use bytes::Bytes;
 use tokio::sync::Mutex;
 use url::Url;
 use zeroize::Zeroizing;
@@ -130,18 +129,8 @@ impl Auth {
 }
 
 /// A refusal without `secret`: an answer may quote what it refuses.
-fn redact(mut reply: Reply, secret: &Secret) -> Reply {
-    let secret = secret.expose_secret();
-    if reply.status.is_success() || secret.is_empty() {
-        return reply;
-    }
-    let text = String::from_utf8_lossy(&reply.body);
-    let escaped = serde_json::Value::from(secret).to_string();
-    let escaped = escaped.trim_matches('"');
-    if text.contains(secret) || text.contains(escaped) {
-        reply.body = Bytes::from(text.replace(escaped, "[redacted]").replace(secret, "[redacted]"));
-    }
-    reply
+fn redact(reply: Reply, secret: &Secret) -> Reply {
+    if reply.status.is_success() { reply } else { crate::vendors::redact::redact(reply, &[secret]) }
 }
 
 /// The token in the answer to a login: 201 by the specification, 200 by some servers.
@@ -177,6 +166,7 @@ fn token(reply: &Reply) -> Result<Secret, VendorError> {
 
 #[cfg(test)]
 mod tests {
+    use bytes::Bytes;
     use http::{HeaderMap, StatusCode};
 
     use super::*;

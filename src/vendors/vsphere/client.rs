@@ -84,7 +84,7 @@ impl Client {
     /// `GET software/clusters`: all clusters with a Supervisor.
     pub(super) async fn clusters(&self) -> Result<Vec<Summary>, VendorError> {
         let entries: Vec<Value> = self
-            .get(self.software(&["clusters"]), "/api/vcenter/namespace-management/software/clusters")
+            .get_list(self.software(&["clusters"]), "/api/vcenter/namespace-management/software/clusters")
             .await?;
         Ok(entries.iter().filter_map(read).collect())
     }
@@ -166,7 +166,8 @@ impl Client {
     /// `GET software/cluster-available-versions`
     pub(super) async fn cluster_versions(&self) -> Result<Vec<VersionNotes>, VendorError> {
         let route = "/api/vcenter/namespace-management/software/cluster-available-versions";
-        let entries: Vec<Value> = self.get(self.software(&["cluster-available-versions"]), route).await?;
+        let entries: Vec<Value> =
+            self.get_list(self.software(&["cluster-available-versions"]), route).await?;
         Ok(entries.iter().filter_map(read).collect())
     }
 
@@ -203,7 +204,7 @@ impl Client {
             &["api", "vcenter", "namespace-management", "supervisors", id, "topology"],
         );
         let zones: Vec<Value> =
-            self.get(url, "/api/vcenter/namespace-management/supervisors/{supervisor}/topology").await?;
+            self.get_list(url, "/api/vcenter/namespace-management/supervisors/{supervisor}/topology").await?;
         Ok(zones.iter().filter_map(read).collect())
     }
 
@@ -274,6 +275,15 @@ impl Client {
     async fn get<T: DeserializeOwned>(&self, url: Url, route: &'static str) -> Result<T, VendorError> {
         let reply = self.send(Request::get(url, route)).await?;
         good(&reply)?.json()
+    }
+
+    async fn get_list<T: DeserializeOwned>(
+        &self,
+        url: Url,
+        route: &'static str,
+    ) -> Result<Vec<T>, VendorError> {
+        let reply = self.send(Request::get(url, route)).await?;
+        good(&reply)?.json_list()
     }
 
     /// Sends; when vCenter refuses the session, once more with a fresh one. A 401 has no effect at vCenter, so that

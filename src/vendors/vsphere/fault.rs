@@ -11,6 +11,9 @@ use crate::domain::failure::{Failure, FailureReason};
 use crate::vendors::error::{Reached, Retry, VendorError};
 use crate::vendors::http::Reply;
 
+/// The longest chain of causes that is kept, in characters.
+const MAX_CHAIN: usize = 1500;
+
 /// The provider's account may not do this for every cluster of a batch; nothing was started.
 pub(super) const UNAUTHORIZED: &str = "UNAUTHORIZED";
 /// Not now: an upgrade runs, or a task is over already.
@@ -71,7 +74,8 @@ pub(super) fn envelope(reply: &Reply) -> Option<ErrorBody> {
     let map = value.as_object()?;
     if let (Some(inner), Some(name)) = (map.get("value"), map.get("type").and_then(Value::as_str)) {
         let mut body: ErrorBody = wire::read(inner)?;
-        let name = name.rsplit('.').next().unwrap_or(name).to_ascii_uppercase();
+        let name = name.rsplit('.').next().unwrap_or(name);
+        let name = name.chars().take(128).collect::<String>().to_ascii_uppercase();
         body.error_type.get_or_insert(name);
         return Some(body);
     }
@@ -91,7 +95,7 @@ pub(super) fn chain(body: &ErrorBody) -> String {
             texts.push(text);
         }
     }
-    texts.join(": ")
+    texts.join(": ").chars().take(MAX_CHAIN).collect()
 }
 
 /// Kind and reach by `error_type`. A start that was refused for one of the reasons with `No` did not begin.

@@ -9,6 +9,9 @@ use crate::domain::finding::{Finding, Severity};
 /// The longest part of an id or subject that comes from vCenter.
 const MAX_PART: usize = 120;
 
+/// The longest line for a condition, in characters.
+const MAX_LINE: usize = 1500;
+
 /// What the messages of one cluster or Supervisor say.
 pub(super) fn of_info(info: &Info) -> Vec<Finding> {
     let status = info.upgrade_status.iter();
@@ -68,7 +71,7 @@ pub(super) fn line(condition: &Condition) -> String {
         texts.extend(condition.reason.as_deref());
         texts.extend(condition.kind.as_deref());
     }
-    texts.join(": ")
+    texts.join(": ").chars().take(MAX_LINE).collect()
 }
 
 fn holds(condition: &Condition) -> bool {

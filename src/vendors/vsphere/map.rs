@@ -19,6 +19,8 @@ pub(super) const NO_CANCEL: &str =
     "vCenter has no call that cancels an upgrade by cluster; one that goes by Supervisor can be cancelled";
 /// The largest `answer` that a job keeps.
 const MAX_ANSWER: usize = 16 * 1024;
+/// The longest text of a failure, in characters.
+const MAX_TEXT: usize = 2000;
 /// The longest piece of vCenter's text that goes into one of our own sentences.
 const MAX_SHOWN: usize = 100;
 
@@ -214,7 +216,10 @@ fn failed(sight: Sight<'_>, notes: &Notes) -> Phase {
         let lines: Vec<String> = stopping.into_iter().map(findings::line).collect();
         let mut failure = Failure::new(
             FailureReason::PrecheckFailed,
-            format!("vCenter's prechecks stopped the upgrade: {}", lines.join("; ")),
+            format!("vCenter's prechecks stopped the upgrade: {}", lines.join("; "))
+                .chars()
+                .take(MAX_TEXT)
+                .collect::<String>(),
         );
         failure.vendor_code = error.and_then(|e| e.error_type);
         return Phase::Rejected(failure);
@@ -234,7 +239,8 @@ fn failed(sight: Sight<'_>, notes: &Notes) -> Phase {
     } else {
         texts.join("; ")
     };
-    let mut failure = Failure::new(FailureReason::VendorFailed, text.chars().take(2000).collect::<String>());
+    let mut failure =
+        Failure::new(FailureReason::VendorFailed, text.chars().take(MAX_TEXT).collect::<String>());
     failure.vendor_code = error.and_then(|e| e.error_type);
     Phase::Failed(failure)
 }

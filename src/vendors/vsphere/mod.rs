@@ -15,6 +15,7 @@ mod check;
 mod client;
 mod compat;
 mod config;
+mod doubles;
 mod fault;
 mod find;
 mod findings;
@@ -23,6 +24,8 @@ mod map;
 mod notes;
 mod observe;
 mod precheck;
+#[cfg(any(test, fuzzing))]
+pub(super) mod recorded;
 mod roster;
 mod service;
 mod start;
@@ -42,6 +45,7 @@ use async_trait::async_trait;
 
 use self::aim::Aimed;
 use self::client::Client;
+use self::doubles::Doubles;
 use self::map::NO_CANCEL;
 use self::notes::Notes;
 use self::observe::Rounds;
@@ -50,13 +54,14 @@ use self::roster::Roster;
 use self::service::{Service, Services};
 use self::topology::Topology;
 use super::contract::{
-    Asked, CancelAnswer, CheckReport, Found, Observation, Planned, Submission, Submitted, Vendor,
+    Asked, CancelAnswer, CheckReport, Found, Observation, Phase, Planned, Submission, Submitted, Vendor,
 };
 use super::error::{Reached, VendorError};
 use super::http::HttpClient;
 use super::settings::{Build, CommonSettings, ConfigFault, VendorEntry};
 use crate::domain::capability::{CancelSupport, Capabilities, Capability};
 use crate::domain::error::{FieldViolation, VendorFault};
+use crate::domain::failure::{Failure, FailureReason};
 use crate::domain::id::ProviderId;
 use crate::domain::operation::OperationKind;
 use crate::domain::page::{Page, PageRequest};
@@ -88,6 +93,7 @@ fn configure(common: &CommonSettings, own: toml::Table) -> Result<Build, Vec<Con
             supervisors: Roster::default(),
             services: Services::new(config.service),
             topology: Topology::default(),
+            doubles: Doubles::default(),
             clock,
         })
     }))
@@ -116,7 +122,8 @@ fn capabilities(
         batch_size: u32::try_from(start::CHUNK).unwrap_or(u32::MAX),
         lost_answer: "The cluster's state, desired and current version are compared with those before the start; \
                       only a cluster that is READY and unchanged allows a second one.",
-        success_proof: "The cluster is READY and its current version is the one asked for.",
+        success_proof: "The cluster is READY and its current version is the one asked for; where vCenter upgrades it by \
+                        its Supervisor, as there.",
     };
     let supervisor = Capability {
         target: TargetKind::Supervisor,
@@ -146,6 +153,7 @@ struct Vsphere {
     supervisors: Roster,
     services: Services,
     topology: Topology,
+    doubles: Doubles,
     clock: Clock,
 }
 
@@ -217,6 +225,25 @@ fn in_order<A>(size: usize, parts: [(Vec<usize>, Vec<A>); 2], unasked: impl Fn()
     answers.into_iter().map(|answer| answer.unwrap_or_else(&unasked)).collect()
 }
 
+/// The refusal of a start that was made a moment ago under the target's other name.
+fn started_as(other: &str) -> Failure {
+    let text =
+        format!("an upgrade of the same Supervisor was started a moment ago, as `{other}`; nothing was sent");
+    Failure::new(FailureReason::VendorRejected, text)
+}
+
+const fn is_over(phase: &Phase) -> bool {
+    match phase {
+        Phase::Succeeded
+        | Phase::Failed(_)
+        | Phase::Cancelled
+        | Phase::Rejected(_)
+        | Phase::Superseded
+        | Phase::Missed => true,
+        Phase::Scheduled | Phase::Running | Phase::Suspended | Phase::Cancelling | Phase::Unclear => false,
+    }
+}
+
 fn flat<'a>(jobs: &[&&'a Planned]) -> Vec<&'a Planned> {
     jobs.iter().map(|job| **job).collect()
 }
@@ -286,18 +313,25 @@ impl Vendor for Vsphere {
 
     async fn submit(&self, batch: &[Submission]) -> Vec<Submitted> {
         let named = batch;
-        let batch: Vec<Submission> = named
+        let batch: Vec<Result<Submission, String>> = named
             .iter()
-            .map(|s| Submission { planned: aim::aimed(&s.planned).into_owned(), password: None })
+            .map(|s| {
+                let planned = aim::aimed(&s.planned).into_owned();
+                self.doubles.claim(&planned.target, &s.planned.target)?;
+                Ok(Submission { planned, password: None })
+            })
             .collect();
-        let batch = batch.as_slice();
-        let kind = |s: &Submission| s.planned.target.kind;
-        let (places, clusters) = of_kind(batch, kind, TargetKind::Cluster);
+        let kind = |s: &Result<Submission, String>| {
+            s.as_ref().map_or(TargetKind::Instance, |s| s.planned.target.kind)
+        };
+        let (places, clusters) = of_kind(&batch, kind, TargetKind::Cluster);
+        let clusters: Vec<&Submission> = clusters.into_iter().flatten().collect();
         let clusters = match clusters.as_slice() {
             [] => Vec::new(),
             jobs => start::clusters(&self.client, jobs).await,
         };
-        let (others, supervisors) = of_kind(batch, kind, TargetKind::Supervisor);
+        let (others, supervisors) = of_kind(&batch, kind, TargetKind::Supervisor);
+        let supervisors: Vec<&Submission> = supervisors.into_iter().flatten().collect();
         let supervisors = match supervisors.as_slice() {
             [] => Vec::new(),
             jobs => start::supervisors(&self.client, jobs).await,
@@ -305,9 +339,24 @@ impl Vendor for Vsphere {
         let mut answers = in_order(batch.len(), [(places, clusters), (others, supervisors)], || {
             Submitted::Failed(no_instances())
         });
-        for (answer, named) in answers.iter_mut().zip(named) {
-            if let Submitted::Started(seen) = answer {
-                aim::name_both(&named.planned, seen);
+        for ((answer, named), sent) in answers.iter_mut().zip(named).zip(&batch) {
+            let sent = match sent {
+                Ok(sent) => sent,
+                Err(other) => {
+                    *answer = Submitted::Refused(started_as(other), Vec::new());
+                    continue;
+                }
+            };
+            let begun = match answer {
+                Submitted::Started(seen) => {
+                    aim::name_both(&named.planned, seen);
+                    true
+                }
+                Submitted::Refused(..) => false,
+                Submitted::Failed(error) => error.reached != Reached::No,
+            };
+            if !begun {
+                self.doubles.release(&sent.planned.target, &named.planned.target);
             }
         }
         answers
@@ -341,9 +390,12 @@ impl Vendor for Vsphere {
         };
         let mut answers =
             in_order(batch.len(), [(places, clusters), (others, supervisors)], || Err(no_instances()));
-        for (answer, named) in answers.iter_mut().zip(named) {
+        for ((answer, named), sent) in answers.iter_mut().zip(named).zip(batch) {
             if let Ok(seen) = answer {
                 aim::name_both(named, seen);
+                if is_over(&seen.phase) {
+                    self.doubles.release(&sent.target, &named.target);
+                }
             }
         }
         answers

@@ -298,6 +298,20 @@ fn supervisor_outcome(mut start: Start<'_>, reply: Result<Reply, VendorError>) -
     }
 }
 
+/// What a recorded answer means for the start of one cluster, in a call of `size`, or of one Supervisor.
+#[cfg(any(test, fuzzing))]
+pub(super) fn of_recorded(planned: &Planned, reply: Reply, size: usize) -> Submitted {
+    let start = Start::of(planned);
+    if planned.target.kind == crate::domain::target::TargetKind::Supervisor {
+        return supervisor_outcome(start, Ok(reply));
+    }
+    match batch_answer(Ok(reply), size) {
+        BatchAnswer::Results(results) => cluster_outcome(&start, results.get(start.id())),
+        BatchAnswer::TakeApart => Submitted::Failed(VendorError::garbled("taken apart")),
+        BatchAnswer::Refused(error, body) => refused(error, body.as_ref()),
+    }
+}
+
 #[cfg(test)]
 #[path = "start_tests.rs"]
 mod tests;

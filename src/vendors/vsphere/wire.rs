@@ -11,6 +11,9 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
+/// The longest text that is kept, in bytes.
+const MAX_TEXT: usize = 1024;
+
 /// `UpgradeSpec` of `software/clusters` and `CreateSpec` of `upgrades/jobs`: the same two members.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub(super) struct UpgradeSpec<'a> {
@@ -383,10 +386,17 @@ pub(super) fn read<T: DeserializeOwned>(value: &Value) -> Option<T> {
     T::deserialize(value).ok()
 }
 
-/// Text; a number or truth value is kept as its JSON text.
+/// Text; a number or truth value is kept as its JSON text. What is longer than any of vCenter's own texts is cut:
+/// words and messages are kept with a job.
 fn word<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
     Ok(match Value::deserialize(from)? {
-        Value::String(text) => Some(text),
+        Value::String(mut text) => {
+            if text.len() > MAX_TEXT {
+                let end = (0..=MAX_TEXT).rev().find(|&at| text.is_char_boundary(at)).unwrap_or(0);
+                text.truncate(end);
+            }
+            Some(text)
+        }
         other @ (Value::Bool(_) | Value::Number(_)) => Some(other.to_string()),
         Value::Null | Value::Array(_) | Value::Object(_) => None,
     })

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::tz::Offset;
 use jiff::{SignedDuration, Timestamp};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 use url::Url;
@@ -12,15 +12,19 @@ use url::Url;
 use super::config::{Credentials, ZstackSettings};
 use super::fault;
 use super::session::{FailedLogin, Pass, Sessions};
-use super::sign;
+use super::{read, sign};
 use crate::domain::error::VendorFault;
 use crate::kit::clock::Clock;
 use crate::kit::secret::{ExposeSecret, Secret};
 use crate::vendors::error::{Reached, Retry, VendorError};
 use crate::vendors::http::{Call, HttpClient, Reply, Verb};
+use crate::vendors::redact::redact;
 
 /// How old a proof that the session lives may be when a start is sent.
 const FRESH: Duration = Duration::from_secs(20);
+
+/// A clock that is further off than this is told as one that needs mending. ZStack itself refuses 15 minutes.
+const MAX_DRIFT: SignedDuration = SignedDuration::from_secs(60);
 
 /// Who we are, and what was learnt to prove it.
 #[derive(Debug)]
@@ -64,19 +68,11 @@ impl Stamp {
         self.headers.iter().fold(call, |call, (name, value)| call.secret_header(name, value))
     }
 
-    /// The error without the session in its text: ZStack likes to quote it.
-    pub fn scrub(&self, mut error: VendorError) -> VendorError {
-        if let Some(session) = &self.session {
-            error.message = error.message.replace(session.expose_secret(), "[session]");
-        }
-        error
-    }
-
-    /// The text without the session.
-    pub fn scrub_text(&self, text: &str) -> String {
+    /// A refusal without the session in it: ZStack likes to quote it. Lists are left alone: they are large, and hold no sessions.
+    pub fn redact(&self, reply: Reply) -> Reply {
         match &self.session {
-            Some(session) => text.replace(session.expose_secret(), "[session]"),
-            None => text.to_owned(),
+            Some(session) if !reply.status.is_success() => redact(reply, &[session]),
+            Some(_) | None => reply,
         }
     }
 }
@@ -206,14 +202,12 @@ impl Auth {
             .json(&json!({"getCurrentTime": {}}))
             .safe();
         let reply = self.http.send(call).await.map_err(|e| e.with_reached(Reached::No))?;
-        if reply.status.as_u16() != 200 {
-            return Err(fault::failed(&reply).with_reached(Reached::No));
-        }
-        let body: Value = reply.json().map_err(|e| e.with_reached(Reached::No))?;
-        let ahead =
-            server_now(&body).map_or(SignedDuration::ZERO, |server| server.duration_since(self.clock.now()));
+        let server = read::current_time(&reply).map_err(|e| e.with_reached(Reached::No))?;
+        let ahead = server.map_or(SignedDuration::ZERO, |server| server.duration_since(self.clock.now()));
         if let Some(offset) = self.configured_offset {
-            return Ok(ServerTime { ahead, offset });
+            let time = ServerTime { ahead, offset };
+            tell(&time);
+            return Ok(time);
         }
         let url = Call::join(&self.base, &["management-nodes", "platform-timezone"]);
         for minutes in sign::LIKELY_OFFSETS {
@@ -223,14 +217,42 @@ impl Auth {
             let call = stamp.on(Call::new(Verb::Get, url.clone(), "/v1/management-nodes/platform-timezone"));
             let reply = self.http.send(call).await.map_err(|e| e.with_reached(Reached::No))?;
             match reply.status.as_u16() {
-                200 => return Ok(time),
+                200 => {
+                    tell(&time);
+                    return Ok(time);
+                }
+                403 if fault::is_key_refused(&reply) => {
+                    let text = format!("ZStack refused the access key, not its date: {}", reply.text());
+                    return Err(VendorError::new(VendorFault::Unauthenticated, Reached::No, text));
+                }
                 403 if !fault::is_html(&reply) => {}
                 _ => return Err(fault::failed(&reply).with_reached(Reached::No)),
             }
         }
-        let text = "ZStack refused the access key's signature for every time zone: look at the key and at both clocks, \
-                    or set `server_utc_offset`";
+        let clock = match server {
+            Some(_) => format!("its clock is {} s ahead of Drydock's", ahead.as_secs()),
+            None => "it does not tell its clock".to_owned(),
+        };
+        let text = format!(
+            "ZStack refused the access key's signature for every time zone ({clock}): look at the key and at both \
+             clocks, or set `server_utc_offset`"
+        );
         Err(VendorError::new(VendorFault::Unauthenticated, Reached::No, text).with_retry(Retry::Backoff))
+    }
+}
+
+/// Tells with which time calls are signed: ZStack compares its own local digits and not the zone, so a zone that is
+/// wrong, or a clock that drifts, is otherwise found out only by refusals.
+fn tell(time: &ServerTime) {
+    let (ahead, offset) = (time.ahead.as_secs(), time.offset);
+    if time.ahead.abs() > MAX_DRIFT {
+        tracing::warn!(
+            seconds_ahead = ahead,
+            server_offset = %offset,
+            "ZStack's clock differs from Drydock's; calls are signed with ZStack's time, and one of the two needs mending"
+        );
+    } else {
+        tracing::info!(seconds_ahead = ahead, server_offset = %offset, "learnt ZStack's time; calls are signed with it");
     }
 }
 
@@ -239,37 +261,20 @@ fn session_stamp(pass: Pass) -> Stamp {
     Stamp { headers: vec![("authorization", header)], generation: pass.generation, session: Some(pass.uuid) }
 }
 
-/// `{"currentTime":{"MillionSeconds":…,"Seconds":…}}` (sic).
-fn server_now(body: &Value) -> Option<Timestamp> {
-    let time = body.get("currentTime")?;
-    let number = |name: &str| {
-        let value = time.get(name)?;
-        value.as_i64().or_else(|| value.as_str().and_then(|t| t.parse().ok()))
-    };
-    number("MillionSeconds")
-        .and_then(|ms| Timestamp::from_millisecond(ms).ok())
-        .or_else(|| number("Seconds").and_then(|s| Timestamp::from_second(s).ok()))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn the_servers_clock_reads_in_both_spellings() {
-        let at = Timestamp::from_second(1_749_109_649).unwrap();
-        assert_eq!(server_now(&json!({"currentTime": {"MillionSeconds": 1_749_109_649_000_i64}})), Some(at));
-        assert_eq!(server_now(&json!({"currentTime": {"Seconds": "1749109649"}})), Some(at));
-        assert_eq!(server_now(&json!({"currentTime": {}})), None);
-        assert_eq!(server_now(&json!({})), None);
-    }
-
-    #[test]
     fn a_quoted_session_is_taken_out_of_errors() {
         let stamp =
             session_stamp(Pass { uuid: Secret::from("0af7651916cd43dd8448eb211c80319c"), generation: 1 });
-        let error = VendorError::garbled("session[uuid:0af7651916cd43dd8448eb211c80319c] expired");
-        assert_eq!(stamp.scrub(error).message, "session[uuid:[session]] expired");
+        let reply = Reply {
+            status: http::StatusCode::SERVICE_UNAVAILABLE,
+            headers: http::HeaderMap::new(),
+            body: bytes::Bytes::from_static(b"session[uuid:0af7651916cd43dd8448eb211c80319c] expired"),
+        };
+        assert_eq!(stamp.redact(reply).text(), "session[uuid:[redacted]] expired");
         assert!(!format!("{stamp:?}").contains("0af76519"));
     }
 }

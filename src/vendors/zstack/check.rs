@@ -6,6 +6,7 @@
 
 use std::collections::HashMap;
 
+use super::aftermath;
 use super::client::Client;
 use super::fault;
 use super::ids;
@@ -20,12 +21,12 @@ use crate::vendors::error::{Reached, VendorError};
 
 /// What ZStack says, for a whole batch.
 #[derive(Debug, Default)]
-struct Facts {
-    clusters: HashMap<String, Cluster>,
-    hosts: HashMap<String, Vec<Host>>,
-    live: Vec<LongJob>,
+pub(super) struct Facts {
+    pub clusters: HashMap<String, Cluster>,
+    pub hosts: HashMap<String, Vec<Host>>,
+    pub live: Vec<LongJob>,
     /// Records under a `resourceUuid` that a caller chose.
-    taken: Vec<LongJob>,
+    pub taken: Vec<LongJob>,
 }
 
 /// Checks a batch.
@@ -69,7 +70,7 @@ fn options(planned: &Planned) -> Option<&ZstackUpgradeOptions> {
 }
 
 /// Judges one job by what was gathered. Pure.
-fn judge(planned: &Planned, facts: &Facts) -> Result<CheckReport, VendorError> {
+pub(super) fn judge(planned: &Planned, facts: &Facts) -> Result<CheckReport, VendorError> {
     let uuid = &*planned.target.id;
     let Some(cluster) = facts.clusters.get(uuid) else {
         let text = format!("ZStack has no cluster {uuid}, or the account may not see it");
@@ -115,6 +116,7 @@ fn judge(planned: &Planned, facts: &Facts) -> Result<CheckReport, VendorError> {
     }
     let mut notes = Notes::of(planned);
     notes.hosts = Some(if wanted.is_some() { 1 } else { hosts.len() });
+    notes.systems = aftermath::systems(hosts);
     Ok(CheckReport { findings, handle: notes.handle(), foreign })
 }
 

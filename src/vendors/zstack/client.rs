@@ -1,18 +1,18 @@
 //! The calls that the adapter makes, each with its path, proof and reading.
 
 use serde::de::DeserializeOwned;
-use serde_json::{Map, Value, json};
+use serde_json::{Map, json};
 use url::Url;
 
 use super::auth::{Auth, Stamp};
 use super::config::ZstackSettings;
-use super::fault;
 use super::ids;
-use super::wire::{Cluster, ErrorCode, Host, JOB_NAME, List, LongJob, One, TaskProgress, UpdateClusterOs};
+use super::read::{self, ApiJob};
+use super::wire::{Cluster, Host, JOB_NAME, LongJob, TaskProgress, UpdateClusterOs};
 use crate::domain::error::VendorFault;
 use crate::kit::clock::Clock;
 use crate::kit::permit::Permit;
-use crate::vendors::error::{Reached, Retry, VendorError};
+use crate::vendors::error::{Reached, VendorError};
 use crate::vendors::http::{Call, HttpClient, Reply, Verb};
 
 /// The most uuids in one query: with 33 bytes each the address stays below 4 KiB.
@@ -21,19 +21,6 @@ const CHUNK: usize = 100;
 const ROWS: usize = 1000;
 /// The most pages of one list; beyond it the list is called too long instead of being cut silently.
 const PAGES: usize = 50;
-
-/// What `GET /api-jobs/{id}` says.
-#[derive(Debug)]
-pub(super) enum ApiJob {
-    /// Not over.
-    Pending,
-    /// Over, well: the long job was started.
-    Done(Option<Box<LongJob>>),
-    /// Over, and refused or failed.
-    Failed(ErrorCode),
-    /// ZStack does not know it (any more).
-    Unknown,
-}
 
 /// Calls to one provider's ZStack.
 #[derive(Debug)]
@@ -80,12 +67,12 @@ impl Client {
         let stamp = self.auth.proven_stamp(Verb::Put, &url).await.map_err(|e| e.with_reached(Reached::No))?;
         let reply = self.http.send(stamp.on(make())).await?;
         if !self.auth.worn_out(&stamp, &reply).await {
-            return Ok((reply, stamp));
+            return Ok((stamp.redact(reply), stamp));
         }
         // Refused at the door, before anything ran: the same request once more with a new proof.
         let stamp = self.auth.stamp(Verb::Put, &url).await.map_err(|e| e.with_reached(Reached::No))?;
         let reply = self.http.send(stamp.on(make())).await?;
-        Ok((reply, stamp))
+        Ok((stamp.redact(reply), stamp))
     }
 
     /// Forgets the session that a start went out with.
@@ -96,19 +83,7 @@ impl Client {
     /// How an API job stands. Needs no proof (zstack `RestServer.handle`).
     pub async fn api_job(&self, id: &str) -> Result<ApiJob, VendorError> {
         let url = Call::join(&self.base, &["api-jobs", id]);
-        let reply = self.http.send(Call::new(Verb::Get, url, "/v1/api-jobs/{uuid}")).await?;
-        match reply.status.as_u16() {
-            202 => Ok(ApiJob::Pending),
-            200 | 503 => match fault::error_of(&reply) {
-                Some(error) => Ok(ApiJob::Failed(fault::without_session(error))),
-                None if reply.status.as_u16() == 200 => {
-                    Ok(ApiJob::Done(reply.json::<One<LongJob>>()?.inventory.map(Box::new)))
-                }
-                None => Err(fault::failed(&reply)),
-            },
-            404 if !fault::is_html(&reply) => Ok(ApiJob::Unknown),
-            _ => Err(fault::failed(&reply)),
-        }
+        read::api_job(&self.http.send(Call::new(Verb::Get, url, "/v1/api-jobs/{uuid}")).await?)
     }
 
     /// The long jobs whose `field` (`uuid` or `apiId`) is one of `values`, in as few requests as possible. One
@@ -181,12 +156,7 @@ impl Client {
     pub async fn ready(&self) -> Result<(), VendorError> {
         let url = Call::join(&self.base, &["management-nodes", "ready"]);
         let reply = self.http.send(Call::new(Verb::Get, url, "/v1/management-nodes/ready")).await?;
-        if reply.status.as_u16() == 200 && fault::error_of(&reply).is_none() {
-            return Ok(());
-        }
-        let mut error = fault::failed(&reply);
-        error.message = format!("ZStack's management node is not ready: {}", error.message);
-        Err(error)
+        read::ready(&reply)
     }
 
     /// ZStack's version. Needs no proof.
@@ -194,11 +164,7 @@ impl Client {
         let url = Call::join(&self.base, &["management-nodes", "actions"]);
         let call =
             Call::new(Verb::Put, url, "/v1/management-nodes/actions").json(&json!({"getVersion": {}})).safe();
-        let reply = self.http.send(call).await?;
-        if reply.status.as_u16() != 200 || fault::error_of(&reply).is_some() {
-            return Err(fault::failed(&reply));
-        }
-        Ok(reply.json::<Value>()?.get("version").and_then(Value::as_str).map(|v| fault::cut(v, 64)))
+        read::version(&self.http.send(call).await?)
     }
 
     /// Logs out.
@@ -252,16 +218,6 @@ impl Client {
             stamp = self.auth.stamp(Verb::Get, &url).await?;
             reply = self.http.send(stamp.on(make())).await?;
         }
-        if reply.status.as_u16() != 200 || fault::error_of(&reply).is_some() {
-            let mut error = stamp.scrub(fault::failed(&reply));
-            if error.http_status == Some(404) {
-                // A list that is not there is not a target that is not there.
-                error.kind = VendorFault::Unreachable;
-                error.retry = Retry::Backoff;
-                error.message = format!("no ZStack API under `endpoint`: {}", error.message);
-            }
-            return Err(error);
-        }
-        Ok(reply.json::<List<T>>()?.inventories)
+        read::rows(&stamp.redact(reply))
     }
 }

@@ -16,6 +16,8 @@ use crate::vendors::http::Reply;
 
 /// The code for a session that is unknown or has expired. Said before anything ran.
 pub(super) const INVALID_SESSION: &str = "ID.1001";
+/// The longest of ZStack's sentences in a failure.
+const MAX_SENTENCE: usize = 2048;
 /// The longest single fact that goes into a failure's metadata.
 const MAX_FACT: usize = 1024;
 
@@ -63,6 +65,13 @@ pub(super) fn is_session_fault(reply: &Reply) -> bool {
 /// Whether an answer says that the date of an access-key signature is off (`requestTimeTooSkewed`).
 pub(super) fn is_skewed(reply: &Reply) -> bool {
     reply.status.as_u16() == 403 && reply.text().to_ascii_lowercase().contains("skew")
+}
+
+/// Whether an answer says that the access key itself, or its signature, is wrong. The verifier's source is closed;
+/// these are the texts that the vendor's own SDK looks for.
+pub(super) fn is_key_refused(reply: &Reply) -> bool {
+    let text = reply.text().to_ascii_lowercase();
+    text.contains("wrong accesskey signature") || text.contains("access key id")
 }
 
 /// Whether a page comes from something that is not ZStack: ZStack speaks JSON and plain text.
@@ -128,7 +137,8 @@ pub(super) fn refusal(error: &ErrorCode) -> Failure {
         Some(code) if code.starts_with("ID.") => FailureReason::PermissionDenied,
         Some(_) | None => FailureReason::VendorRejected,
     };
-    let mut failure = Failure::new(reason, format!("ZStack refused the update: {}", sentence(error)));
+    let text = cut(&sentence(error), MAX_SENTENCE);
+    let mut failure = Failure::new(reason, format!("ZStack refused the update: {text}"));
     failure.vendor_code.clone_from(&error.code);
     failure.metadata = facts(error);
     failure
@@ -230,6 +240,14 @@ mod tests {
         assert_eq!(failed(&reply(404, "no job found")).kind, VendorFault::NotFound);
         assert_eq!(failed(&reply(400, "wrong header")).kind, VendorFault::Rejected);
         assert_eq!(failed(&reply(429, "Rate limit exceeded")).reached, Reached::No);
+    }
+
+    #[test]
+    fn a_wrong_key_is_not_a_wrong_date() {
+        assert!(is_key_refused(&reply(403, "Wrong accessKey signature")));
+        assert!(is_key_refused(&reply(403, "the access key id[x] does not exist")));
+        assert!(!is_key_refused(&reply(403, "requestTimeTooSkewed")));
+        assert!(is_skewed(&reply(403, "requestTimeTooSkewed")));
     }
 
     #[test]

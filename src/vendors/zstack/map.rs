@@ -5,13 +5,14 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 
+use super::aftermath;
 use super::fault::{self, cut};
 use super::notes::Notes;
 use super::outcome;
 use super::wire::{ErrorCode, Host, LongJob, TaskProgress};
 use crate::domain::failure::{Failure, FailureReason};
-use crate::domain::finding::{Finding, Severity};
 use crate::domain::job::{Cancelable, Progress, Provenance, WaitReason};
+use crate::domain::operation::VendorOptions;
 use crate::vendors::contract::{Observation, Phase, Planned};
 
 /// Why a cancel is never sent.
@@ -88,7 +89,10 @@ pub(super) fn long_job(job: &LongJob, context: Context<'_>) -> Observation {
             let judged = outcome::judge(job.job_result.as_deref(), context.notes.hosts, context.hosts_after);
             parts = judged.parts;
             findings = judged.findings;
-            findings.extend(context.hosts_after.into_iter().flatten().filter_map(left_behind));
+            if let Some(hosts) = context.hosts_after {
+                let before = context.notes.systems.as_deref();
+                findings.extend(aftermath::findings(hosts, before, is_whole(context.planned)));
+            }
             judged.phase
         }
     };
@@ -109,22 +113,12 @@ pub(super) fn long_job(job: &LongJob, context: Context<'_>) -> Observation {
     out
 }
 
-/// A host that the update left in a bad state; told beside an end, never instead of it.
-fn left_behind(host: &Host) -> Option<Finding> {
-    let name = host.name.as_deref().or(host.uuid.as_deref()).unwrap_or("?");
-    let finding = if host.state.as_deref() == Some("PreMaintenance") {
-        let text =
-            format!("host {name} was left in PreMaintenance: enable it again, then look at its packages");
-        Finding::new("zstack.host_left_in_pre_maintenance", Severity::Warning, text)
-    } else if let Some(status) = host.status.as_deref().filter(|s| *s != "Connected") {
-        let text = format!(
-            "host {name} is {status} after the update: ZStack reconnects it once and only logs a failure"
-        );
-        Finding::new("zstack.host_not_reconnected", Severity::Warning, text)
-    } else {
-        return None;
-    };
-    Some(finding.about(host.uuid.as_deref().unwrap_or(name)))
+/// Whether the update was of the whole cluster, and not of one host.
+fn is_whole(planned: &Planned) -> bool {
+    planned.operation.upgrade().is_none_or(|upgrade| match &upgrade.options {
+        VendorOptions::None => true,
+        VendorOptions::Zstack(options) => options.host_uuid.is_none(),
+    })
 }
 
 /// Marks a live job that is past ZStack's limits: first as late, and as timed out once even ZStack's own inner
@@ -404,37 +398,6 @@ mod tests {
         assert_eq!(
             seen,
             Some(Progress { percent: 66.0, message: Some("updating".into()), completed: None, total: None })
-        );
-    }
-
-    #[test]
-    fn hosts_left_behind_are_told_beside_the_end() {
-        let planned = planned();
-        let hosts: Vec<Host> = serde_json::from_str(
-            r#"[{"uuid":"h1","state":"PreMaintenance","status":"Connected"},{"uuid":"h2","state":"Enabled","status":"Disconnected"},
-                {"uuid":"h3","state":"Enabled","status":"Connected"}]"#,
-        )
-        .unwrap();
-        let job: LongJob = serde_json::from_str(
-            r#"{"state":"Succeeded","jobResult":"{\"h1\":\"success\",\"h2\":\"success\",\"h3\":\"success\"}"}"#,
-        )
-        .unwrap();
-        let notes = Notes { hosts: Some(3), ..Notes::default() };
-        let seen = long_job(
-            &job,
-            Context {
-                planned: &planned,
-                notes: &notes,
-                now: NOW.parse().unwrap(),
-                hosts_after: Some(&hosts),
-            },
-        );
-        assert_eq!(seen.phase, Phase::Succeeded);
-        let told: Vec<_> =
-            seen.findings.iter().map(|f| (f.id.as_str(), f.subject.as_deref().unwrap())).collect();
-        assert_eq!(
-            told,
-            [("zstack.host_left_in_pre_maintenance", "h1"), ("zstack.host_not_reconnected", "h2")]
         );
     }
 }

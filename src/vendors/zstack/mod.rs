@@ -3,7 +3,14 @@
 //! What shapes everything here: a start is answered 202 before anything is checked, runs as an *API job* until
 //! the *long job* was started, and that one ends `Succeeded` whatever became of the hosts. ZStack locks nothing,
 //! so the job's key is the `X-Job-UUID` that it takes only once.
+//!
+//! `rerunLongJob` is never sent. It resets a record under the same uuid with a new `apiId`, so a lost answer could not
+//! be told from one that never came, and it very likely fails for jobs that `UpdateClusterOS` itself made (their
+//! `jobData` holds joined text where the API has lists). Nothing is lost by it: a new update leaves alone what is up to
+//! date, so a failed job is tried again by a new job under a new `X-Job-UUID`. `resumeLongJob` and `cleanLongJob` are
+//! refused by ZStack for this job (LONG_JOB.1003).
 
+mod aftermath;
 mod auth;
 mod check;
 mod client;
@@ -14,6 +21,9 @@ mod map;
 mod notes;
 mod observe;
 mod outcome;
+mod read;
+#[cfg(any(test, fuzzing))]
+pub(super) mod recorded;
 mod session;
 mod sign;
 mod start;

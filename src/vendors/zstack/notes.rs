@@ -21,6 +21,9 @@ pub(super) struct Notes {
     /// How many hosts the operation concerned when it was checked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub hosts: Option<usize>,
+    /// The systems that the cluster's hosts ran when it was checked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub systems: Option<String>,
     /// The API job that carries the start.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub api_job: Option<String>,

@@ -9,12 +9,13 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::stream::{self, StreamExt};
 
-use super::client::{ApiJob, Client};
+use super::client::Client;
 use super::fault;
 use super::ids;
 use super::map::{self, Context, Word};
 use super::notes::Notes;
 use super::outcome;
+use super::read::ApiJob;
 use super::start::context;
 use super::wire::{Host, LongJob};
 use crate::domain::error::VendorFault;

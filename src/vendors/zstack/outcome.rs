@@ -14,6 +14,8 @@ use crate::domain::finding::{Finding, Severity};
 use crate::domain::job::{Part, PartOutcome};
 use crate::vendors::contract::Phase;
 
+/// The longest host id that is kept; a uuid has 32 letters.
+const MAX_HOST_ID: usize = 128;
 /// The most text kept of one host's result.
 const MAX_HOST_TEXT: usize = 1024;
 
@@ -34,7 +36,7 @@ pub(super) fn hosts(result: Option<&str>) -> Option<Vec<Part>> {
             let well = word.eq_ignore_ascii_case("success");
             let outcome = if well { PartOutcome::Succeeded } else { PartOutcome::Failed };
             let message = (!well && !word.is_empty()).then(|| cut(&word, MAX_HOST_TEXT));
-            Some(Part { id, outcome, message })
+            Some(Part { id: cut(&id, MAX_HOST_ID), outcome, message })
         })
         .collect()
 }
@@ -56,8 +58,9 @@ pub(super) fn judge(result: Option<&str>, expected: Option<usize>, now: Option<&
     let mut unknown = missing(&parts, expected);
     if unknown > 0
         && let Some(now) = now
+        && now.iter().all(|host| host.uuid.is_some())
     {
-        // A host that left the cluster meanwhile owes no result.
+        // A host that left the cluster meanwhile owes no result. Of a host without a uuid nobody can tell.
         let silent: Vec<_> = now
             .iter()
             .filter_map(|host| host.uuid.as_ref())
@@ -202,6 +205,12 @@ mod tests {
     fn a_host_that_left_the_cluster_owes_no_result() {
         let outcome = judge(Some(r#"{"h1":"success"}"#), Some(2), Some(&[host("h1")]));
         assert_eq!(outcome.phase, Phase::Succeeded);
+    }
+
+    #[test]
+    fn a_host_without_a_uuid_may_be_the_one_that_is_missing() {
+        let outcome = judge(Some(r#"{"h1":"success"}"#), Some(2), Some(&[host("h1"), Host::default()]));
+        assert_eq!(reason(&outcome), Some(FailureReason::PartialFailure));
     }
 
     #[test]

@@ -11,15 +11,12 @@ use tokio::sync::Mutex;
 use tokio::time::Instant;
 
 use super::config::{AccountRef, Credentials};
-use super::fault;
-use super::wire::{One, Session};
+use super::{fault, read};
 use crate::domain::error::VendorFault;
 use crate::kit::secret::{ExposeSecret, Secret};
 use crate::vendors::error::{Reached, VendorError};
 use crate::vendors::http::{Call, HttpClient, Verb};
 
-/// The default of `identity/session.timeout`, for answers whose dates cannot be read.
-const DEFAULT_TTL: Duration = Duration::from_secs(7200);
 /// How long a refused login is not tried again: a wrong password must not lock the account.
 const REFUSED_FOR: Duration = Duration::from_secs(30);
 
@@ -223,44 +220,13 @@ async fn login(http: &HttpClient, base: &url::Url, who: &Credentials) -> Result<
     let began = Instant::now();
     let call = Call::new(Verb::Put, Call::join(base, segments), route).json(&body).safe();
     let reply = http.send(call).await.map_err(|e| e.with_reached(Reached::No))?;
-    if reply.status.as_u16() != 200 || fault::error_of(&reply).is_some() {
-        let mut error = fault::failed(&reply).with_reached(Reached::No);
-        error.message = format!("the login at ZStack failed: {}", error.message);
-        // An account that may not log in is as good as a wrong one: it says nothing about any job.
-        if error.kind == VendorFault::PermissionDenied {
-            error.kind = VendorFault::Unauthenticated;
-        }
-        if error.code.as_deref() == Some("ID.2001") {
-            error.message.push_str(". Two-factor logins cannot be made by a program: use an access key");
-        }
-        return Err(error);
-    }
-    let session =
-        reply.json::<One<Session>>().map_err(|e| e.with_reached(Reached::No))?.inventory.unwrap_or_default();
-    let Some(uuid) = session.uuid.filter(|uuid| super::ids::is_uuid(uuid)) else {
-        return Err(VendorError::garbled("ZStack's login answer holds no session").with_reached(Reached::No));
-    };
-    let ttl = ttl(session.create_date.as_deref(), session.expired_date.as_deref()).unwrap_or(DEFAULT_TTL);
-    Ok(Live { uuid: Secret::from(uuid), renew_at: began + ttl.mul_f64(0.9), proven_at: Instant::now() })
+    let (uuid, ttl) = read::login(&reply).map_err(|e| e.with_reached(Reached::No))?;
+    Ok(Live { uuid, renew_at: began + ttl.mul_f64(0.9), proven_at: Instant::now() })
 }
 
 /// ZStack wants the password's SHA-512, in lower-case hex (zstack `AccountConstant.java`).
 fn hashed(password: &Secret) -> String {
     hex::encode(digest::digest(&digest::SHA512, password.expose_secret().as_bytes()))
-}
-
-/// How long a session lives. Its two dates are the server's local time without a zone, so only their difference
-/// tells anything.
-fn ttl(created: Option<&str>, expires: Option<&str>) -> Option<Duration> {
-    let span = date(expires?)?.duration_since(date(created?)?);
-    Duration::try_from(span).ok().filter(|ttl| !ttl.is_zero())
-}
-
-/// Reads `Jun 5, 2025 3:47:29 PM`; newer Java writes another comma or a narrow space.
-fn date(text: &str) -> Option<jiff::civil::DateTime> {
-    let words: Vec<_> =
-        text.split(|c: char| c.is_whitespace() || c == ',').filter(|w| !w.is_empty()).collect();
-    jiff::civil::DateTime::strptime("%b %d %Y %I:%M:%S %p", words.join(" ")).ok()
 }
 
 #[cfg(test)]
@@ -271,18 +237,5 @@ mod tests {
     fn passwords_are_hashed_as_zstack_does() {
         let hash = hashed(&Secret::from("password"));
         assert!(hash.starts_with("b109f3bb") && hash.ends_with("bc86") && hash.len() == 128, "{hash}");
-    }
-
-    #[test]
-    fn a_sessions_life_is_the_difference_of_its_dates() {
-        let two_hours = Some(Duration::from_secs(7200));
-        assert_eq!(ttl(Some("Jun 5, 2025 3:47:29 PM"), Some("Jun 5, 2025 5:47:29 PM")), two_hours);
-        assert_eq!(
-            ttl(Some("Jun 5, 2025, 11:47:29\u{202f}PM"), Some("Jun 6, 2025, 1:47:29\u{202f}AM")),
-            two_hours
-        );
-        assert_eq!(ttl(Some("yesterday"), Some("Jun 5, 2025 5:47:29 PM")), None);
-        assert_eq!(ttl(Some("Jun 5, 2025 5:47:29 PM"), Some("Jun 5, 2025 3:47:29 PM")), None);
-        assert_eq!(ttl(None, None), None);
     }
 }

@@ -7,20 +7,20 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::client::{ApiJob, Client};
+use super::client::Client;
 use super::fault;
 use super::ids;
 use super::map::{self, Context};
 use super::notes::Notes;
-use super::wire::{ErrorCode, LongJob, One, UpdateClusterOs};
+use super::read::{self, ApiJob, Start, Taken};
+use super::wire::{ErrorCode, LongJob, UpdateClusterOs};
 use crate::domain::error::VendorFault;
 use crate::domain::failure::{Failure, FailureReason};
 use crate::domain::job::Provenance;
 use crate::domain::operation::{VendorOptions, ZstackUpgradeOptions};
 use crate::kit::clock::{self, Clock};
 use crate::vendors::contract::{Found, Observation, Phase, Planned, Submitted};
-use crate::vendors::error::{Reached, Retry, VendorError};
-use crate::vendors::http::Reply;
+use crate::vendors::error::{Reached, VendorError};
 
 /// When a start that was taken is looked at; after the last look the driver's rounds take over.
 const LOOKS: [Duration; 3] =
@@ -136,33 +136,13 @@ async fn send(client: &Client, clock: &Clock, planned: &Planned, nth: usize, id:
         Ok(sent) => sent,
         Err(error) => return Some(Submitted::Failed(error)),
     };
-    if fault::is_duplicate(&reply) {
-        return known(client, clock, planned, id).await;
-    }
-    if let Some(error) = fault::error_of(&reply) {
-        // A build that answers at once instead of by API job.
-        if error.is(fault::INVALID_SESSION) {
-            client.forget_session(&stamp).await;
-            return None;
-        }
-        let failed = stamp.scrub(fault::failed(&reply));
-        if fault::is_ambiguous(&error) || failed.retry != Retry::Never {
-            // Not a word about the update itself: the node is not ready, or has lost sight of its own message.
-            return Some(Submitted::Failed(failed));
-        }
-        return Some(Submitted::Refused(fault::refusal(&error), Vec::new()));
-    }
-    match reply.status.as_u16() {
-        200 | 202 => {}
-        400 if !fault::is_html(&reply) => {
-            let text = format!("ZStack did not understand the update: {}", stamp.scrub_text(&reply.text()));
-            let mut failure = Failure::new(FailureReason::VendorRejected, text);
-            failure.metadata.insert("http_status".to_owned(), "400".to_owned());
-            return Some(Submitted::Refused(failure, Vec::new()));
-        }
-        _ => return Some(Submitted::Failed(stamp.scrub(fault::failed(&reply)))),
-    }
-    let submitted = accepted(client, clock, planned, id, &reply).await;
+    let submitted = match read::start(&reply) {
+        Start::Duplicate => return known(client, clock, planned, id).await,
+        Start::SessionLost => None,
+        Start::Refused(failure) => return Some(Submitted::Refused(failure, Vec::new())),
+        Start::Failed(error) => return Some(Submitted::Failed(error)),
+        Start::Taken(taken) => accepted(client, clock, planned, id, taken).await,
+    };
     if submitted.is_none() {
         client.forget_session(&stamp).await;
     }
@@ -175,26 +155,15 @@ async fn accepted(
     clock: &Clock,
     planned: &Planned,
     id: &str,
-    reply: &Reply,
+    taken: Taken,
 ) -> Option<Submitted> {
-    let answer = match reply.json::<One<LongJob>>() {
-        Ok(answer) => answer,
-        Err(error) => return Some(Submitted::Failed(error.with_reached(Reached::Maybe))),
-    };
     let mut notes = Notes::of(planned);
-    if let Some(job) = answer.inventory {
+    if let Some(job) = taken.job {
         notes.api_job = Some(id.to_owned());
         return Some(Submitted::Started(Box::new(map::long_job(&job, context(clock, planned, &notes)))));
     }
-    // Never followed: the address is the management node's own idea of itself. Only its last part counts.
-    let api_job = answer
-        .location
-        .as_deref()
-        .and_then(|location| location.trim_end_matches('/').rsplit('/').next())
-        .filter(|last| ids::is_uuid(last))
-        .unwrap_or(id)
-        .to_owned();
-    notes.api_timeout_ms = answer.api_timeout.filter(|ms| *ms > 0);
+    let api_job = taken.api_job.unwrap_or_else(|| id.to_owned());
+    notes.api_timeout_ms = taken.api_timeout_ms;
     notes.api_job = Some(api_job.clone());
     for wait in LOOKS {
         tokio::time::sleep(wait).await;
@@ -211,7 +180,7 @@ async fn accepted(
             Ok(ApiJob::Failed(error)) => {
                 let failed = failed_start(client, clock, planned, &notes, &api_job, &error).await;
                 return Some(match failed {
-                    Ok(Trace::Arrived(observation)) => taken_or_refused(observation),
+                    Ok(Trace::Arrived(observation)) => taken_or_refused(planned, observation),
                     Ok(Trace::SessionLost | Trace::Unknown | Trace::CannotTell(_)) => {
                         Submitted::Failed(fault::business(&error).with_reached(Reached::Maybe))
                     }
@@ -236,7 +205,7 @@ async fn known(client: &Client, clock: &Clock, planned: &Planned, id: &str) -> O
         Err(error) => Err(error),
     };
     Some(match seen {
-        Ok(Trace::Arrived(observation)) => taken_or_refused(observation),
+        Ok(Trace::Arrived(observation)) => taken_or_refused(planned, observation),
         Ok(Trace::SessionLost) => return None,
         Ok(Trace::Unknown) => {
             let text = "ZStack says that it has seen this start, but cannot say what became of it";
@@ -249,7 +218,12 @@ async fn known(client: &Client, clock: &Clock, planned: &Planned, id: &str) -> O
     })
 }
 
-fn taken_or_refused(observation: Box<Observation>) -> Submitted {
+/// What ZStack says of an API job's id is its word on the job: it takes an id once. So of a repeat it also answers for
+/// the start before, whose answer was lost, and is handed on as an observation, which says more than a refusal.
+fn taken_or_refused(planned: &Planned, observation: Box<Observation>) -> Submitted {
+    if planned.attempts > 1 {
+        return Submitted::Started(observation);
+    }
     match observation.phase {
         Phase::Rejected(failure) => Submitted::Refused(failure, Vec::new()),
         Phase::Scheduled

@@ -39,7 +39,7 @@ pub(super) async fn targets(
 }
 
 /// A cluster as callers see it. A row without a proper uuid cannot be named and is left out.
-fn info(provider: &ProviderId, row: Cluster) -> Option<TargetInfo> {
+pub(super) fn info(provider: &ProviderId, row: Cluster) -> Option<TargetInfo> {
     let uuid = row.uuid.filter(|uuid| is_uuid(uuid))?;
     let attributes: BTreeMap<_, _> = [
         ("description", row.description),

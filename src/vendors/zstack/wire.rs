@@ -4,6 +4,13 @@
 use serde::{Deserialize, Deserializer, Serialize};
 use serde_json::Value;
 
+use super::fault::cut;
+
+/// The longest word, id or name that is kept, in bytes.
+const MAX_WORD: usize = 512;
+/// The longest text of an error that is kept, in bytes.
+const MAX_TEXT: usize = 4096;
+
 /// The `name` and `jobName` of the long jobs that `UpdateClusterOS` makes.
 pub(super) const JOB_NAME: &str = "APIUpdateClusterOSMsg";
 
@@ -32,15 +39,15 @@ pub(super) struct LongJob {
     pub uuid: Option<String>,
     #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
-    #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "long_text", skip_serializing_if = "Option::is_none")]
     pub description: Option<String>,
     #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub api_id: Option<String>,
     #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub job_name: Option<String>,
-    #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "long_text", skip_serializing_if = "Option::is_none")]
     pub job_data: Option<String>,
-    #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
+    #[serde(deserialize_with = "long_text", skip_serializing_if = "Option::is_none")]
     pub job_result: Option<String>,
     #[serde(deserialize_with = "text", skip_serializing_if = "Option::is_none")]
     pub target_resource_uuid: Option<String>,
@@ -109,7 +116,7 @@ pub(super) struct Host {
 pub(super) struct TaskProgress {
     #[serde(rename = "type", deserialize_with = "text")]
     pub kind: Option<String>,
-    #[serde(deserialize_with = "text")]
+    #[serde(deserialize_with = "long_text")]
     pub content: Option<String>,
     /// Milliseconds; some builds write a float.
     pub time: Option<f64>,
@@ -175,13 +182,13 @@ impl ErrorCode {
         let depth = depth.checked_sub(1)?;
         match value {
             Value::Object(map) if !map.is_empty() => {
-                let word = |name: &str| map.get(name).and_then(shown);
+                let word = |name: &str| Some(cut(&map.get(name).and_then(shown)?, MAX_TEXT));
                 let cause = map.get("cause").and_then(|c| Self::read_within(c, depth)).or_else(|| {
                     let first = map.get("causes").and_then(Value::as_array).and_then(|all| all.first())?;
                     Self::read_within(first, depth)
                 });
                 Some(Self {
-                    code: word("code"),
+                    code: map.get("code").and_then(shown).map(|code| cut(&code, MAX_WORD)),
                     description: word("description"),
                     details: word("details"),
                     elaboration: word("elaboration"),
@@ -189,7 +196,7 @@ impl ErrorCode {
                     cause: cause.map(Box::new),
                 })
             }
-            Value::String(text) => Some(Self { details: Some(text.clone()), ..Self::default() }),
+            Value::String(text) => Some(Self { details: Some(cut(text, MAX_TEXT)), ..Self::default() }),
             Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => None,
         }
     }
@@ -214,7 +221,13 @@ fn shown(value: &Value) -> Option<String> {
     }
 }
 
+/// A word, id or name. What is longer than any of those is cut, and marked so: it is kept with a job.
 fn text<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
+    Ok(long_text(from)?.map(|text| cut(&text, MAX_WORD)))
+}
+
+/// What must be read to its end, such as a result of hundreds of hosts.
+fn long_text<'de, D: Deserializer<'de>>(from: D) -> Result<Option<String>, D::Error> {
     Ok(Option::<Value>::deserialize(from)?.as_ref().and_then(shown))
 }
 
