@@ -54,7 +54,7 @@ async fn run(options: &Options, program: &Path) -> anyhow::Result<bool> {
             let (tally, breaches) = points::tell_all(story, depth, program).await?;
             println!(
                 "{story:?}: {} tellings, {} crashes, {} breaches",
-                tally.rounds,
+                points::count(story, depth),
                 tally.crashes,
                 breaches.len()
             );

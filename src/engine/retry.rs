@@ -13,7 +13,6 @@ use crate::domain::error::{Error, FieldViolation};
 use crate::domain::id::{JobId, RequestId};
 use crate::domain::job::{Job, JobSpec, RequestRef};
 use crate::domain::operation::Operation;
-use crate::kit::crash_point::{self, CrashPoint};
 use crate::store::StoreError;
 use crate::store::contract::{NewJob, NewRequest};
 

@@ -49,10 +49,6 @@ crash_points! {
     AcceptUncommitted = "accept.uncommitted",
     /// Its jobs are durable; neither the caller nor the driver was told.
     AcceptCommitted = "accept.committed",
-    /// Another try of an ended job was found good; nothing of it is kept.
-    RetryUncommitted = "retry.uncommitted",
-    /// The new job is durable, and the old one names it; neither the caller nor the driver was told.
-    RetryCommitted = "retry.committed",
     /// A caller's cancel, new start time or settlement was decided, and is not kept.
     WishUncommitted = "wish.uncommitted",
     /// It is durable; neither the caller nor the driver was told.
@@ -198,7 +194,7 @@ mod armed {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, any(feature = "crash-points", debug_assertions)))]
 mod tests {
     use super::armed::parse;
     use super::*;

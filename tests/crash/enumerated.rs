@@ -11,7 +11,7 @@ use drydock::kit::crash_point::CrashPoint;
 /// Where a durable step may be made: the call, and every place in `src/engine` that makes it. Each of them stands
 /// between crash points. Whoever adds a place adds points too, a story for them, and a line here.
 const STEPS: &[(&str, &[&str])] = &[
-    ("store.create(", &["accept.rs", "retry.rs"]),
+    ("store.create(", &["accept.rs"]),
     ("store.write(", &["driver/hearing.rs", "engine.rs"]),
     ("vendor.submit(", &["round.rs"]),
     ("vendor.cancel(", &["round.rs"]),

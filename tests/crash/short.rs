@@ -3,10 +3,9 @@
 use std::path::Path;
 
 use clap::Parser as _;
-use drydock::kit::crash_point::CrashPoint;
 
 use crate::harness::options::Options;
-use crate::harness::points::{Depth, Story, story, tell_all};
+use crate::harness::points::{Depth, Story, count, tell_all};
 use crate::harness::rounds;
 
 #[derive(clap::Parser)]
@@ -80,6 +79,6 @@ async fn crashes_around_a_password() {
 #[test]
 fn no_story_is_told_for_nothing() {
     for told in Story::ALL {
-        assert!(CrashPoint::ALL.iter().any(|point| story(*point) == told), "{told:?} comes by no point");
+        assert!(count(told, Depth::Short) > 0, "{told:?} comes by no point");
     }
 }

@@ -136,7 +136,6 @@ pub const fn story(point: CrashPoint) -> Story {
         | CrashPoint::CancelAnswered
         | CrashPoint::CancelledWritten => Story::Cancel,
         CrashPoint::MoveUnsent | CrashPoint::MoveAnswered | CrashPoint::MovedWritten => Story::Move,
-        CrashPoint::RetryUncommitted | CrashPoint::RetryCommitted => Story::Retry,
         CrashPoint::LogUnemptied => Story::Sealed,
         CrashPoint::PasswordGoneWritten => Story::Forgotten,
     }
@@ -178,6 +177,11 @@ pub async fn tell_all(
     Ok((tally, breaches))
 }
 
+/// How many tellings a story has.
+pub fn count(told: Story, depth: Depth) -> usize {
+    tellings(told, depth).len()
+}
+
 fn tellings(told: Story, depth: Depth) -> Vec<Telling> {
     let mut all = Vec::new();
     let crash =
@@ -199,6 +203,14 @@ fn tellings(told: Story, depth: Depth) -> Vec<Telling> {
             let deaths = orders.len() - 1;
             let name = format!("{}, visit {visit}, twice in a row", point.as_str());
             all.push(Telling { name, story: told, orders, deaths, cut: None });
+        }
+    }
+    if told == Story::Retry {
+        // The second job that comes to be is the new try; the next process meets it as its first.
+        for point in [CrashPoint::AcceptUncommitted, CrashPoint::AcceptCommitted] {
+            let name = format!("{} of another try, twice in a row", point.as_str());
+            let orders = vec![crash(point, 2), crash(point, 1)];
+            all.push(Telling { name, story: told, orders, deaths: 1, cut: None });
         }
     }
     if told == Story::Upgrade {
