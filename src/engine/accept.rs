@@ -98,10 +98,7 @@ impl Engine {
             answers.push(None);
         }
         let ids: Vec<_> = jobs.iter().map(|j| j.id).collect();
-        crash_point::reach(CrashPoint::AcceptUncommitted);
-        let accepted = self.store.create(NewRequest { request: request.request, jobs }).await;
-        crash_point::reach(CrashPoint::AcceptCommitted);
-        let accepted = match accepted {
+        let accepted = match self.make_durable(NewRequest { request: request.request, jobs }).await {
             Ok(accepted) => accepted,
             Err(error) => {
                 ids.iter().for_each(|id| self.vault.forget(*id));
@@ -121,6 +118,17 @@ impl Engine {
                 },
             })
             .collect())
+    }
+
+    /// The one place where jobs come to be.
+    pub(super) async fn make_durable(
+        &self,
+        request: NewRequest,
+    ) -> Result<Vec<Result<Accepted, StoreError>>, StoreError> {
+        crash_point::reach(CrashPoint::AcceptUncommitted);
+        let accepted = self.store.create(request).await;
+        crash_point::reach(CrashPoint::AcceptCommitted);
+        accepted
     }
 
     pub(super) fn is_full(&self, runtime: &Runtime) -> bool {

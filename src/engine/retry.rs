@@ -50,10 +50,7 @@ impl Engine {
             let id = JobId::new(Uuid::now_v7());
             let new = self.retry_job(id, &old, entry, &request, now)?;
             let asked = NewRequest { request: request.request, jobs: vec![new] };
-            crash_point::reach(CrashPoint::RetryUncommitted);
-            let answer = self.store.create(asked).await.map(|mut answers| answers.pop());
-            crash_point::reach(CrashPoint::RetryCommitted);
-            match answer {
+            match self.make_durable(asked).await.map(|mut answers| answers.pop()) {
                 Ok(Some(Err(StoreError::Stale(_)))) => self.vault.forget(id),
                 Ok(Some(answer)) => return self.settle_acceptance(id, answer),
                 Ok(None) => return Err(Error::Internal("the store left the entry out".to_owned())),
