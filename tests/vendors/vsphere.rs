@@ -689,6 +689,28 @@ async fn one_supervisor_under_two_names_is_started_once() {
 }
 
 #[tokio::test]
+async fn two_clusters_of_one_supervisor_are_one_upgrade_in_both_services() {
+    for service in ["clusters", "supervisors"] {
+        let sim = sim(4, FAST).await;
+        sim.relate(2);
+        let mut table = speaking(&sim, service);
+        table.insert("precheck_wait_ms".to_owned(), 0.into());
+        let vendor = connect_by(table);
+        let mut jobs = [cluster(0), cluster(1), cluster(2)];
+        for findings in check(&vendor, &mut jobs).await {
+            assert!(ids(&findings).contains(&"vsphere.spans_more_clusters"), "{service}: {findings:?}");
+        }
+        let mut outcomes = submit(&vendor, &mut jobs).await;
+        started(outcomes.remove(2));
+        let (failure, _) = refused(outcomes.remove(1));
+        assert!(failure.message.contains(&jobs[0].target.to_string()), "{failure:?}");
+        started(outcomes.remove(0));
+        assert_eq!(sim.effects().starts(&cluster_id(1)), 0);
+        assert_eq!(to_the_end(&vendor, &mut jobs[0]).await.phase, Phase::Succeeded);
+    }
+}
+
+#[tokio::test]
 async fn the_service_can_be_set() {
     let sim = sim(2, FAST).await;
     sim.relate(1);
