@@ -274,6 +274,10 @@ impl Engine {
         entries: &[&StartEntry],
         runtime: &Runtime,
     ) -> Vec<Result<Checked, Error>> {
+        if let Some(error) = runtime.health.barred(self.clock.now()) {
+            let error = fault::vendor(&runtime.provider.id, error);
+            return entries.iter().map(|_| Err(error.clone())).collect();
+        }
         let planned: Vec<_> = entries.iter().map(|entry| imagined(entry)).collect();
         let asked = runtime.provider.vendor.check(&planned);
         let reports = tokio::time::timeout(super::inventory::DEADLINE, asked)

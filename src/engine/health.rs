@@ -2,8 +2,9 @@
 //!
 //! The breaker keeps a sick vendor from being hammered and its jobs from looking busy: after three rounds in a
 //! row that met nothing but an outage, nothing is asked for a while; the pause doubles up to a bound and ends
-//! with the first answer. A vendor that refuses the provider's credentials is left alone at once, and for long: some
-//! lock an account after a few failed logins (vCenter: five within three minutes).
+//! with the first answer. A vendor that refuses the provider's credentials is left alone at once, and for long, by
+//! callers' requests too: some lock an account after a few failed logins (vCenter: five within three minutes). What
+//! one round already sends is bounded by the adapter, which does not repeat a refused login for a while.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -14,7 +15,7 @@ use crate::domain::error::VendorFault;
 use crate::domain::job::WaitReason;
 use crate::kit::clock;
 use crate::kit::retry::{Backoff, jitter};
-use crate::vendors::error::VendorError;
+use crate::vendors::error::{Reached, VendorError};
 
 /// Rounds in a row that must fail before the breaker opens.
 const TOLERATED: u32 = 3;
@@ -102,6 +103,12 @@ impl Health {
         Some(Pause { until, reason, message })
     }
 
+    /// While the vendor is left alone for refused credentials: the error that a caller gets instead of an answer.
+    pub fn barred(&self, now: Timestamp) -> Option<VendorError> {
+        let pause = self.paused(now).filter(|p| p.reason == WaitReason::VendorCredentialsRefused)?;
+        Some(VendorError::new(VendorFault::Unauthenticated, Reached::No, pause.message))
+    }
+
     /// As callers see it.
     pub fn view(&self) -> ProviderHealth {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner).seen.clone()
@@ -113,8 +120,6 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::domain::error::VendorFault;
-    use crate::vendors::error::Reached;
 
     #[test]
     fn opens_after_three_outages_and_closes_with_an_answer() {
@@ -126,6 +131,7 @@ mod tests {
         assert_eq!(health.paused(now), None);
         health.failed(&outage, now);
         assert!(health.paused(now).is_some());
+        assert!(health.barred(now).is_none(), "a caller may ask whether the outage is over");
         assert_eq!(health.view().reachable, Some(false));
         assert_eq!(health.paused(clock::after(now, Duration::from_secs(11))), None, "the pause ends");
         health.heard(now);
@@ -142,6 +148,9 @@ mod tests {
         let pause = health.paused(clock::after(now, Duration::from_secs(59))).unwrap();
         assert_eq!(pause.reason, WaitReason::VendorCredentialsRefused);
         assert_eq!(pause.message, "wrong password");
+        let barred = health.barred(now).unwrap();
+        assert_eq!((barred.kind, barred.message.as_str()), (VendorFault::Unauthenticated, "wrong password"));
+        assert!(health.barred(clock::after(now, Duration::from_secs(61))).is_none());
         assert!(health.view().credentials_refused);
         assert_eq!(health.view().reachable, Some(false));
         // The vendor going down afterwards is another trouble.

@@ -164,12 +164,16 @@ impl Engine {
         self.ask(runtime, vendor.images(page)).await
     }
 
-    /// Waits for a vendor's answer on behalf of a caller, and lets the provider's health know.
+    /// Waits for a vendor's answer on behalf of a caller, and lets the provider's health know. A vendor that refused
+    /// the provider's credentials a moment ago is not asked.
     async fn ask<T>(
         &self,
         runtime: &Runtime,
         call: impl Future<Output = Result<T, VendorError>>,
     ) -> Result<T, Error> {
+        if let Some(error) = runtime.health.barred(self.clock.now()) {
+            return Err(fault::vendor(&runtime.provider.id, error));
+        }
         let answer = tokio::time::timeout(DEADLINE, call).await.unwrap_or_else(|_| Err(too_late()));
         let now = self.clock.now();
         match answer {

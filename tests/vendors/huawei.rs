@@ -434,7 +434,19 @@ async fn a_refused_login_is_tried_once_for_many_callers_so_that_no_crowd_locks_t
         assert_eq!(error.http_status, Some(401));
     }
     assert_eq!(sim.requests()["POST /v3/auth/tokens"], 1);
-    // Not remembered for ever: the next caller may try.
+    // Nor for those who come one after another: a round of checks, calls of people.
+    let jobs: Vec<_> = (0..50).map(|_| planned(&instance_id(0), None)).collect();
+    for job in &jobs {
+        vendor.ping().await.unwrap_err();
+        let error = vendor.check(std::slice::from_ref(job)).await.remove(0).unwrap_err();
+        assert_eq!((error.kind, error.reached), (VendorFault::Unauthenticated, Reached::No));
+    }
+    assert!(vendor.check(&jobs).await.iter().all(Result::is_err));
+    assert_eq!(sim.requests()["POST /v3/auth/tokens"], 1);
+    // Not remembered for ever.
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(241)).await;
+    tokio::time::resume();
     vendor.ping().await.unwrap_err();
     assert_eq!(sim.requests()["POST /v3/auth/tokens"], 2);
 }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use drydock::domain::cadence::Cadence;
+use drydock::domain::error::{Error, VendorFault};
 use drydock::domain::id::ProviderId;
 use drydock::domain::job::{Job, WaitReason};
 use drydock::domain::operation::{Operation, Upgrade};
@@ -29,7 +30,11 @@ struct House {
     _directory: tempfile::TempDir,
 }
 
-async fn house(mut table: toml::Table) -> House {
+async fn house(table: toml::Table) -> House {
+    house_that_pauses(table, 50).await
+}
+
+async fn house_that_pauses(mut table: toml::Table, pause_max_ms: u64) -> House {
     let vendor = table.remove("vendor").unwrap();
     let entry = drydock::vendors::entry(vendor.as_str().unwrap()).unwrap();
     let mut common = toml::Table::new();
@@ -59,29 +64,35 @@ async fn house(mut table: toml::Table) -> House {
     let directory = tempfile::tempdir().unwrap();
     let url = format!("sqlite://{}", directory.path().join("drydock.db").display());
     let store = SqliteStore::open(&StoreSettings { url, ..StoreSettings::default() }).await.unwrap();
-    let settings = EngineSettings { pause_first_ms: 20, pause_max_ms: 50, ..EngineSettings::default() };
+    let settings = EngineSettings { pause_first_ms: 20, pause_max_ms, ..EngineSettings::default() };
     let engine = Engine::start_up(store, vec![provider], settings, None, Clock::system()).await.unwrap();
     House { engine, _directory: directory }
 }
 
+fn entry(cluster: &str) -> StartEntry {
+    let upgrade = Upgrade { version: Some(NEXT_VERSION.to_owned()), ..Upgrade::default() };
+    StartEntry {
+        target: Target::parse_name(&format!("providers/p/clusters/{cluster}")).unwrap(),
+        operation: Operation::Upgrade(upgrade),
+        password: None,
+        field_prefix: String::new(),
+    }
+}
+
 impl House {
     async fn upgrade(&self) -> Job {
-        let target = Target::parse_name(&format!("providers/p/clusters/{}", cluster_id(0))).unwrap();
-        let upgrade = Upgrade { version: Some(NEXT_VERSION.to_owned()), ..Upgrade::default() };
-        let entry = StartEntry {
-            target,
-            operation: Operation::Upgrade(upgrade),
-            password: None,
-            field_prefix: String::new(),
-        };
+        self.upgrades(1).await.remove(0)
+    }
+
+    async fn upgrades(&self, count: usize) -> Vec<Job> {
         let request = StartRequest {
             request: None,
-            entries: vec![entry],
+            entries: (0..count).map(|n| entry(&cluster_id(n))).collect(),
             on_busy: OnBusy::Reject,
             labels: BTreeMap::new(),
             trace_parent: None,
         };
-        self.engine.start(request).await.unwrap().remove(0).unwrap().job
+        self.engine.start(request).await.unwrap().into_iter().map(|started| started.unwrap().job).collect()
     }
 
     async fn until(&self, job: &Job, wanted: impl Fn(&Job) -> bool) -> Job {
@@ -143,6 +154,52 @@ async fn a_wrong_password_makes_jobs_wait_for_a_person_and_fails_none() {
     // It stays so: nothing turns it into an outage or a failure.
     tokio::time::sleep(Duration::from_millis(300)).await;
     house.until(&job, refused).await;
+}
+
+#[tokio::test]
+async fn fifty_jobs_and_all_their_callers_are_one_failed_login() {
+    let sim = vsphere::start(Settings { targets: 50, ..settings() }).await.unwrap();
+    let mut table = sim.provider();
+    table.insert("password".to_owned(), "wrong".into());
+    let before = sim.requests();
+    let house = house(table).await;
+    let jobs = house.upgrades(50).await;
+    let refused =
+        |job: &Job| job.status.waiting_for.iter().any(|w| w.reason == WaitReason::VendorCredentialsRefused);
+    for job in &jobs {
+        house.until(job, refused).await;
+        house.engine.versions(&job.spec.target).await.unwrap_err();
+    }
+    // The engine's pause of 50 ms has ended some times meanwhile.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(sim.requests() - before, 1, "vCenter locks an account after five");
+}
+
+#[tokio::test]
+async fn callers_do_not_ask_a_vendor_that_refused_the_credentials_a_moment_ago() {
+    // No login here that an adapter could hold back: each request carries the token.
+    let sim = avisi::start(settings()).await.unwrap();
+    let mut table = sim.provider();
+    for key in ["token", "admin_token"] {
+        if table.contains_key(key) {
+            table.insert(key.to_owned(), "acpat_wrongWrong1".into());
+        }
+    }
+    let house = house_that_pauses(table, 600_000).await;
+    let first = house.engine.targets(None, None, &PageRequest::default()).await.unwrap();
+    assert_eq!(first.unreachable.len(), 1);
+    let before = sim.requests();
+    let until = house.engine.providers().remove(0).health.paused_until.unwrap();
+    for _ in 0..20 {
+        let again = house.engine.targets(None, None, &PageRequest::default()).await.unwrap();
+        assert!(again.unreachable[0].1.contains("`providers.p."), "{}", again.unreachable[0].1);
+        let checked = house.engine.check(vec![entry(&avisi::target_id(0))]).await.unwrap().remove(0);
+        let Err(Error::Vendor { kind, .. }) = checked else { panic!("{checked:?}") };
+        assert_eq!(kind, VendorFault::Unauthenticated);
+    }
+    assert_eq!(sim.requests(), before);
+    // Nor do they lengthen the pause.
+    assert_eq!(house.engine.providers().remove(0).health.paused_until, Some(until));
 }
 
 #[tokio::test]

@@ -689,6 +689,28 @@ async fn one_supervisor_under_two_names_is_started_once() {
 }
 
 #[tokio::test]
+async fn two_clusters_of_one_supervisor_are_one_upgrade_in_both_services() {
+    for service in ["clusters", "supervisors"] {
+        let sim = sim(4, FAST).await;
+        sim.relate(2);
+        let mut table = speaking(&sim, service);
+        table.insert("precheck_wait_ms".to_owned(), 0.into());
+        let vendor = connect_by(table);
+        let mut jobs = [cluster(0), cluster(1), cluster(2)];
+        for findings in check(&vendor, &mut jobs).await {
+            assert!(ids(&findings).contains(&"vsphere.spans_more_clusters"), "{service}: {findings:?}");
+        }
+        let mut outcomes = submit(&vendor, &mut jobs).await;
+        started(outcomes.remove(2));
+        let (failure, _) = refused(outcomes.remove(1));
+        assert!(failure.message.contains(&jobs[0].target.to_string()), "{failure:?}");
+        started(outcomes.remove(0));
+        assert_eq!(sim.effects().starts(&cluster_id(1)), 0);
+        assert_eq!(to_the_end(&vendor, &mut jobs[0]).await.phase, Phase::Succeeded);
+    }
+}
+
+#[tokio::test]
 async fn the_service_can_be_set() {
     let sim = sim(2, FAST).await;
     sim.relate(1);
@@ -1158,11 +1180,66 @@ async fn a_failed_login_is_not_repeated_by_those_who_waited() {
         assert_eq!((error.kind, error.reached), (VendorFault::Unauthenticated, Reached::No));
         assert!(error.message.contains("`password`"), "{}", error.message);
     }
-    assert!(sim.requests() - before <= 2, "accounts are locked after some failed logins");
-    // For a job, too: it waits.
-    let error = vendor.check(&[cluster(0)]).await.remove(0).unwrap_err();
-    assert_eq!(error.kind, VendorFault::Unauthenticated);
+    assert_eq!(sim.requests() - before, 1, "accounts are locked after some failed logins");
     assert_eq!(vendor.credential_keys(), ["username", "password"]);
+}
+
+#[tokio::test]
+async fn a_wrong_password_is_one_failed_login_however_many_jobs_there_are() {
+    let sim = sim(50, SLOW).await;
+    for service in [None, Some("clusters"), Some("supervisors")] {
+        let mut table = sim.provider();
+        table.insert("password".to_owned(), "wrong".into());
+        if let Some(service) = service {
+            table.insert("service".to_owned(), service.into());
+        }
+        let vendor = connect_by(table);
+        let before = sim.requests();
+        let jobs: Vec<Planned> = (0..50).map(cluster).collect();
+        for answer in vendor.check(&jobs).await {
+            let error = answer.unwrap_err();
+            assert_eq!((error.kind, error.reached), (VendorFault::Unauthenticated, Reached::No));
+        }
+        for job in &jobs {
+            assert_eq!(vendor.find(job).await.unwrap_err().kind, VendorFault::Unauthenticated);
+        }
+        assert!(vendor.observe(&jobs).await.iter().all(Result::is_err));
+        vendor.ping().await.unwrap_err();
+        assert_eq!(sim.requests() - before, 1, "{service:?}");
+        // It is tried again, so that a mended account is noticed; seldom enough not to lock it.
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(61)).await;
+        tokio::time::resume();
+        vendor.check(&jobs).await;
+        assert_eq!(sim.requests() - before, 2, "{service:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_login_page_that_quotes_what_was_sent_gives_nothing_away() {
+    let listener = tokio::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let mut table = sim(1, SLOW).await.provider();
+    table.insert("endpoint".to_owned(), format!("http://127.0.0.1:{port}").into());
+    let vendor = connect_by(table);
+    let echo = async {
+        let (mut stream, _) = listener.accept().await.unwrap();
+        let mut request = vec![0; 8192];
+        let length = stream.read(&mut request).await.unwrap();
+        let request = String::from_utf8_lossy(&request[..length]).into_owned();
+        let sent = request.lines().find(|l| l.to_ascii_lowercase().starts_with("authorization:")).unwrap();
+        let basic = sent.rsplit(' ').next().unwrap().to_owned();
+        let body =
+            format!(r#"{{"error_type":"UNAUTHENTICATED","messages":[{{"default_message":"bad {basic}"}}]}}"#);
+        let head = "HTTP/1.1 401 Unauthorized\r\ncontent-type: application/json\r\nconnection: close";
+        let answer = format!("{head}\r\ncontent-length: {}\r\n\r\n{body}", body.len());
+        stream.write_all(answer.as_bytes()).await.unwrap();
+        basic
+    };
+    let (basic, answer) = tokio::join!(echo, vendor.ping());
+    let error = answer.unwrap_err();
+    assert!(error.message.contains("bad [redacted]"), "{}", error.message);
+    assert!(!format!("{error:?}").contains(&basic));
 }
 
 #[tokio::test]

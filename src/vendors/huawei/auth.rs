@@ -1,19 +1,21 @@
 //! Who we are: a token from IAM, or a signature on every request.
 //!
 //! A token is kept until shortly before its end and renewed once for many callers: who waits while another
-//! renews gets the new token, or the same failure, and does not log in again (IAM locks accounts after some
-//! failed logins). IAM has no logout that the vendor documents for this token; at shutdown it is forgotten.
+//! renews gets the new token, or the same failure, and does not log in again. A login that IAM refused is the answer
+//! to all who come for a while after it, too: IAM locks accounts after some failed logins. IAM has no logout that the vendor documents for this token; at shutdown it is forgotten.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 
 use super::config::{Credentials, Login};
 use super::sign::{Keys, Signable, authorization, sdk_date};
 use super::wire::{ById, Identity, Named, PasswordMethod, Scope, TokenAuth, TokenBody, TokenUser};
 use super::{fault, read};
+use crate::domain::error::VendorFault;
 use crate::kit::clock::{self, Clock};
 use crate::kit::secret::{ExposeSecret, Secret};
 use crate::vendors::error::{Reached, VendorError};
@@ -24,6 +26,10 @@ use crate::vendors::redact::redact;
 pub(super) const JSON: &str = "application/json;charset=UTF-8";
 /// A token is renewed when less than this is left of its life (24 hours).
 pub(super) const RENEW_BEFORE: Duration = Duration::from_secs(300);
+/// How long a refused login is not tried again. An administrator sets when IAM locks an account: 3 to 10 failed
+/// logins within 15 to 60 minutes (`UpdateDomainLoginPolicy`; five within 15 minutes is the usual policy, reported).
+/// These are four in 15 minutes at most, whoever asks.
+const REFUSED_FOR: Duration = Duration::from_secs(240);
 
 /// Proves who we are, on every request.
 #[derive(Debug)]
@@ -40,7 +46,25 @@ pub(super) struct Auth {
 #[derive(Debug, Default)]
 struct Cache {
     token: Option<Token>,
-    failed: Option<(u64, VendorError)>,
+    failed: Option<Failed>,
+}
+
+/// A login that failed.
+#[derive(Debug)]
+struct Failed {
+    /// Its number.
+    login: u64,
+    at: Instant,
+    error: VendorError,
+}
+
+impl Failed {
+    /// Whether it is the answer to a caller who came when `ended` logins had ended. A refusal is that for a while
+    /// to everybody: jobs come one after another too, and not all at once.
+    fn holds(&self, ended: u64) -> bool {
+        let refused = self.error.kind == VendorFault::Unauthenticated;
+        self.login > ended || (refused && self.at.elapsed() < REFUSED_FOR)
+    }
 }
 
 #[derive(Clone, Debug)]
@@ -93,10 +117,8 @@ impl Auth {
         {
             return Ok(Pass(Some(token.clone())));
         }
-        if let Some((number, error)) = &cache.failed
-            && *number > ended
-        {
-            return Err(fault::again(error));
+        if let Some(failed) = cache.failed.as_ref().filter(|failed| failed.holds(ended)) {
+            return Err(fault::again(&failed.error));
         }
         let outcome = self.log_in(login).await;
         let number = self.ended.fetch_add(1, Ordering::AcqRel) + 1;
@@ -107,7 +129,8 @@ impl Auth {
                 Ok(Pass(Some(token)))
             }
             Err(error) => {
-                *cache = Cache { token: None, failed: Some((number, fault::again(&error))) };
+                let failed = Failed { login: number, at: Instant::now(), error: fault::again(&error) };
+                *cache = Cache { token: None, failed: Some(failed) };
                 Err(error)
             }
         }

@@ -52,6 +52,14 @@ pub(super) fn turned<'a>(planned: &'a Planned, aim: Option<&Aim>) -> Cow<'a, Pla
     }
 }
 
+/// What an upgrade of the job's target upgrades as a whole: the Supervisor, where the check could tell; else the target
+/// by which it is sent.
+pub(super) fn whole(planned: &Planned) -> Target {
+    let supervisor = Notes::read(planned.handle.as_ref()).supervisor;
+    let whole = supervisor.and_then(|id| named(&planned.target, TargetKind::Supervisor, &id));
+    whole.unwrap_or_else(|| aimed(planned).target.clone())
+}
+
 fn named(target: &Target, kind: TargetKind, id: &str) -> Option<Target> {
     Target::parse_name(&format!("{}/{}/{id}", target.provider, kind.collection())).ok()
 }
@@ -84,7 +92,10 @@ pub(super) async fn decide(
         (_, TargetKind::Instance) => Ok(own(None)),
         (Service::Clusters, TargetKind::Cluster) => {
             let map = topology.map(client, Some(id)).await?;
-            Ok(own(map.and_then(|map| map.supervisor_of(id).map(str::to_owned))))
+            let spanned = map.as_ref().and_then(|map| Some((map, map.supervisor_of(id)?)));
+            let finding = spanned.and_then(|(map, supervisor)| spans_more(target, map, supervisor));
+            let supervisor = spanned.map(|(_, supervisor)| supervisor.to_owned());
+            Ok(Aimed { aim: None, supervisor, finding })
         }
         (Service::Supervisors, TargetKind::Cluster) => {
             let map = topology.map(client, Some(id)).await?;
@@ -136,15 +147,24 @@ fn listed(target: &Target, clusters: &[String]) -> String {
     names.join(", ")
 }
 
-/// A Supervisor that spans more than the named cluster is upgraded as a whole: that is for the caller to accept.
+/// A Supervisor that spans more than the named cluster is upgraded as a whole, whichever service is spoken: that is for
+/// the caller to accept.
+fn spans_more(target: &Target, map: &Map, supervisor: &str) -> Option<Finding> {
+    let others: Vec<String> =
+        map.clusters_of(supervisor).iter().filter(|cluster| **cluster != *target.id).cloned().collect();
+    if others.is_empty() {
+        return None;
+    }
+    let text = format!(
+        "the cluster belongs to Supervisor `{supervisor}`, which is upgraded as a whole: also {}",
+        listed(target, &others)
+    );
+    Some(Finding::new("vsphere.spans_more_clusters", Severity::Warning, text))
+}
+
 fn by_supervisor(target: &Target, map: &Map, supervisor: &str) -> Finding {
-    let clusters = map.clusters_of(supervisor);
-    if clusters.len() > 1 {
-        let text = format!(
-            "the cluster belongs to Supervisor `{supervisor}`, which is upgraded as a whole: also {}",
-            listed(target, &clusters.iter().filter(|c| **c != *target.id).cloned().collect::<Vec<_>>())
-        );
-        return Finding::new("vsphere.spans_more_clusters", Severity::Warning, text);
+    if let Some(finding) = spans_more(target, map, supervisor) {
+        return finding;
     }
     let text = format!("vCenter upgrades this cluster by its Supervisor `{supervisor}`");
     Finding::new("vsphere.upgraded_by_supervisor", Severity::Info, text)

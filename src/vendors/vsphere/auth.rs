@@ -6,9 +6,11 @@
 //! a lost session says nothing about a job.
 
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use base64::Engine as _;
 use tokio::sync::Mutex;
+use tokio::time::Instant;
 use url::Url;
 use zeroize::Zeroizing;
 
@@ -20,6 +22,9 @@ use crate::vendors::http::{Call, HttpClient, Reply, Verb};
 
 const ROUTE: &str = "/api/session";
 const HEADER: &str = "vmware-api-session-id";
+/// How long a refused login is not tried again. vCenter locks an account after five failed logins within three
+/// minutes, by default: so these are three at most, whoever asks.
+const REFUSED_FOR: Duration = Duration::from_secs(60);
 
 /// Proves who we are, on every request.
 #[derive(Debug)]
@@ -36,7 +41,25 @@ pub(super) struct Auth {
 #[derive(Debug, Default)]
 struct Cache {
     session: Option<Session>,
-    failed: Option<(u64, VendorError)>,
+    failed: Option<Failed>,
+}
+
+/// A login that failed.
+#[derive(Debug)]
+struct Failed {
+    /// Its number.
+    login: u64,
+    at: Instant,
+    error: VendorError,
+}
+
+impl Failed {
+    /// Whether it is the answer to a caller who came when `ended` logins had ended. A refusal is that for a while
+    /// to everybody: jobs come one after another too, and not all at once.
+    fn holds(&self, ended: u64) -> bool {
+        let refused = self.error.kind == VendorFault::Unauthenticated;
+        self.login > ended || (refused && self.at.elapsed() < REFUSED_FOR)
+    }
 }
 
 /// The right to send requests.
@@ -54,8 +77,8 @@ impl Auth {
 
     /// A session; with `refused`, one that is newer than the one that vCenter refused.
     ///
-    /// Callers that wait while another logs in get its session, or its failure: vCenter locks accounts after some
-    /// failed logins, so they do not try again by themselves.
+    /// Callers that wait while another logs in get its session, or its failure. A login that vCenter refused is the
+    /// answer to all who come within [`REFUSED_FOR`] after it: vCenter locks accounts after some failed logins.
     ///
     /// # Errors
     /// The login failed. `reached` is `No`: the request that needed the session was not sent.
@@ -67,10 +90,8 @@ impl Auth {
         {
             return Ok(session.clone());
         }
-        if let Some((number, error)) = &cache.failed
-            && *number > ended
-        {
-            return Err(fault::again(error));
+        if let Some(failed) = cache.failed.as_ref().filter(|failed| failed.holds(ended)) {
+            return Err(fault::again(&failed.error));
         }
         let outcome = self.log_in().await;
         let number = self.ended.fetch_add(1, Ordering::AcqRel) + 1;
@@ -81,7 +102,8 @@ impl Auth {
                 Ok(session)
             }
             Err(error) => {
-                *cache = Cache { session: None, failed: Some((number, fault::again(&error))) };
+                let failed = Failed { login: number, at: Instant::now(), error: fault::again(&error) };
+                *cache = Cache { session: None, failed: Some(failed) };
                 Err(error)
             }
         }
@@ -110,10 +132,12 @@ impl Auth {
     async fn log_in(&self) -> Result<Secret, VendorError> {
         let pair = Zeroizing::new(format!("{}:{}", self.username, self.password.expose_secret()));
         let basic = base64::engine::general_purpose::STANDARD.encode(pair.as_bytes());
-        let basic = Secret::from(format!("Basic {basic}"));
-        let call = Call::new(Verb::Post, self.url(), ROUTE).secret_header("authorization", &basic).safe();
+        let header = Secret::from(format!("Basic {basic}"));
+        let basic = Secret::from(basic);
+        let call = Call::new(Verb::Post, self.url(), ROUTE).secret_header("authorization", &header).safe();
         let token = match self.http.send(call).await {
-            Ok(reply) => token(&redact(reply, &self.password)),
+            // The pair in Base64 is as good as the password to whoever reads it.
+            Ok(reply) => token(&redact(redact(reply, &basic), &self.password)),
             Err(error) => Err(error),
         };
         // Whatever became of the login, the request that waits for it was not sent.

@@ -1,8 +1,10 @@
-//! One upgrade under two names.
+//! One upgrade under several names: a Supervisor's own, and those of the clusters that it spans.
 //!
-//! The engine keeps one live job for each name, and a check sees an upgrade that runs under the other. Between the two
+//! The engine keeps one live job for each name, and a check sees an upgrade that runs under another. Between the two
 //! lies a moment: two jobs checked together, or a start that the target does not show yet. What this process started
-//! lately under one name is not started under the other.
+//! lately under one name is not started under another. Starts are kept by the Supervisor where the check could tell it.
+//! Open stays what this memory does not hold: starts made before a restart or by another replica, and names that an
+//! unreadable topology does not bring together.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -20,25 +22,25 @@ const SHOWS_WITHIN: Duration = Duration::from_secs(120);
 pub(super) struct Doubles(Mutex<HashMap<String, (String, Instant)>>);
 
 impl Doubles {
-    /// Takes the right to start `aimed` on behalf of `named`; the other name, when that has it.
-    pub(super) fn claim(&self, aimed: &Target, named: &Target) -> Result<(), String> {
+    /// Takes the right to start `whole` on behalf of `named`; the other name, when that has it.
+    pub(super) fn claim(&self, whole: &Target, named: &Target) -> Result<(), String> {
         let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         recent.retain(|_, (_, at)| at.elapsed() < SHOWS_WITHIN);
         let named = named.to_string();
-        match recent.get(&aimed.to_string()) {
+        match recent.get(&whole.to_string()) {
             Some((other, _)) if *other != named => Err(other.clone()),
             Some(_) | None => {
-                recent.insert(aimed.to_string(), (named, Instant::now()));
+                recent.insert(whole.to_string(), (named, Instant::now()));
                 Ok(())
             }
         }
     }
 
     /// Nothing was started after all, or it has ended.
-    pub(super) fn release(&self, aimed: &Target, named: &Target) {
+    pub(super) fn release(&self, whole: &Target, named: &Target) {
         let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if recent.get(&aimed.to_string()).is_some_and(|(holder, _)| *holder == named.to_string()) {
-            recent.remove(&aimed.to_string());
+        if recent.get(&whole.to_string()).is_some_and(|(holder, _)| *holder == named.to_string()) {
+            recent.remove(&whole.to_string());
         }
     }
 }

@@ -198,12 +198,11 @@ impl Vsphere {
             .into_iter()
             .zip(aims)
             .map(|(answer, aimed)| {
-                let Aimed { aim, finding, .. } = aimed?;
+                let Aimed { aim, supervisor, finding } = aimed?;
                 let mut report = answer?;
                 report.findings.extend(finding);
-                if let (Some(aim), Some(handle)) = (aim, &report.handle) {
-                    let notes = Notes { aim: Some(aim), ..Notes::read(Some(handle)) };
-                    report.handle = Some(notes.handle());
+                if let Some(handle) = &report.handle {
+                    report.handle = Some(Notes { aim, supervisor, ..Notes::read(Some(handle)) }.handle());
                 }
                 Ok(report)
             })
@@ -227,7 +226,7 @@ fn in_order<A>(size: usize, parts: [(Vec<usize>, Vec<A>); 2], unasked: impl Fn()
     answers.into_iter().map(|answer| answer.unwrap_or_else(&unasked)).collect()
 }
 
-/// The refusal of a start that was made a moment ago under the target's other name.
+/// The refusal of a start of what was started a moment ago under another name.
 fn started_as(other: &str) -> Failure {
     let text =
         format!("an upgrade of the same Supervisor was started a moment ago, as `{other}`; nothing was sent");
@@ -319,7 +318,7 @@ impl Vendor for Vsphere {
             .iter()
             .map(|s| {
                 let planned = aim::aimed(&s.planned).into_owned();
-                self.doubles.claim(&planned.target, &s.planned.target)?;
+                self.doubles.claim(&aim::whole(&s.planned), &s.planned.target)?;
                 Ok(Submission { planned, password: None })
             })
             .collect();
@@ -342,13 +341,10 @@ impl Vendor for Vsphere {
             Submitted::Failed(no_instances())
         });
         for ((answer, named), sent) in answers.iter_mut().zip(named).zip(&batch) {
-            let sent = match sent {
-                Ok(sent) => sent,
-                Err(other) => {
-                    *answer = Submitted::Refused(started_as(other), Vec::new());
-                    continue;
-                }
-            };
+            if let Err(other) = sent {
+                *answer = Submitted::Refused(started_as(other), Vec::new());
+                continue;
+            }
             let begun = match answer {
                 Submitted::Started(seen) => {
                     aim::name_both(&named.planned, seen);
@@ -358,7 +354,7 @@ impl Vendor for Vsphere {
                 Submitted::Failed(error) => error.reached != Reached::No,
             };
             if !begun {
-                self.doubles.release(&sent.planned.target, &named.planned.target);
+                self.doubles.release(&aim::whole(&named.planned), &named.planned.target);
             }
         }
         answers
@@ -392,11 +388,11 @@ impl Vendor for Vsphere {
         };
         let mut answers =
             in_order(batch.len(), [(places, clusters), (others, supervisors)], || Err(no_instances()));
-        for ((answer, named), sent) in answers.iter_mut().zip(named).zip(batch) {
+        for (answer, named) in answers.iter_mut().zip(named) {
             if let Ok(seen) = answer {
                 aim::name_both(named, seen);
                 if is_over(&seen.phase) {
-                    self.doubles.release(&sent.target, &named.target);
+                    self.doubles.release(&aim::whole(named), &named.target);
                 }
             }
         }

@@ -18,6 +18,9 @@ pub(super) struct Notes {
     /// By what the target is upgraded, when that is not the name that the caller gave it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub aim: Option<Aim>,
+    /// The Supervisor to which the target belongs, where the check could tell.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub supervisor: Option<String>,
     /// How the target stood before the start.
     pub baseline: Option<Baseline>,
     /// Ids of the warnings that vCenter's own prechecks gave: with all of them accepted, vCenter is told to
