@@ -98,7 +98,7 @@ impl Subject for Avisi {
         }
     }
 
-    fn doubt(&self, phase: Phase, kind: Kind, _: Role) -> Option<Doubt> {
+    fn doubt(&self, phase: Phase, kind: Kind) -> Option<Doubt> {
         match (self, phase) {
             (_, Phase::Precheck) if kind.is_unknown_word() => Doubt::rejected(FOREIGN),
             // After the look-up the start is checked anew.

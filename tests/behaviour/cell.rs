@@ -89,7 +89,7 @@ impl<'a> Cell<'a> {
         // Nothing ends before it was seen, however busy the machine is.
         self.simulator.hold().set(true);
         let mut strikes = if self.phase == Phase::End { Vec::new() } else { self.arm() };
-        let doubt = self.subject.doubt(self.phase, self.kind, self.role);
+        let doubt = self.subject.doubt(self.phase, self.kind);
         let job = self.begin(engine).await;
         let (job, events) =
             self.follow(engine, &job, doubt.map_or(self.role.end().0, |d| d.end), &mut strikes).await;

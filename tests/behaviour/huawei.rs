@@ -62,7 +62,7 @@ impl Subject for Huawei {
         }
     }
 
-    fn doubt(&self, phase: Phase, kind: Kind, _: Role) -> Option<Doubt> {
+    fn doubt(&self, phase: Phase, kind: Kind) -> Option<Doubt> {
         match phase {
             Phase::Precheck if kind.is_unknown_word() => Doubt::rejected(UNKNOWN),
             Phase::Start if kind.loses_request() => Doubt::indeterminate(UNTOUCHED),

@@ -92,5 +92,5 @@ pub trait Subject: Send + Sync {
     fn end(&self, word: &str) -> Option<JobState>;
 
     /// Where the job cannot end as its role says.
-    fn doubt(&self, phase: Phase, kind: Kind, role: Role) -> Option<Doubt>;
+    fn doubt(&self, phase: Phase, kind: Kind) -> Option<Doubt>;
 }

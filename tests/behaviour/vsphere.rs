@@ -71,7 +71,7 @@ impl Subject for Clusters {
         end(word)
     }
 
-    fn doubt(&self, phase: Phase, kind: Kind, _: Role) -> Option<Doubt> {
+    fn doubt(&self, phase: Phase, kind: Kind) -> Option<Doubt> {
         if phase == Phase::Precheck && kind.is_unknown_word() { Doubt::rejected(UNKNOWN) } else { None }
     }
 }
@@ -106,7 +106,7 @@ impl Subject for Supervisors {
         end(word)
     }
 
-    fn doubt(&self, phase: Phase, kind: Kind, _: Role) -> Option<Doubt> {
+    fn doubt(&self, phase: Phase, kind: Kind) -> Option<Doubt> {
         match phase {
             // After the look-up the start is checked anew.
             Phase::Precheck | Phase::LookupLost if kind.is_unknown_word() => Doubt::rejected(UNKNOWN),

@@ -55,7 +55,7 @@ impl Subject for Zstack {
     }
 
     /// ZStack knows every start by the id that Drydock chose: nothing is ever in doubt.
-    fn doubt(&self, _: Phase, _: Kind, _: Role) -> Option<Doubt> {
+    fn doubt(&self, _: Phase, _: Kind) -> Option<Doubt> {
         None
     }
 }
