@@ -4,7 +4,7 @@
 //! around the vendor's own handler, so that "the answer was lost after it took effect" is exactly that.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -166,11 +166,30 @@ impl Armed {
     }
 }
 
+/// What was asked of a simulator by requests of [`Route::Submit`], whatever became of them. Unlike the effects, this
+/// counts a second request that the vendor turned away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Asked {
+    /// How many requests came, those included that a fault kept from the vendor.
+    pub requests: u64,
+    /// How many came after the vendor had answered one with a 2xx, whether or not that answer got through. Requests
+    /// are not told apart by target.
+    pub after_one_taken: u64,
+}
+
+#[derive(Debug, Default)]
+struct Submits {
+    requests: AtomicU64,
+    taken: AtomicBool,
+    after_one_taken: AtomicU64,
+}
+
 /// The faults that are armed. Clones share them.
 #[derive(Clone, Debug, Default)]
 pub struct Faults {
     armed: Arc<Mutex<Vec<Armed>>>,
     undisturbed_looks: Arc<AtomicU64>,
+    submits: Arc<Submits>,
 }
 
 impl Faults {
@@ -206,12 +225,33 @@ impl Faults {
         self.undisturbed_looks.load(Ordering::Relaxed)
     }
 
+    /// How often a start was asked for so far.
+    pub fn asked(&self) -> Asked {
+        Asked {
+            requests: self.submits.requests.load(Ordering::Relaxed),
+            after_one_taken: self.submits.after_one_taken.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Passes a request on to the vendor.
+    async fn pass(&self, route: Route, request: Request, next: Next) -> Response {
+        let answer = next.run(request).await;
+        if route == Route::Submit && answer.status().is_success() {
+            self.submits.taken.store(true, Ordering::Relaxed);
+        }
+        answer
+    }
+
     fn take(&self, route: Route, path: &str) -> Option<(Fault, Strikes)> {
         let mut armed = self.lock();
         let found = armed.iter_mut().find_map(|a| a.takes(route, path).then(|| (a.fault, a.strikes.clone())));
         armed.retain(|a| !a.is_spent());
         if route == Route::Submit {
             armed.iter_mut().for_each(|a| a.started = true);
+            self.submits.requests.fetch_add(1, Ordering::Relaxed);
+            if self.submits.taken.load(Ordering::Relaxed) {
+                self.submits.after_one_taken.fetch_add(1, Ordering::Relaxed);
+            }
         }
         if found.is_none() && route == Route::Observe {
             self.undisturbed_looks.fetch_add(1, Ordering::Relaxed);
@@ -234,10 +274,10 @@ pub async fn strike(State(layer): State<Layer>, request: Request, next: Next) ->
     let route = (layer.shape.route)(request.method(), request.uri().path());
     let path = request.uri().path_and_query().map_or("", |p| p.as_str());
     let Some((fault, strikes)) = layer.faults.take(route, path) else {
-        return next.run(request).await;
+        return layer.faults.pass(route, request, next).await;
     };
     if let Some(spoiled) = spoiled(fault, &layer.shape) {
-        let (answer, changed) = spoil::spoil(next.run(request).await, spoiled).await;
+        let (answer, changed) = spoil::spoil(layer.faults.pass(route, request, next).await, spoiled).await;
         if changed {
             strikes.add();
         }
@@ -247,11 +287,11 @@ pub async fn strike(State(layer): State<Layer>, request: Request, next: Next) ->
     match fault {
         Fault::ResetBefore => cut_connection(),
         Fault::ResetAfter => {
-            let _ = next.run(request).await;
+            let _ = layer.faults.pass(route, request, next).await;
             cut_connection()
         }
         Fault::DelayMs(ms) => {
-            let answer = next.run(request).await;
+            let answer = layer.faults.pass(route, request, next).await;
             tokio::time::sleep(Duration::from_millis(ms)).await;
             answer
         }
@@ -266,19 +306,19 @@ pub async fn strike(State(layer): State<Layer>, request: Request, next: Next) ->
         }
         Fault::HtmlBefore(status) => html(status),
         Fault::HtmlAfter(status) => {
-            let _ = next.run(request).await;
+            let _ = layer.faults.pass(route, request, next).await;
             html(status)
         }
         Fault::ExpiredSession => {
             (layer.shape.expire_sessions)();
-            next.run(request).await
+            layer.faults.pass(route, request, next).await
         }
         Fault::Truncated
         | Fault::WrongTypes
         | Fault::WrongShape
         | Fault::UnknownEnum
         | Fault::UnknownField
-        | Fault::MissingOptional => next.run(request).await,
+        | Fault::MissingOptional => layer.faults.pass(route, request, next).await,
     }
 }
 

@@ -18,7 +18,7 @@ pub mod vsphere;
 pub mod zstack;
 
 pub use effects::{Effect, EffectKind, Effects};
-pub use faults::{Aim, Fault, Faults, Route, Strikes, When};
+pub use faults::{Aim, Asked, Fault, Faults, Route, Strikes, When};
 pub use hold::Hold;
 pub use pace::Pace;
 pub use server::{Running, serve};

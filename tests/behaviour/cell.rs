@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use drydock::domain::event::Event;
 use drydock::domain::id::ProviderId;
-use drydock::domain::job::Job;
+use drydock::domain::job::{Job, Provenance};
 use drydock::domain::page::PageRequest;
 use drydock::domain::state::JobState;
 use drydock::domain::target::Target;
 use drydock::engine::calls::{OnBusy, StartEntry, StartRequest};
 use drydock::engine::{Engine, Provider};
 use drydock::kit::secret::Secret;
-use drydock::simulators::{EffectKind, Settings, Simulator};
+use drydock::simulators::{EffectKind, Settings, Simulator, Strikes};
 use drydock::vendors;
 use drydock::vendors::contract::Vendor;
+use tokio::time::Instant;
 
 use crate::faults::{Kind, Phase};
 use crate::house;
@@ -24,7 +25,12 @@ use crate::subject::{Doubt, Role, Subject};
 /// Long enough for a busy machine, short enough that a hang is seen.
 const PATIENCE: Duration = Duration::from_secs(150);
 /// How often an operation is looked at before it may end.
-const LOOKS: u64 = 3;
+const LOOKS: u64 = 2;
+/// How long an operation takes in a simulator at most, counted from where it is seen under way: one that is let go then
+/// is over at once, so that the next answer is the one that says so.
+const WORK: Duration = Duration::from_millis(1500);
+/// How long an answer takes that was on its way when a fault was armed.
+const ON_ITS_WAY: Duration = Duration::from_millis(50);
 /// More events than this for one job: it goes in circles.
 const MAX_EVENTS: usize = 80;
 
@@ -42,6 +48,7 @@ pub struct Cell<'a> {
 pub struct Outcome {
     pub phase: Phase,
     pub kind: Kind,
+    pub role: Role,
     /// Whether the fault struck: not every vendor has every call, nor every answer something to spoil.
     pub struck: bool,
     /// How the job ended.
@@ -59,9 +66,9 @@ impl<'a> Cell<'a> {
         subject: &'a dyn Subject,
         phase: Phase,
         kind: Kind,
+        role: Role,
     ) -> (Self, Provider) {
         let address = ([127, 0, 0, 1], 0).into();
-        let role = phase.role(kind);
         let simulator = subject.start(Settings { address, targets: 1, pace: subject.pace() }, role).await;
         let provider = format!("p{number}");
         let built = house::provider(&provider, subject, &*simulator, kind);
@@ -81,10 +88,11 @@ impl<'a> Cell<'a> {
         self.wait_until_met(engine).await;
         // Nothing ends before it was seen, however busy the machine is.
         self.simulator.hold().set(true);
-        let strikes = self.phase.arm(self.simulator.faults(), self.kind);
+        let mut strikes = if self.phase == Phase::End { Vec::new() } else { self.arm() };
         let doubt = self.subject.doubt(self.phase, self.kind);
         let job = self.begin(engine).await;
-        let (job, events) = self.follow(engine, &job, doubt.map_or(self.role.end().0, |d| d.end)).await;
+        let (job, events) =
+            self.follow(engine, &job, doubt.map_or(self.role.end().0, |d| d.end), &mut strikes).await;
         let end = end_of(&job, &events);
         let struck = strikes.iter().any(|s| s.count() > 0);
         let complaint = self.judge(&end, doubt, &job, &events).map(|fault| {
@@ -105,7 +113,11 @@ impl<'a> Cell<'a> {
             )
         });
         self.simulator.stop().await;
-        Outcome { phase: self.phase, kind: self.kind, struck, end, doubt, complaint }
+        Outcome { phase: self.phase, kind: self.kind, role: self.role, struck, end, doubt, complaint }
+    }
+
+    fn arm(&self) -> Vec<Strikes> {
+        self.phase.arm(self.simulator.faults(), self.kind)
     }
 
     /// The engine has asked the provider how it is, and the provider has a session: the next call is for the job.
@@ -142,13 +154,19 @@ impl<'a> Cell<'a> {
     }
 
     /// Waits for the job's end, or for INDETERMINATE where that is the end expected.
-    async fn follow(&self, engine: &Engine, job: &Job, end: &str) -> (Job, Vec<Event>) {
-        let mut looks = None;
+    async fn follow(
+        &self,
+        engine: &Engine,
+        job: &Job,
+        end: &str,
+        strikes: &mut Vec<Strikes>,
+    ) -> (Job, Vec<Event>) {
+        let mut seen = None;
         let over = async {
             loop {
                 let job = engine.job(job.id).await.unwrap();
                 let state = job.status.state;
-                self.let_go(state, &mut looks);
+                self.let_go(state, &mut seen, strikes).await;
                 if state.is_ended() || state == JobState::Indeterminate && end == state.as_str() {
                     return;
                 }
@@ -162,15 +180,39 @@ impl<'a> Cell<'a> {
         (engine.job(job.id).await.unwrap(), events)
     }
 
-    /// Lets the operation end once it was seen under way, and looked at without a fault for some times more.
-    fn let_go(&self, state: JobState, looks: &mut Option<u64>) {
-        if state == JobState::Running {
-            let now = self.simulator.faults().undisturbed_looks();
-            let before = *looks.get_or_insert(now);
-            if now >= before + LOOKS {
-                self.simulator.hold().set(false);
-            }
+    /// Lets the operation end once it was seen under way, and looked at without a fault for some times more. The faults
+    /// that are for the end are armed then.
+    async fn let_go(&self, state: JobState, seen: &mut Option<(Instant, u64)>, strikes: &mut Vec<Strikes>) {
+        if state != JobState::Running || !self.simulator.hold().is_on() {
+            return;
         }
+        let looks = self.simulator.faults().undisturbed_looks();
+        let (since, before) = *seen.get_or_insert_with(|| (Instant::now(), looks));
+        if looks < before + LOOKS {
+            return;
+        }
+        if self.phase == Phase::End {
+            if since.elapsed() < WORK {
+                return;
+            }
+            strikes.extend(self.arm());
+            tokio::time::sleep(ON_ITS_WAY).await;
+        }
+        self.simulator.hold().set(false);
+    }
+
+    /// Whether a start was asked for more often than it may be: again only when the one before it provably failed. A 2xx
+    /// alone proves nothing where no start followed: vendors refuse behind one too.
+    fn judge_requests(&self, state: JobState, starts: usize) -> Option<String> {
+        if matches!(self.phase, Phase::Start | Phase::Refusal) && self.kind.is_turned_away() {
+            return None;
+        }
+        let asked = self.simulator.faults().asked();
+        if starts > 0 && asked.after_one_taken > 0 {
+            return Some(format!("a start was asked for again after one was taken: {asked:?}"));
+        }
+        (state == JobState::Indeterminate && asked.requests > 1)
+            .then(|| format!("asked for again without knowing: {asked:?}"))
     }
 
     /// What is wrong with the job, if anything is.
@@ -186,6 +228,13 @@ impl<'a> Cell<'a> {
         }
         if end != want_end {
             return Some(format!("ended {end} instead of {want_end}"));
+        }
+        if let Some(fault) = self.judge_requests(state, starts) {
+            return Some(fault);
+        }
+        // Nothing started: no record of an end, so the job must own that it concluded it.
+        if state == JobState::Failed && starts == 0 && job.status.provenance != Provenance::Inferred {
+            return Some("FAILED without a start, and not marked INFERRED".to_owned());
         }
         // The simulator's own word is the truth, whatever the role was.
         if state != JobState::Indeterminate && starts > 0 && ends != [Some(state)] {

@@ -9,6 +9,9 @@ const DELAY_MS: u64 = 60_000;
 /// The deadline of a call where answers are late.
 pub const DEADLINE_MS: u64 = 1_000;
 
+/// How often a fault strikes each path at the end.
+const END_TIMES: u32 = 3;
+
 /// A fault as the matrix has it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -45,7 +48,7 @@ impl Kind {
         Self::ExpiredSession,
     ];
 
-    /// As the simulators know it; of several, each strikes once.
+    /// As the simulators know it; of several, each strikes once, after the one before it.
     const fn faults(self) -> &'static [Fault] {
         match self {
             Self::ResetBefore => &[Fault::ResetBefore],
@@ -77,6 +80,11 @@ impl Kind {
     /// Whether a start takes effect and its answer is lost, whatever it says.
     pub const fn loses_answer(self) -> bool {
         matches!(self, Self::ResetAfter | Self::Late | Self::HtmlAfter)
+    }
+
+    /// Whether it says itself that a start took no effect, so that it may be asked for again.
+    pub const fn is_turned_away(self) -> bool {
+        matches!(self, Self::TooMany | Self::TooManyForASecond | Self::ExpiredSession)
     }
 
     /// In words.
@@ -116,10 +124,12 @@ pub enum Phase {
     LookupLost,
     /// What is read while the operation runs.
     Observe,
+    /// What is read when the operation is over.
+    End,
 }
 
 impl Phase {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Login,
         Self::Precheck,
         Self::Start,
@@ -127,6 +137,7 @@ impl Phase {
         Self::LookupArrived,
         Self::LookupLost,
         Self::Observe,
+        Self::End,
     ];
 
     /// The head of its column.
@@ -139,36 +150,32 @@ impl Phase {
             Self::LookupArrived => "look-up, the start arrived",
             Self::LookupLost => "look-up, the start did not arrive",
             Self::Observe => "observation",
+            Self::End => "the end",
         }
     }
 
-    /// What the simulator makes of the job: every kind and every phase has jobs that end well and jobs that end badly.
-    pub fn role(self, kind: Kind) -> Role {
+    /// What the simulator makes of the jobs of a cell: both, where the fault meets what tells how a job goes; by turns
+    /// elsewhere, so that every kind and every phase has jobs that end well and jobs that end badly.
+    pub fn roles(self, kind: Kind) -> &'static [Role] {
         let place = |found: Option<usize>| found.unwrap_or_default();
         let sum = place(Self::ALL.iter().position(|p| *p == self))
             + place(Kind::ALL.iter().position(|k| *k == kind));
         match self {
-            Self::Refusal => Role::Refused,
-            Self::Login
-            | Self::Precheck
-            | Self::Start
-            | Self::LookupArrived
-            | Self::LookupLost
-            | Self::Observe => {
-                if sum.is_multiple_of(2) {
-                    Role::Well
-                } else {
-                    Role::Badly
-                }
+            Self::Refusal => &[Role::Refused],
+            Self::LookupArrived | Self::Observe | Self::End => &[Role::Well, Role::Badly],
+            Self::Login | Self::Precheck | Self::Start | Self::LookupLost if sum.is_multiple_of(2) => {
+                &[Role::Well]
             }
+            Self::Login | Self::Precheck | Self::Start | Self::LookupLost => &[Role::Badly],
         }
     }
 
     /// Arms a fault for these calls.
     pub fn arm(self, faults: &Faults, kind: Kind) -> Vec<Strikes> {
-        let one = |route, when, fault| {
-            faults.aim(Aim { route: Some(route), when, times: 1, each_path: true }, fault)
-        };
+        // An answer from just before the end may still meet the fault: of one alone, more are kept for the end itself.
+        let times = if self == Self::End && kind.faults().len() == 1 { END_TIMES } else { 1 };
+        let one =
+            |route, when, fault| faults.aim(Aim { route: Some(route), when, times, each_path: true }, fault);
         let each = |routes: &[Route], when| {
             let pairs = routes.iter().flat_map(|route| kind.faults().iter().map(move |f| (*route, *f)));
             pairs.map(|(route, fault)| one(route, when, fault)).collect()
@@ -190,6 +197,7 @@ impl Phase {
                 reads(When::AfterStart)
             }
             Self::Observe => reads(When::AfterStart),
+            Self::End => reads(When::Always),
         }
     }
 }

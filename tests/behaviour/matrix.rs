@@ -30,9 +30,11 @@ async fn run(subject: &dyn Subject) -> Vec<Outcome> {
             if phase == Phase::Login && !subject.logs_in() {
                 continue;
             }
-            let (cell, provider) = Cell::prepare(cells.len(), subject, phase, kind).await;
-            cells.push(cell);
-            providers.push(provider);
+            for role in phase.roles(kind) {
+                let (cell, provider) = Cell::prepare(cells.len(), subject, phase, kind, *role).await;
+                cells.push(cell);
+                providers.push(provider);
+            }
         }
     }
     let canaries = cells[0].canaries();
@@ -78,8 +80,14 @@ fn section(out: &mut String, subject: &dyn Subject, outcomes: &[Outcome]) {
     for kind in Kind::ALL {
         let row: Vec<_> = Phase::ALL
             .iter()
-            .map(|phase| outcomes.iter().find(|o| o.kind == kind && o.phase == *phase))
-            .map(|outcome| outcome.map_or_else(nothing, |outcome| cell(outcome, &mut notes)))
+            .map(|phase| {
+                let roles = phase.roles(kind).iter();
+                let of = |role| outcomes.iter().find(|o| (o.kind, o.phase, o.role) == (kind, *phase, role));
+                let mut ends: Vec<_> =
+                    roles.map(|role| of(*role).map_or_else(nothing, |o| cell(o, &mut notes))).collect();
+                ends.dedup();
+                ends.join(" / ")
+            })
             .collect();
         let _ = writeln!(out, "| {} | {} |", kind.words(), row.join(" | "));
     }
