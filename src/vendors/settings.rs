@@ -172,7 +172,7 @@ impl Poll {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Tls {
-    /// PEM file with the CA certificates to trust besides the system's.
+    /// PEM file with the CA certificates to trust besides the system's. With `pin_sha256`, only these are trusted.
     pub ca_bundle_file: Option<PathBuf>,
     /// SHA-256 fingerprints ("thumbprints") of the server's own certificate: 64 hex digits in any case, with or without
     /// colons. The certificate that the server shows must have one of them. Several allow a change of certificates.

@@ -5,8 +5,8 @@
 //! | call, and what can be read | arrived | did not arrive | cannot tell |
 //! |---|---|---|---|
 //! | schedule, operator | an open upgrade to this version, or a finished one made or changed since we sent it | the complete list holds none | one to another version is open, or a finished one tells no time |
-//! | schedule, customer | the cluster has the version, or is busy once the start was due | the start is still ahead: by the vendor's page the same call *re*schedules, so a repeat replaces and never doubles | the start was due, the cluster rests on its old version |
-//! | direct | the cluster has the version, or is busy | it runs its old version (and a repeat asks for the same version again) | anything else |
+//! | schedule, customer | the cluster has the version, or tells of an upgrade (`upgrading`, `updating`) once the start was due | the start is still ahead: by the vendor's page the same call *re*schedules, so a repeat replaces and never doubles | the start was due, the cluster rests on its old version or has any other word |
+//! | direct | the cluster has the version, or tells of an upgrade | it runs its old version (and a repeat asks for the same version again) | anything else |
 
 use std::time::Duration;
 
@@ -148,7 +148,10 @@ pub(super) fn by_cluster(
             if has_version && !had_version {
                 return Trace::Arrived(());
             }
-            if condition == Condition::Busy && start.is_none_or(|start| now >= start) {
+            if condition == Condition::Busy
+                && is_upgrade_word(cluster)
+                && start.is_none_or(|start| now >= start)
+            {
                 return Trace::Arrived(());
             }
             Trace::CannotTell(
@@ -158,7 +161,7 @@ pub(super) fn by_cluster(
             )
         }
         Operation::Upgrade(_) | Operation::Reinstall(_) => {
-            if has_version || condition == Condition::Busy {
+            if has_version || (condition == Condition::Busy && is_upgrade_word(cluster)) {
                 return Trace::Arrived(());
             }
             let is_old = version.is_some() && version == notes.baseline.as_deref();
@@ -173,6 +176,13 @@ pub(super) fn by_cluster(
             Trace::CannotTell(format!("the cluster is {word} at {version}, which fits both"))
         }
     }
+}
+
+/// Whether the cluster's word tells of an upgrade. The vendor's list of words is not complete: any other may as well
+/// be somebody's resize or repair, and to take it for our start would let a later rest be read as its failure.
+fn is_upgrade_word(cluster: &Cluster) -> bool {
+    let word = cluster.status.as_deref().unwrap_or_default().to_ascii_lowercase();
+    ["upgrad", "updat"].iter().any(|stem| word.contains(stem))
 }
 
 #[cfg(test)]
@@ -275,6 +285,7 @@ mod tests {
             let due = scheduled(start);
             assert!(matches!(seen(&due, OLD, "running"), Trace::CannotTell(_)));
             assert!(matches!(seen(&due, OLD, "stopped"), Trace::CannotTell(_)));
+            assert!(matches!(seen(&due, OLD, "a_new_word"), Trace::CannotTell(_)));
             assert_eq!(seen(&due, OLD, "upgrading"), Trace::Arrived(()));
             assert_eq!(seen(&due, NEW, "running"), Trace::Arrived(()));
         }
@@ -293,6 +304,7 @@ mod tests {
         let long_after = by_cluster(&direct, &notes, Some(&rests), Some(at(SENT)), late, Duration::ZERO);
         assert!(matches!(long_after, Trace::CannotTell(_)), "it may have begun, failed and come back");
         assert_eq!(seen(&direct, OLD, "updating"), Trace::Arrived(()));
+        assert!(matches!(seen(&direct, OLD, "a_new_word"), Trace::CannotTell(_)));
         assert_eq!(seen(&direct, NEW, "running"), Trace::Arrived(()));
         assert!(matches!(seen(&direct, OLD, "stopped"), Trace::CannotTell(_)));
         assert!(matches!(seen(&direct, "v1.34.10-u-ame.1", "running"), Trace::CannotTell(_)));

@@ -106,7 +106,7 @@ pub(super) fn long_job(job: &LongJob, context: Context<'_>) -> Observation {
         Word::Canceled => Phase::Cancelled,
         Word::Unknown => Phase::Unclear,
         Word::Failed => {
-            parts = outcome::hosts(job.job_result.as_deref()).unwrap_or_default();
+            parts = outcome::hosts_of_failed(job.job_result.as_deref());
             Phase::Failed(outcome::failure(job.job_result.as_deref()))
         }
         Word::Succeeded => {
@@ -322,7 +322,8 @@ mod tests {
         assert_eq!(state("Suspended").phase, Phase::Suspended);
         assert_eq!(state("Canceling").phase, Phase::Cancelling);
         assert_eq!(state("Canceled").phase, Phase::Cancelled);
-        assert_eq!(state("Succeeded").phase, Phase::Succeeded);
+        let well = read(r#"{"state":"Succeeded","jobResult":"Succeeded"}"#, NOW, &Notes::default());
+        assert_eq!(well.phase, Phase::Succeeded);
         assert!(matches!(state("Failed").phase, Phase::Failed(f) if f.reason == FailureReason::VendorFailed));
     }
 
@@ -374,7 +375,11 @@ mod tests {
         assert!(matches!(late.waiting, Some((WaitReason::Overdue, _, Some(_)))));
         let over = read(running, "2025-06-09T07:00:00Z", &notes);
         assert!(matches!(over.phase, Phase::Failed(f) if f.reason == FailureReason::TimedOut));
-        let done = read(r#"{"uuid":"l","state":"Succeeded"}"#, "2025-06-09T07:00:00Z", &notes);
+        let done = read(
+            r#"{"uuid":"l","state":"Succeeded","jobResult":"Succeeded"}"#,
+            "2025-06-09T07:00:00Z",
+            &notes,
+        );
         assert_eq!(done.phase, Phase::Succeeded);
     }
 

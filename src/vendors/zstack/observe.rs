@@ -216,26 +216,32 @@ async fn hosts_after(client: &Client, cases: &[Case<'_>]) -> HashMap<String, Res
     if clusters.is_empty() {
         return HashMap::new();
     }
-    match client.hosts(&clusters).await {
-        Ok(hosts) => {
-            let mut by_cluster: HashMap<_, _> =
-                clusters.into_iter().map(|uuid| (uuid, Ok(Vec::new()))).collect();
-            for host in hosts {
-                if let Some(Ok(list)) = host.cluster_uuid.as_ref().and_then(|uuid| by_cluster.get_mut(uuid)) {
-                    list.push(host);
-                }
-            }
-            by_cluster
-        }
+    match client.hosts(&clusters).await.and_then(|hosts| by_cluster(&clusters, hosts)) {
+        Ok(by_cluster) => by_cluster.into_iter().map(|(uuid, hosts)| (uuid, Ok(hosts))).collect(),
         Err(error) => clusters.into_iter().map(|uuid| (uuid, Err(fault::copy(&error)))).collect(),
     }
 }
 
+/// The hosts of each of these clusters.
+///
+/// # Errors
+/// One host does not tell its cluster. It may belong to any of them, and a list without it would say that it left.
+fn by_cluster(clusters: &[String], hosts: Vec<Host>) -> Result<HashMap<String, Vec<Host>>, VendorError> {
+    let mut lists: HashMap<_, _> = clusters.iter().map(|uuid| (uuid.clone(), Vec::new())).collect();
+    for host in hosts {
+        let Some(cluster) = &host.cluster_uuid else {
+            return Err(VendorError::garbled("a host in ZStack's list does not tell its cluster"));
+        };
+        if let Some(list) = lists.get_mut(cluster) {
+            list.push(host);
+        }
+    }
+    Ok(lists)
+}
+
 /// Whether the end cannot be told without the cluster's hosts: some have no result.
 fn must_know_hosts(job: &LongJob, notes: &Notes) -> bool {
-    Word::of(job) == Word::Succeeded
-        && outcome::hosts(job.job_result.as_deref())
-            .is_some_and(|parts| outcome::missing(&parts, notes.hosts) > 0)
+    Word::of(job) == Word::Succeeded && outcome::needs_hosts(job.job_result.as_deref(), notes.hosts)
 }
 
 /// Progress for those whose turn it is. A progress that cannot be read is no reason to say nothing about the job.
@@ -271,6 +277,17 @@ async fn progress(client: &Client, turns: &Turns, cases: &[Case<'_>]) -> HashMap
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_host_that_does_not_tell_its_cluster_makes_the_list_unreadable() {
+        let host =
+            |cluster: Option<&str>| Host { cluster_uuid: cluster.map(str::to_owned), ..Host::default() };
+        let clusters = ["c1".to_owned(), "c2".to_owned()];
+        let lists = by_cluster(&clusters, vec![host(Some("c1")), host(Some("else"))]).unwrap();
+        assert_eq!((lists["c1"].len(), lists["c2"].len()), (1, 0));
+        let error = by_cluster(&clusters, vec![host(Some("c1")), host(None)]).unwrap_err();
+        assert_eq!(error.kind, VendorFault::Garbled);
+    }
 
     #[test]
     fn every_running_job_gets_its_turn() {

@@ -27,36 +27,66 @@ pub(super) struct Outcome {
     pub findings: Vec<Finding>,
 }
 
-/// The hosts of a result; `None` when the result is no map of hosts.
+/// The word that stands for a result when a long job has none to tell (zstack `LongJobUtils`).
+const NO_DATA: &str = "Succeeded";
+
+/// The hosts of a result; `None` when the result is no map. A host whose result is no text is an unknown one.
 pub(super) fn hosts(result: Option<&str>) -> Option<Vec<Part>> {
     let map: BTreeMap<String, Value> = serde_json::from_str(result?).ok()?;
-    map.into_iter()
-        .map(|(id, word)| {
-            let Value::String(word) = word else { return None };
-            let well = word.eq_ignore_ascii_case("success");
-            let outcome = if well { PartOutcome::Succeeded } else { PartOutcome::Failed };
-            let message = (!well && !word.is_empty()).then(|| cut(&word, MAX_HOST_TEXT));
-            Some(Part { id: cut(&id, MAX_HOST_ID), outcome, message })
-        })
-        .collect()
+    let part = |(id, word): (String, Value)| {
+        let (outcome, message) = match word {
+            Value::String(word) if word.eq_ignore_ascii_case("success") => (PartOutcome::Succeeded, None),
+            Value::String(word) => {
+                (PartOutcome::Failed, (!word.is_empty()).then(|| cut(&word, MAX_HOST_TEXT)))
+            }
+            Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) | Value::Object(_) => {
+                (PartOutcome::Unknown, Some("ZStack's result for this host cannot be read".to_owned()))
+            }
+        };
+        Part { id: cut(&id, MAX_HOST_ID), outcome, message }
+    };
+    Some(map.into_iter().map(part).collect())
+}
+
+/// The hosts of a job that ended `Failed`. Its result is most often an error, which is a map too, but not of texts.
+pub(super) fn hosts_of_failed(result: Option<&str>) -> Vec<Part> {
+    let all_told = |parts: &Vec<Part>| parts.iter().all(|part| part.outcome != PartOutcome::Unknown);
+    hosts(result).filter(all_told).unwrap_or_default()
+}
+
+/// Whether the end cannot be told without the cluster's hosts: some have no result that can be read.
+pub(super) fn needs_hosts(result: Option<&str>, expected: Option<usize>) -> bool {
+    match hosts(result) {
+        Some(parts) => missing(&parts, expected) > 0,
+        None => !is_without_data(result) && expected != Some(0),
+    }
+}
+
+/// Whether ZStack itself says that there is no result.
+fn is_without_data(result: Option<&str>) -> bool {
+    result.is_some_and(|result| result.trim() == NO_DATA)
 }
 
 /// How many hosts have no result, when `expected` ones were counted before the start.
-pub(super) fn missing(parts: &[Part], expected: Option<usize>) -> usize {
+fn missing(parts: &[Part], expected: Option<usize>) -> usize {
     expected.unwrap_or_default().saturating_sub(parts.len())
 }
 
 /// Judges a long job that ended `Succeeded`. `expected` hosts were counted before the start; `now` are the
 /// cluster's hosts after the end, when they were read.
 pub(super) fn judge(result: Option<&str>, expected: Option<usize>, now: Option<&[Host]>) -> Outcome {
-    let Some(mut parts) = hosts(result) else {
+    let told = hosts(result);
+    let unreadable = told.is_none();
+    if unreadable && (is_without_data(result) || expected == Some(0)) {
         let text = "ZStack ended the update as Succeeded without a result for each host. Look at the hosts: ZStack \
                     says Succeeded also when hosts failed";
         let finding = Finding::new("zstack.no_host_results", Severity::Warning, text);
         return Outcome { phase: Phase::Succeeded, parts: Vec::new(), findings: vec![finding] };
-    };
+    }
+    let mut parts = told.unwrap_or_default();
+    let unread = parts.iter().filter(|p| p.outcome == PartOutcome::Unknown).count();
     let mut unknown = missing(&parts, expected);
-    if unknown > 0
+    if (unknown > 0 || unreadable)
         && let Some(now) = now
         && now.iter().all(|host| host.uuid.is_some())
     {
@@ -65,19 +95,21 @@ pub(super) fn judge(result: Option<&str>, expected: Option<usize>, now: Option<&
             .iter()
             .filter_map(|host| host.uuid.as_ref())
             .filter(|uuid| !parts.iter().any(|p| p.id == **uuid))
-            .take(unknown)
+            .take(if unreadable { usize::MAX } else { unknown })
             .map(|uuid| Part {
                 id: uuid.clone(),
                 outcome: PartOutcome::Unknown,
                 message: Some("ZStack gave no result for this host".to_owned()),
             })
             .collect();
-        unknown = silent.len();
+        // Where nothing can be read, hosts that left prove nothing about those that stayed.
+        unknown = if unreadable { silent.len().max(unknown) } else { silent.len() };
         parts.extend(silent);
     }
+    unknown += unread;
     let failed = parts.iter().filter(|p| p.outcome == PartOutcome::Failed).count();
     let all = failed + unknown + parts.iter().filter(|p| p.outcome == PartOutcome::Succeeded).count();
-    if failed + unknown == 0 {
+    if failed + unknown == 0 && !unreadable {
         let mut findings = Vec::new();
         if parts.is_empty() {
             let text = "ZStack updated no host: the cluster is empty";
@@ -85,10 +117,18 @@ pub(super) fn judge(result: Option<&str>, expected: Option<usize>, now: Option<&
         }
         return Outcome { phase: Phase::Succeeded, parts, findings };
     }
-    let mut message =
-        format!("ZStack ended the update, but {} of {all} hosts did not succeed", failed + unknown);
-    if unknown > 0 {
-        message.push_str(&format!(" ({unknown} without any result)"));
+    let mut message = if unreadable {
+        let text = result.map(str::trim).filter(|text| !text.is_empty());
+        let text = text.map_or_else(|| "it is missing".to_owned(), |text| cut(text, 300));
+        format!(
+            "ZStack ended the update as Succeeded, which it says also when hosts failed, and its result for each host \
+             cannot be read: {text}"
+        )
+    } else {
+        format!("ZStack ended the update, but {} of {all} hosts did not succeed", failed + unknown)
+    };
+    if unknown > 0 && !unreadable {
+        message.push_str(&format!(" ({unknown} without a result that can be read)"));
     }
     if let Some(first) = parts.iter().find(|p| p.outcome == PartOutcome::Failed) {
         let text = first.message.as_deref().unwrap_or("no text");
@@ -215,11 +255,47 @@ mod tests {
 
     #[test]
     fn a_result_without_hosts_is_said_to_be_one() {
-        for result in [Some("Succeeded"), None, Some(""), Some("[1]"), Some(r#"{"h":{"x":1}}"#)] {
-            let outcome = judge(result, Some(3), None);
+        for (result, expected) in [(Some("Succeeded"), Some(3)), (None, Some(0))] {
+            let outcome = judge(result, expected, None);
             assert_eq!(outcome.phase, Phase::Succeeded, "{result:?}");
             assert_eq!(outcome.findings[0].id, "zstack.no_host_results");
+            assert!(!needs_hosts(result, expected));
         }
+    }
+
+    #[test]
+    fn a_result_that_cannot_be_read_is_no_success() {
+        let now = [host("h1"), host("h2"), host("h3")];
+        for result in [None, Some(""), Some("[1]"), Some("succeeded?"), Some(r#"{"h1":"success","h2":"suc"#)]
+        {
+            assert!(needs_hosts(result, Some(3)) && needs_hosts(result, None), "{result:?}");
+            for expected in [Some(3), None] {
+                let outcome = judge(result, expected, Some(&now));
+                assert_eq!(reason(&outcome), Some(FailureReason::PartialFailure), "{result:?}");
+                assert_eq!(outcome.parts.len(), 3, "{result:?}");
+                assert!(outcome.parts.iter().all(|p| p.outcome == PartOutcome::Unknown));
+                // Neither unread hosts nor hosts that left make a success of it.
+                for now in [None, Some(&[][..])] {
+                    assert_eq!(
+                        reason(&judge(result, expected, now)),
+                        Some(FailureReason::PartialFailure),
+                        "{result:?}"
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn a_host_whose_result_is_no_text_is_unknown() {
+        for odd in ["null", r#"{"x":1}"#, "true", "[]"] {
+            let result = format!(r#"{{"h1":"success","h2":{odd}}}"#);
+            let outcome = judge(Some(&result), Some(2), None);
+            assert_eq!(reason(&outcome), Some(FailureReason::PartialFailure), "{result}");
+            let told: Vec<_> = outcome.parts.iter().map(|p| p.outcome).collect();
+            assert_eq!(told, [PartOutcome::Succeeded, PartOutcome::Unknown]);
+        }
+        assert!(hosts_of_failed(Some(r#"{"message":{"message_en":"x"},"detail":"y"}"#)).is_empty());
     }
 
     #[test]

@@ -139,7 +139,7 @@ fn planned() -> Option<Planned> {
     })
 }
 
-/// Whether the state says `Succeeded`, and no host's result says anything but `success`.
+/// Whether the state says `Succeeded`, and the result is ZStack's word for none or a map of nothing but `success`.
 fn proves_success(body: &[u8]) -> bool {
     let Ok(body) = serde_json::from_slice::<Value>(body) else { return names(body, &["Succeeded"]) };
     let one = body.get("inventory").into_iter();
@@ -147,14 +147,12 @@ fn proves_success(body: &[u8]) -> bool {
     let succeeded: Vec<&Value> = all.filter(|job| job["state"] == "Succeeded").collect();
     let well = |job: &&Value| {
         let result = match &job["jobResult"] {
+            Value::String(text) if text.trim() == "Succeeded" => return true,
             Value::String(text) => serde_json::from_str(text).unwrap_or(Value::Null),
             other => other.clone(),
         };
-        result.as_object().is_none_or(|hosts| {
-            let all_text = hosts.values().all(Value::is_string);
-            !all_text
-                || hosts.values().filter_map(Value::as_str).all(|word| word.eq_ignore_ascii_case("success"))
-        })
+        let is_success = |word: &Value| word.as_str().is_some_and(|w| w.eq_ignore_ascii_case("success"));
+        result.as_object().is_some_and(|hosts| hosts.values().all(is_success))
     };
     succeeded.iter().any(well)
 }
