@@ -336,10 +336,17 @@ async fn an_unknown_or_idle_instance_does_not_spoil_the_others() {
         sim.set_state(7, "stopped", None);
         let mut jobs: Vec<_> = (6..9).map(|n| planned(&instance_id(n), None)).collect();
         let submitted = submit(&*vendor, &mut jobs, PASSWORD).await;
-        let Submitted::Refused(failure, _) = &submitted[1] else { panic!("{submitted:?}") };
-        assert_eq!(failure.vendor_code.as_deref(), Some("iMetal.0201"));
-        assert!(matches!((&submitted[0], &submitted[2]), (Submitted::Started(_), Submitted::Started(_))));
-        assert!((0..5).chain([6, 8]).all(|n| sim.effects().starts(&instance_id(n)) == 1));
+        // Whether others started beside the refused one is not documented: they are looked up, not sent again.
+        let lost = if names_culprits {
+            let Submitted::Refused(failure, _) = &submitted[1] else { panic!("{submitted:?}") };
+            assert_eq!(failure.vendor_code.as_deref(), Some("iMetal.0201"));
+            [0, 2].as_slice()
+        } else {
+            [0, 1, 2].as_slice()
+        };
+        assert!(lost.iter().all(|n| failed(&submitted[*n]).reached == Reached::Maybe), "{submitted:?}");
+        assert!((0..5).all(|n| sim.effects().starts(&instance_id(n)) == 1));
+        assert!([6, 8].iter().all(|n| sim.effects().starts(&instance_id(*n)) == 0));
         assert_eq!(sim.effects().starts(&instance_id(7)), 0);
     }
 }
@@ -352,10 +359,12 @@ async fn an_instance_found_busy_after_a_refusal_is_looked_up_and_never_sent_agai
     let mut jobs = checked(&*vendor, (0..3).map(|n| planned(&instance_id(n), None)).collect()).await;
     sim.set_state(1, "pending", Some("reinstall-processing"));
     let submitted = submit(&*vendor, &mut jobs, PASSWORD).await;
-    let error = failed(&submitted[1]);
-    assert_eq!((error.reached, error.code.as_deref()), (Reached::Maybe, Some("iMetal.0201")));
-    assert!(matches!((&submitted[0], &submitted[2]), (Submitted::Started(_), Submitted::Started(_))));
-    assert_eq!([0, 1, 2].map(|n| sim.effects().starts(&instance_id(n))), [1, 0, 1]);
+    for one in &submitted {
+        let error = failed(one);
+        assert_eq!((error.reached, error.code.as_deref()), (Reached::Maybe, Some("iMetal.0201")));
+    }
+    assert_eq!([0, 1, 2].map(|n| sim.effects().starts(&instance_id(n))), [0, 0, 0]);
+    assert_eq!(sim.requests()["PUT instances/reinstall"], 1);
 }
 
 #[tokio::test]

@@ -77,20 +77,25 @@ struct Token {
 
 /// The right to send one request.
 #[derive(Debug)]
-pub(super) struct Pass(Option<Token>);
+pub(super) struct Pass {
+    token: Option<Token>,
+    /// The `X-Security-Token` that goes out with a temporary key pair.
+    security_token: Option<Secret>,
+}
 
 impl Pass {
     /// Whether a fresh one can be had when the vendor refuses this one.
     pub(super) const fn is_renewable(&self) -> bool {
-        self.0.is_some()
+        self.token.is_some()
     }
 
     /// A refusal without the token in it. Lists are left alone: they are large, and hold no tokens.
     pub(super) fn redact(&self, reply: Reply) -> Reply {
-        match &self.0 {
-            Some(token) if !reply.status.is_success() => redact(reply, &[&token.value]),
-            Some(_) | None => reply,
+        if reply.status.is_success() {
+            return reply;
         }
+        let token = self.token.as_ref().map(|token| &token.value);
+        redact(reply, &token.into_iter().chain(&self.security_token).collect::<Vec<_>>())
     }
 }
 
@@ -105,17 +110,19 @@ impl Auth {
     /// The login failed. `reached` is `No`: the request that needed the pass was not sent.
     pub(super) async fn pass(&self, refused: Option<&Pass>) -> Result<Pass, VendorError> {
         let login = match &self.credentials {
-            Credentials::Keys(_) => return Ok(Pass(None)),
+            Credentials::Keys(keys) => {
+                return Ok(Pass { token: None, security_token: keys.security_token.clone() });
+            }
             Credentials::Token(login) => login,
         };
-        let refused = refused.and_then(|p| p.0.as_ref()).map(|t| t.login);
+        let refused = refused.and_then(|p| p.token.as_ref()).map(|t| t.login);
         let ended = self.ended.load(Ordering::Acquire);
         let mut cache = self.cache.lock().await;
         if let Some(token) = &cache.token
             && refused.is_none_or(|old| token.login > old)
             && token.expires_at.is_none_or(|end| clock::since(self.clock.now(), end) > RENEW_BEFORE)
         {
-            return Ok(Pass(Some(token.clone())));
+            return Ok(Pass { token: Some(token.clone()), security_token: None });
         }
         if let Some(failed) = cache.failed.as_ref().filter(|failed| failed.holds(ended)) {
             return Err(fault::again(&failed.error));
@@ -126,7 +133,7 @@ impl Auth {
             Ok((value, expires_at)) => {
                 let token = Token { value, expires_at, login: number };
                 *cache = Cache { token: Some(token.clone()), failed: None };
-                Ok(Pass(Some(token)))
+                Ok(Pass { token: Some(token), security_token: None })
             }
             Err(error) => {
                 let failed = Failed { login: number, at: Instant::now(), error: fault::again(&error) };
@@ -138,7 +145,7 @@ impl Auth {
 
     /// Puts a pass on a call.
     pub(super) fn stamp(&self, call: Call, verb: Verb, pass: &Pass) -> Call {
-        match (&self.credentials, &pass.0) {
+        match (&self.credentials, &pass.token) {
             (Credentials::Token(_), Some(token)) => call.secret_header("x-auth-token", &token.value),
             (Credentials::Token(_), None) => call,
             (Credentials::Keys(keys), _) => self.signed(call, verb, keys),
@@ -203,5 +210,21 @@ impl Auth {
     /// Forgets the token.
     pub(super) async fn forget(&self) {
         *self.cache.lock().await = Cache::default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quoted_security_token_is_taken_out_of_a_refusal() {
+        let pass = Pass { token: None, security_token: Some(Secret::from("temporary-token")) };
+        let reply = Reply {
+            status: http::StatusCode::FORBIDDEN,
+            headers: http::HeaderMap::new(),
+            body: bytes::Bytes::from_static(b"token temporary-token is refused"),
+        };
+        assert_eq!(pass.redact(reply).text(), "token [redacted] is refused");
     }
 }

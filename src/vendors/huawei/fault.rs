@@ -13,6 +13,8 @@ use crate::domain::failure::{Failure, FailureReason};
 use crate::vendors::error::{Reached, Retry, VendorError};
 use crate::vendors::http::Reply;
 
+/// A bad or unsupported value in the request.
+pub(super) const BAD_VALUE: &str = "iMetal.0001";
 /// Some of the instances asked for do not exist; the message lists them.
 pub(super) const INSTANCES_NOT_FOUND: &str = "iMetal.0200";
 /// A refusal about one instance, most likely its state; the reference's text for it is cut off.

@@ -148,8 +148,8 @@ fn id_of(entry: &Value) -> Option<String> {
     entry.get("id").and_then(Value::as_str).map(str::to_ascii_lowercase)
 }
 
-/// Whether a refusal is about how many ids there were. The text is the vendor's, so words are all there is; that
-/// a wrong guess does no harm follows from a 400 having started nothing.
+/// Whether a refusal is about how many ids there were. The text is the vendor's, so words are all there is beside
+/// the code for a bad value: with any other code nobody can tell that nothing started.
 fn is_about_count(error: &VendorError) -> bool {
     const WORDS: [&str; 12] = [
         "limit", "exceed", "exceeds", "exceeded", "maximum", "max", "most", "many", "number", "count",
@@ -157,7 +157,10 @@ fn is_about_count(error: &VendorError) -> bool {
     ];
     let text = error.message.to_ascii_lowercase();
     let counts = text.split(|c: char| !c.is_ascii_alphabetic()).any(|word| WORDS.contains(&word));
-    error.code.is_some() && counts && !text.contains("password") && !text.contains("image")
+    error.code.as_deref() == Some(fault::BAD_VALUE)
+        && counts
+        && !text.contains("password")
+        && !text.contains("image")
 }
 
 /// Whether a refusal is about some of the instances rather than about the request.

@@ -1,8 +1,9 @@
 //! Starts reinstalls: jobs with the same image and password share calls, in chunks that the vendor takes.
 //!
-//! What may be sent a second time is decided here, and only where the vendor refused a whole call before it
-//! started anything: a 400 about the number of ids is sent again in smaller chunks, and after a 404 or 400 about
-//! some instances the others are sent once more. Everything else is left to the engine.
+//! What may be sent a second time is decided here. Whether a refusal can be partial is not documented, so it is very
+//! little: a bad value (`iMetal.0001`) that is about the number of ids is sent again in smaller chunks, and after
+//! "instances not found" (`iMetal.0200`) those that are seen running and idle are sent once more. After any other
+//! refusal about some instances, the others are looked up. Everything else is left to the engine.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -17,7 +18,7 @@ use crate::domain::failure::{Failure, FailureReason};
 use crate::kit::permit::Permit;
 use crate::kit::secret::{ExposeSecret, Secret};
 use crate::vendors::contract::{Submission, Submitted};
-use crate::vendors::error::{Reached, Retry, VendorError};
+use crate::vendors::error::{Reached, VendorError};
 use crate::vendors::http::Reply;
 
 /// Ids in one call, by the API reference.
@@ -139,9 +140,6 @@ impl<'a> Run<'a> {
                 let pieces = part.members.chunks(SMALL_CHUNK);
                 return pieces.map(|m| Part { members: m.to_vec(), resent: part.resent }).collect();
             }
-            Start::TooMany(error) if read::is_about_instances(&error) => {
-                return self.sort_out(part, &ids, &error).await;
-            }
             Start::SomeRefused(error) => return self.sort_out(part, &ids, &error).await,
             Start::TooMany(error) | Start::Refused(error) => self.refuse(&part.members, &error),
             Start::Failed(error) => self.fail(&part.members, error),
@@ -168,47 +166,42 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// The whole call was refused because of some instances: refuses those, and sends the others once more.
+    /// The call was refused because of some instances: refuses those that the vendor names. The others are looked
+    /// up, except that after "not found" those that are seen running and idle are sent once more.
     async fn sort_out(&mut self, part: Part, ids: &[&'a str], error: &VendorError) -> Vec<Part> {
         if part.members.len() == 1 {
             self.refuse(&part.members, error);
             return Vec::new();
         }
         let mut guilty: HashSet<&str> = named_in(&error.message, ids).into_iter().collect();
-        let mut busy = HashSet::new();
-        let mut unseen = HashSet::new();
-        if guilty.is_empty() {
-            // The message names none: look which of them cannot be reinstalled.
+        let mut idle = HashSet::new();
+        if error.code.as_deref() == Some(fault::INSTANCES_NOT_FOUND) && !part.resent {
             for (id, sight) in ids.iter().copied().zip(look(self.client, ids).await) {
-                let set = match sight {
-                    Ok(Sight::Seen(instance)) if map::busy_with(&instance).is_some() => &mut busy,
-                    Ok(Sight::Seen(instance)) if instance.state.as_deref() == Some("running") => continue,
-                    Ok(Sight::Seen(_) | Sight::Gone(_)) => &mut guilty,
-                    Err(_) => &mut unseen,
-                };
-                set.insert(id);
+                match sight {
+                    Ok(Sight::Gone(_)) => {
+                        guilty.insert(id);
+                    }
+                    Ok(Sight::Seen(instance))
+                        if map::busy_with(&instance).is_none()
+                            && instance.state.as_deref() == Some("running") =>
+                    {
+                        idle.insert(id);
+                    }
+                    Ok(Sight::Seen(_)) | Err(_) => {}
+                }
             }
-        }
-        if guilty.is_empty() && busy.is_empty() && unseen.is_empty() {
-            self.refuse(&part.members, error);
-            return Vec::new();
         }
         let mut rest = Vec::new();
         for place in part.members {
             let Some(id) = self.id(place) else { continue };
             if guilty.contains(id) {
                 self.refuse(&[place], error);
-            } else if busy.contains(id) {
-                // Somebody else's reinstall, or ours after all (whether a refusal can be partial is not
-                // documented): it is looked up, and never sent again.
+            } else if !guilty.is_empty() && idle.contains(id) {
+                rest.push(place);
+            } else {
+                // It may have started all the same: it is looked up, and not sent again from here.
                 let error = fault::again(error).with_reached(Reached::Maybe);
                 self.answer(place, Submitted::Failed(error));
-            } else if unseen.contains(id) || part.resent {
-                // Nothing started; the engine checks again before it tries again.
-                let error = fault::again(error).with_retry(Retry::Backoff);
-                self.answer(place, Submitted::Failed(error));
-            } else {
-                rest.push(place);
             }
         }
         if rest.is_empty() { Vec::new() } else { vec![Part { members: rest, resent: true }] }

@@ -15,7 +15,8 @@ use super::{fault, read};
 use crate::domain::error::VendorFault;
 use crate::kit::secret::{ExposeSecret, Secret};
 use crate::vendors::error::{Reached, VendorError};
-use crate::vendors::http::{Call, HttpClient, Verb};
+use crate::vendors::http::{Call, HttpClient, Reply, Verb};
+use crate::vendors::redact::redact;
 
 /// How long a refused login is not tried again: a wrong password must not lock the account.
 const REFUSED_FOR: Duration = Duration::from_secs(30);
@@ -122,6 +123,8 @@ impl Sessions {
         }
         let url = Call::join(base, &["accounts", "sessions", pass.uuid.expose_secret(), "valid"]);
         let reply = http.send(Call::new(Verb::Get, url, "/v1/accounts/sessions/{session}/valid")).await?;
+        // The session is in the address, which a page of something in between may quote.
+        let reply = redact(reply, &[&pass.uuid]);
         if fault::is_session_fault(&reply) {
             return Ok(false);
         }
@@ -220,8 +223,19 @@ async fn login(http: &HttpClient, base: &url::Url, who: &Credentials) -> Result<
     let began = Instant::now();
     let call = Call::new(Verb::Put, Call::join(base, segments), route).json(&body).safe();
     let reply = http.send(call).await.map_err(|e| e.with_reached(Reached::No))?;
+    let reply = without_password(reply, who);
     let (uuid, ttl) = read::login(&reply).map_err(|e| e.with_reached(Reached::No))?;
     Ok(Live { uuid, renew_at: began + ttl.mul_f64(0.9), proven_at: Instant::now() })
+}
+
+/// A login's answer without the password, and without its hash, which is enough to log in.
+fn without_password(reply: Reply, who: &Credentials) -> Reply {
+    match who {
+        Credentials::Account { password, .. } | Credentials::User { password, .. } => {
+            redact(reply, &[&Secret::from(hashed(password)), password])
+        }
+        Credentials::AccessKey { .. } => reply,
+    }
 }
 
 /// ZStack wants the password's SHA-512, in lower-case hex (zstack `AccountConstant.java`).
@@ -237,5 +251,17 @@ mod tests {
     fn passwords_are_hashed_as_zstack_does() {
         let hash = hashed(&Secret::from("password"));
         assert!(hash.starts_with("b109f3bb") && hash.ends_with("bc86") && hash.len() == 128, "{hash}");
+    }
+
+    #[test]
+    fn a_login_that_is_quoted_gives_neither_password_nor_hash() {
+        let password = Secret::from("password");
+        let who = Credentials::Account { account: "admin".to_owned(), password: password.clone() };
+        let reply = Reply {
+            status: http::StatusCode::BAD_REQUEST,
+            headers: http::HeaderMap::new(),
+            body: bytes::Bytes::from(format!("<p>{} password</p>", hashed(&password))),
+        };
+        assert_eq!(without_password(reply, &who).text(), "<p>[redacted] [redacted]</p>");
     }
 }
