@@ -27,7 +27,7 @@ fn sources(below: &str) -> Vec<(String, String)> {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 walk(&path, found);
-            } else {
+            } else if path.extension().is_some_and(|kind| kind == "rs") {
                 found.push(path);
             }
         }
