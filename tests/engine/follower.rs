@@ -166,5 +166,16 @@ impl Follower {
 /// Waits until a house has nothing to do: every job has ended and nothing was written for a while.
 pub async fn settled(house: &House) {
     let mut newest = house.store.newest_position();
-    while tokio::time::timeout(Duration::from_millis(250), newest.changed()).await.is_ok() {}
+    // Either every job has ended and everything is published, or nothing has changed for long.
+    while !is_over(house).await {
+        if tokio::time::timeout(Duration::from_secs(2), newest.changed()).await.is_err() {
+            return;
+        }
+    }
+}
+
+async fn is_over(house: &House) -> bool {
+    let newest = *house.store.newest_position().borrow();
+    house.store.count_live().await.unwrap().is_empty()
+        && house.store.events(newest, 1).await.unwrap().is_empty()
 }
