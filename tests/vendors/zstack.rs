@@ -260,7 +260,7 @@ async fn every_end_is_told_as_it_is() {
     let cases = [
         (Outcome::OneHostFails, Some(FailureReason::PartialFailure), "1 of 3 hosts"),
         (Outcome::AllHostsFail, Some(FailureReason::PartialFailure), "No space left"),
-        (Outcome::EmptyResult, Some(FailureReason::PartialFailure), "3 without any result"),
+        (Outcome::EmptyResult, Some(FailureReason::PartialFailure), "3 without a result"),
         (Outcome::BareResult, None, ""),
         (Outcome::Fail, Some(FailureReason::VendorFailed), "VMs are not stopped"),
         (Outcome::FailSilently, Some(FailureReason::VendorFailed), "management node"),
