@@ -11,8 +11,6 @@ use crate::subject::{Doubt, Role, Subject};
 
 const FOREIGN: &str = "Avisi publishes no list of a cluster's states, so one that Drydock does not know is read as work that \
                        somebody else began: nothing was started.";
-const OWN: &str = "A state that Drydock does not know is read as the upgrade at work; that it ended without the new version \
-                   is then concluded, and marked INFERRED. Nothing was started.";
 const UNREADABLE: &str = "Avisi gives customers no way to read a scheduled upgrade back, and a start that is due may have \
                           begun: the cluster shows no sign of it, and the same call again could make a second one. Nothing \
                           was started. With an `admin_token` nothing is in doubt.";
@@ -101,10 +99,9 @@ impl Subject for Avisi {
     fn doubt(&self, phase: Phase, kind: Kind) -> Option<Doubt> {
         match (self, phase) {
             (_, Phase::Precheck) if kind.is_unknown_word() => Doubt::rejected(FOREIGN),
-            // After the look-up the start is checked anew.
-            (Self::Operator, Phase::LookupLost) if kind.is_unknown_word() => Doubt::rejected(FOREIGN),
-            (Self::Direct | Self::Customer, Phase::LookupLost) if kind.is_unknown_word() => {
-                Some(Doubt { end: "FAILED", starts: 0, why: OWN })
+            // The word proves no arrival, so the start is checked anew, and meets it there.
+            (Self::Direct | Self::Operator, Phase::LookupLost) if kind.is_unknown_word() => {
+                Doubt::rejected(FOREIGN)
             }
             (Self::Customer, Phase::LookupLost) => Doubt::indeterminate(UNREADABLE),
             (Self::Customer, Phase::Start) if kind.loses_request() => Doubt::indeterminate(UNREADABLE),

@@ -217,6 +217,9 @@ impl Store for Flaky {
 #[tokio::test]
 async fn a_read_that_fails_once_strands_no_other_job() {
     let (house, flaky) = House::flaky(Scripted::new()).await;
+    // A driver that is still loading would find the jobs in its list, and read none of them by itself.
+    let first = house.upgrade("c0").await;
+    assert_eq!(house.ended(first.id).await.status.state, JobState::Succeeded);
     flaky.failing_reads.store(1, Ordering::SeqCst);
     let jobs = house.start(vec![upgrade("c1"), upgrade("c2"), upgrade("c3")]).await.unwrap();
     // Let the driver be the one whose read fails.
