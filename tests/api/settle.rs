@@ -2,6 +2,7 @@
 
 use drydock::api::pb;
 use drydock::domain::job::{Provenance, WaitReason};
+use drydock::kit::clock::Clock;
 use drydock::vendors::contract::{Observation, Phase};
 use jiff::{SignedDuration, Timestamp};
 use pb::job_service_client::JobServiceClient;
@@ -101,7 +102,7 @@ async fn what_runs_as_usual_is_not_settled() {
 
 #[tokio::test]
 async fn what_the_vendor_will_decide_is_not_settled_before() {
-    let until = Timestamp::now() + SignedDuration::from_hours(1);
+    let until = Clock::system().now() + SignedDuration::from_hours(1);
     let overdue = (WaitReason::Overdue, "believed once it has lasted".to_owned(), Some(until));
     let (_house, mut jobs, name) = running(Some(overdue)).await;
     let refused = settle(&mut jobs, &name, pb::SettleOutcome::Failed).await.unwrap_err();
