@@ -86,6 +86,7 @@ impl Silent {
             batch_size: 1,
             lost_answer: "it is not",
             success_proof: "there is none",
+            retry: "a new one",
         };
         Self(Capabilities {
             targets: vec![capability],
