@@ -15,8 +15,9 @@ use drydock::engine::JobFilter;
 use drydock::engine::calls::{WatchBody, WatchFilter, WatchRequest};
 use drydock::store::contract::{Accepted, Change, NewRequest};
 use drydock::store::lease::{Attendance, Fence, Guard, Presence, ReplicaId};
-use drydock::store::retention::{Purged, Retention};
+use drydock::store::retention::{Purged, Step, Through};
 use drydock::store::{Leases, Store, StoreError};
+use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
@@ -199,9 +200,19 @@ impl Store for Flaky {
         self.inner.count_live().await
     }
 
-    async fn purge(&self, retention: Retention, limit: u32) -> Result<Purged, StoreError> {
+    async fn too_many(&self, keep: u64) -> Result<Option<Through>, StoreError> {
         self.reach()?;
-        self.inner.purge(retention, limit).await
+        self.inner.too_many(keep).await
+    }
+
+    async fn purge(&self, through: Through, step: Step) -> Result<Purged, StoreError> {
+        self.reach()?;
+        self.inner.purge(through, step).await
+    }
+
+    async fn purge_bare_keys(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
+        self.reach()?;
+        self.inner.purge_bare_keys(before, limit).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

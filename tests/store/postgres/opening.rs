@@ -39,12 +39,21 @@ async fn a_wrong_password_is_told() {
     )
     .await;
     let user = &database.user;
-    run(&mut admin, &format!("ALTER ROLE {user} PASSWORD 'right'; GRANT with_password TO {user}")).await;
+    run(&mut admin, &format!("ALTER ROLE {user} PASSWORD '{CANARY}-right'; GRANT with_password TO {user}"))
+        .await;
     let url = database.url(None);
     let refused = refusal(with_password(&url, user, CANARY), &["password", user, "store.url"]).await;
     assert!(matches!(refused, StoreError::Unavailable(_)));
-    let settings = StoreSettings { url: with_password(&url, user, "right"), ..StoreSettings::default() };
-    PostgresStore::open(&settings).await.unwrap().close().await;
+    let settings = StoreSettings {
+        url: with_password(&url, user, &format!("{CANARY}-right")),
+        ..StoreSettings::default()
+    };
+    let store = PostgresStore::open(&settings).await.unwrap();
+    // With connections that were used.
+    store.ping().await.unwrap();
+    let shown = format!("{store:?} {settings:?}");
+    assert!(shown.contains("PostgresStore") && !shown.contains(CANARY), "{shown}");
+    store.close().await;
 }
 
 #[tokio::test]
