@@ -22,6 +22,7 @@ mod round;
 pub mod server;
 mod settle;
 mod storm;
+pub mod takeover;
 mod truth;
 mod watchers;
 

@@ -45,6 +45,10 @@ pub struct Options {
     /// Let the judge see a breach of each kind that is not there, and fail unless it finds every one.
     #[arg(long)]
     pub self_test: bool,
+    /// Instead of rounds: kill the gateway that drives a provider so many times, stop one in order as often, and
+    /// measure when another one drives. Exit code 1 when that takes longer than it may.
+    #[arg(long)]
+    pub takeover: Option<u64>,
     /// Crash at every point of the code twice in a row, and lose answers, instead of rounds (needs a debug build or
     /// `--features crash-points`).
     #[arg(long, value_enum, num_args = 0..=1, default_missing_value = "full")]

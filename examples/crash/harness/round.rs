@@ -26,7 +26,7 @@ use super::storm;
 use super::watchers::Watcher;
 
 /// How much faster than life the vendors work: an hour is three seconds.
-const SPEED: f64 = 1200.0;
+pub const SPEED: f64 = 1200.0;
 /// How long watches may take to tell what was committed.
 const CATCH_UP: Duration = Duration::from_secs(10);
 /// How long a watch is listened to after it told everything: it must not tell more.

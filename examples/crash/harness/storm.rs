@@ -61,7 +61,7 @@ pub async fn rage(
             gateway.thaw().await?;
             revive(gateway, dice, tally).await?;
         }
-        let wait = if shared { dice.within(30, 250) } else { dice.within(10, 120) };
+        let wait = if shared { dice.within(20, 160) } else { dice.within(10, 120) };
         tokio::time::sleep(Duration::from_millis(wait)).await;
     }
     house.fleet.heal();
