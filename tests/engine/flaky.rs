@@ -42,6 +42,8 @@ pub struct Flaky {
     pub stall_resend: AtomicU64,
     /// The next read of a job says so in `held` and waits for `release`.
     pub hold_read: AtomicBool,
+    /// Lists wait for `release`.
+    pub hold_lists: AtomicBool,
     pub held: Notify,
     pub release: Notify,
 }
@@ -58,6 +60,7 @@ impl Flaky {
             lose_acceptance: AtomicBool::new(false),
             stall_resend: AtomicU64::new(0),
             hold_read: AtomicBool::new(false),
+            hold_lists: AtomicBool::new(false),
             held: Notify::new(),
             release: Notify::new(),
         }
@@ -142,6 +145,9 @@ impl Store for Flaky {
 
     async fn jobs(&self, filter: &JobFilter, page: &PageRequest) -> Result<Page<Job>, StoreError> {
         self.reach()?;
+        if self.hold_lists.load(Ordering::SeqCst) {
+            self.release.notified().await;
+        }
         self.inner.jobs(filter, page).await
     }
 

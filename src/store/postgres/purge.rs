@@ -19,7 +19,7 @@ pub(super) const OLDEST: &str = "\
 /// The inner LIMITs keep the look-up by index, and stop it at as many events as may go.
 pub(super) const DELETE_EVENTS: &str = "\
     WITH gone AS (DELETE FROM events WHERE position = ANY(ARRAY( \
-        SELECT e.position FROM unnest($1) AS w (job) CROSS JOIN LATERAL ( \
+        SELECT e.position FROM unnest($1::uuid[]) AS w (job) CROSS JOIN LATERAL ( \
             SELECT o.position FROM events AS o WHERE o.job = w.job ORDER BY o.sequence LIMIT $2) AS e \
         LIMIT $2)) RETURNING position) \
     SELECT count(*), max(position) FROM gone";

@@ -8,18 +8,18 @@ use uuid::Uuid;
 
 use super::PostgresStore;
 use super::list::Plain;
-use super::load::job_row;
 use crate::domain::event::Event;
 use crate::domain::id::{JobId, ProviderId, RequestId};
 use crate::domain::job::Job;
 use crate::domain::page::{MAX_PAGE_SIZE, Page, PageRequest};
 use crate::domain::state::JobState;
+use crate::store::columns::{events, job_row, job_rows};
 use crate::store::contract::JobFilter;
 use crate::store::error::StoreError;
 use crate::store::fault::read_fault;
 use crate::store::list;
 use crate::store::page_token::After;
-use crate::store::record::{EventRow, Events, JobRow, int, live_count, page, undamaged};
+use crate::store::record::{int, live_count, page, undamaged};
 
 pub(super) const JOB: &str = "SELECT id, version, sequence, spec, status, control FROM jobs WHERE id = $1";
 pub(super) const REQUEST: &str = "SELECT EXISTS (SELECT 1 FROM requests WHERE id = $1)";
@@ -171,29 +171,6 @@ impl PostgresStore {
             })
             .await
     }
-}
-
-fn job_rows(rows: &[PgRow]) -> Result<Vec<JobRow>, StoreError> {
-    rows.iter().map(|row| Ok(job_row(row)?)).collect()
-}
-
-fn events(rows: &[PgRow]) -> Result<Vec<Event>, StoreError> {
-    let mut events = Events::default();
-    rows.iter()
-        .map(|row| {
-            let event = EventRow {
-                position: get(row, 0)?,
-                commit_no: get(row, 1)?,
-                job: JobId::new(get(row, 2)?),
-                sequence: get(row, 3)?,
-                time: get(row, 4)?,
-                kind: get(row, 5)?,
-                message: get(row, 6)?,
-                status: get(row, 7)?,
-            };
-            events.event(event, get(row, 8)?)
-        })
-        .collect()
 }
 
 fn get<'r, T>(row: &'r PgRow, column: usize) -> Result<T, StoreError>

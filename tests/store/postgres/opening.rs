@@ -151,20 +151,24 @@ async fn too_many_connections_are_told() {
     refusal(database.url(None), &["too many connections", "max_connections"]).await;
 }
 
+/// Makes the server refuse new jobs with this code, and asserts that this is told with this word.
+async fn assert_unwritable(database: &Postgres, store: &Arc<dyn Store>, code: &str, word: &str) {
+    let trigger = format!(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS \
+         $$ BEGIN RAISE EXCEPTION 'refused by the test' USING ERRCODE = '{code}'; END $$; \
+         CREATE TRIGGER refuse BEFORE INSERT ON jobs EXECUTE FUNCTION refuse()"
+    );
+    database.tamper(&trigger).await;
+    let refused = try_one(store, jobs(vec![new_job(1, "vc/a")])).await;
+    assert!(matches!(&refused, Err(StoreError::Unwritable(text)) if text.contains(word)), "{refused:?}");
+}
+
 #[tokio::test]
 async fn a_read_only_database_is_told() {
     let database = Postgres::new();
     let store = database.open().await;
-    // A standby answers every write with the same code; a trigger stands in for one.
-    database
-        .tamper(
-            "CREATE FUNCTION standby() RETURNS trigger LANGUAGE plpgsql AS \
-             $$ BEGIN RAISE EXCEPTION 'cannot execute INSERT' USING ERRCODE = '25006'; END $$; \
-             CREATE TRIGGER standby BEFORE INSERT ON jobs EXECUTE FUNCTION standby()",
-        )
-        .await;
-    let refused = try_one(&store, jobs(vec![new_job(1, "vc/a")])).await;
-    assert!(matches!(&refused, Err(StoreError::Unwritable(text)) if text.contains("primary")), "{refused:?}");
+    // A standby answers every write like this.
+    assert_unwritable(&database, &store, "25006", "primary").await;
     store.close().await;
 }
 
@@ -172,16 +176,8 @@ async fn a_read_only_database_is_told() {
 async fn a_full_disk_is_told_and_gets_well() {
     let database = Postgres::new();
     let store = database.open().await;
-    database
-        .tamper(
-            "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS \
-             $$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = '53100'; END $$; \
-             CREATE TRIGGER full_disk BEFORE INSERT ON jobs EXECUTE FUNCTION full_disk()",
-        )
-        .await;
-    let refused = try_one(&store, jobs(vec![new_job(1, "vc/a")])).await;
-    assert!(matches!(&refused, Err(StoreError::Unwritable(text)) if text.contains("full")), "{refused:?}");
-    database.tamper("DROP TRIGGER full_disk ON jobs").await;
+    assert_unwritable(&database, &store, "53100", "full").await;
+    database.tamper("DROP TRIGGER refuse ON jobs").await;
     create_one(&store, new_job(1, "vc/a")).await;
     store.close().await;
 }
