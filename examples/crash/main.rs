@@ -11,10 +11,11 @@ mod watch_checks;
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::ensure;
+use anyhow::{bail, ensure};
 use clap::Parser as _;
 use drydock::kit::clock::Clock;
 use drydock::kit::crash_point::ARMABLE;
+use tokio::signal::unix::{SignalKind, signal};
 
 use harness::lies;
 use harness::options::Options;
@@ -35,8 +36,22 @@ fn main() -> anyhow::Result<ExitCode> {
     let Cli { options } = Cli::parse();
     let program = std::env::current_exe()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let good = runtime.block_on(run(&options, &program))?;
+    // A harness that is stopped takes its gateways and servers with it.
+    let good = runtime.block_on(async {
+        tokio::select! {
+            good = run(&options, &program) => good,
+            signal = told_to_stop() => signal.and_then(|()| bail!("told to stop")),
+        }
+    })?;
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn told_to_stop() -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        done = tokio::signal::ctrl_c() => Ok(done?),
+    }
 }
 
 #[expect(clippy::print_stdout, reason = "the report is what the program is for")]
@@ -65,6 +80,11 @@ async fn run(options: &Options, program: &Path) -> anyhow::Result<bool> {
     }
     let seed = options.seed.unwrap_or_else(|| Clock::system().now().as_second().unsigned_abs());
     println!("seed {seed}, {:?}, {} replicas, crash points: {ARMABLE}", options.store, options.replicas());
+    if let Some(count) = options.takeover {
+        let measured = harness::takeover::measure(options, count, seed, program).await?;
+        println!("{measured}");
+        return Ok(measured.good());
+    }
     let report = harness::rounds(options, seed, program, |seed, report| {
         let (tally, breaches) = (&report.tally, report.breaches.len());
         println!(

@@ -99,6 +99,7 @@ impl Silent {
             batch_size: 1,
             lost_answer: "it is not",
             success_proof: "there is none",
+            retry: "a new one",
         };
         let capabilities = Capabilities {
             targets: vec![capability],

@@ -4,10 +4,11 @@
 //! written by gateways, and must not hold a secret.
 
 use std::path::Path;
+use std::time::Duration;
 
 use toml::{Table, Value};
 
-use super::backend::Backend;
+use super::backend::Storage;
 use super::canaries::Canaries;
 use super::dice::Dice;
 use super::fleet::Fleet;
@@ -17,12 +18,12 @@ use super::process::{Gateway, free_port};
 pub struct Plan<'a> {
     /// The program to run as a gateway.
     pub program: &'a Path,
-    /// Where jobs are kept.
-    pub backend: Backend,
     /// How many gateways.
     pub replicas: usize,
-    /// Whether waiting passwords are sealed on disk, or kept in memory only.
+    /// Whether waiting passwords are sealed on disk, or kept in memory only. A store that is shared needs it.
     pub sealing: bool,
+    /// How long a lease lasts where the store is shared.
+    pub lease: Duration,
 }
 
 /// The world of one round.
@@ -31,6 +32,8 @@ pub struct House {
     pub folder: tempfile::TempDir,
     /// The vendors.
     pub fleet: Fleet,
+    /// Where jobs are kept.
+    pub storage: Storage,
     /// The replicas.
     pub gateways: Vec<Gateway>,
     /// The password of every reinstall.
@@ -40,8 +43,8 @@ pub struct House {
 }
 
 impl House {
-    /// Writes the configuration; nothing runs but the vendors.
-    pub fn build(plan: &Plan<'_>, fleet: Fleet, dice: &mut Dice) -> anyhow::Result<Self> {
+    /// Writes the configuration; nothing runs but the vendors and the store.
+    pub fn build(plan: &Plan<'_>, storage: Storage, fleet: Fleet, dice: &mut Dice) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let path = |name: &str| folder.path().join(name);
         for name in ["secrets", "store", "logs", "config"] {
@@ -64,8 +67,7 @@ impl House {
             }
         }
         let mut common = Table::from_iter([
-            ("engine".to_owned(), engine().into()),
-            ("store".to_owned(), plan.backend.section(&path("store")).into()),
+            ("store".to_owned(), storage.section(&path("store")).into()),
             ("providers".to_owned(), providers.into()),
         ]);
         common.insert(
@@ -74,7 +76,8 @@ impl House {
             log_filter = "debug,h2=info,hyper_util=info" }
             .into(),
         );
-        if plan.sealing {
+        canaries.extend(storage.secrets());
+        if plan.sealing || storage.is_shared() {
             let key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
             std::fs::write(path("secrets").join("password.key"), key)?;
             let file = path("secrets").join("password.key").display().to_string();
@@ -92,11 +95,18 @@ impl House {
                 let table = Table::from_iter([("address".to_owned(), address.to_string().into())]);
                 own.insert(section.to_owned(), table.into());
             }
+            let mut engine = engine();
+            engine.insert("replica_name".to_owned(), name_of(n).into());
+            if storage.is_shared() {
+                engine.insert("lease_ms".to_owned(), i64::try_from(plan.lease.as_millis())?.into());
+            }
+            own.insert("engine".to_owned(), engine.into());
             let config = path("config").join(format!("{n}.toml"));
             std::fs::write(&config, own.to_string())?;
-            gateways.push(Gateway::new(plan.program, config, path("logs").join(format!("{n}.json")), grpc));
+            let log = path("logs").join(format!("{n}.json"));
+            gateways.push(Gateway::new(plan.program, config, log, grpc, storage.environment(n)));
         }
-        Ok(Self { fleet, gateways, password, canaries: Canaries::new(canaries), folder })
+        Ok(Self { fleet, storage, gateways, password, canaries: Canaries::new(canaries), folder })
     }
 
     /// Everything that a gateway says only when Drydock itself is wrong.
@@ -111,12 +121,18 @@ impl House {
     }
 
     /// Looks for secrets in everything that gateways wrote.
-    pub fn search(&self) -> std::io::Result<Vec<String>> {
+    pub async fn search(&self) -> anyhow::Result<Vec<String>> {
         for name in ["store", "logs", "config"] {
             self.canaries.look_below(&self.folder.path().join(name))?;
         }
+        self.storage.search(&self.canaries).await?;
         Ok(self.canaries.found())
     }
+}
+
+/// What a replica is called.
+pub fn name_of(replica: usize) -> String {
+    format!("gateway-{replica}")
 }
 
 fn engine() -> Table {

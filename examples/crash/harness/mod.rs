@@ -6,6 +6,7 @@ pub mod backend;
 mod callers;
 mod canaries;
 mod clients;
+mod database;
 mod dice;
 mod fleet;
 mod house;
@@ -18,8 +19,10 @@ mod proxy;
 mod record;
 pub mod report;
 mod round;
+pub mod server;
 mod settle;
 mod storm;
+pub mod takeover;
 mod truth;
 mod watchers;
 
@@ -32,6 +35,7 @@ use tokio::time::Instant;
 
 use options::Options;
 use report::{Report, Tally};
+use server::Servers;
 
 /// Plays rounds from `seed` on; tells of each by `done`.
 pub async fn rounds(
@@ -44,9 +48,11 @@ pub async fn rounds(
     let in_time = |_: &u64| options.seconds.is_none_or(|most| begun.elapsed().as_secs() < most);
     let mut report = Report { seed, tally: Tally::default(), breaches: Vec::new(), took: Duration::ZERO };
     let seeds = (0..options.rounds).map(|n| seed.wrapping_add(n)).take_while(in_time);
+    let servers = Servers::default();
+    let lender = &servers;
     let mut played = stream::iter(seeds)
         .map(|seed| async move {
-            let outcome = round::play(options, seed, program).await;
+            let outcome = round::play(options, seed, program, lender).await;
             outcome
                 .with_context(|| format!("the round of seed {seed}"))
                 .map(|(tally, found)| (seed, tally, found))
@@ -58,5 +64,7 @@ pub async fn rounds(
         report.took = begun.elapsed();
         done(seed, &report);
     }
+    drop(played);
+    servers.remove().await?;
     Ok(report)
 }

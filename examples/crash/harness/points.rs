@@ -16,7 +16,7 @@ use pb::job_service_client::JobServiceClient;
 use pb::schedule_service_client::ScheduleServiceClient;
 use tokio::time::Instant;
 
-use super::backend::Backend;
+use super::backend::Storage;
 use super::callers::ahead;
 use super::clients::Asked;
 use super::dice::Dice;
@@ -34,6 +34,8 @@ const SPEED: f64 = 3600.0;
 const TARGETS: usize = 20;
 /// How many stories are told at once.
 const AT_ONCE: usize = 6;
+/// The shortest lease that several gateways may have.
+const LEASE: Duration = Duration::from_secs(3);
 /// How thoroughly stories are told.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub enum Depth {
@@ -246,8 +248,8 @@ async fn tell(telling: Telling, program: &Path) -> anyhow::Result<(Tally, Vec<Br
     };
     let fleet = Fleet::start(TARGETS, SPEED, ends).await?;
     let sealing = telling.story == Story::Sealed;
-    let plan = Plan { program, backend: Backend::Sqlite, replicas: 1, sealing };
-    let mut house = House::build(&plan, fleet, &mut dice)?;
+    let plan = Plan { program, replicas: 1, sealing, lease: LEASE };
+    let mut house = House::build(&plan, Storage::File, fleet, &mut dice)?;
     let mut orders = telling.orders.into_iter();
     let mut gateway = house.gateways.pop().context("one gateway")?;
     // Watches are opened on a process that knows nothing of its fate, unless it is to die before it can serve.

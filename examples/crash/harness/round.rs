@@ -9,6 +9,7 @@ use drydock::kit::tasks::Tasks;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::backend::Storage;
 use super::callers::{self, Told};
 use super::clients::Clients;
 use super::dice::Dice;
@@ -19,25 +20,32 @@ use super::options::Options;
 use super::process::{Orders, PATIENCE};
 use super::record::{Ended, Evidence, Seen, Wanted};
 use super::report::Tally;
+use super::server::Servers;
 use super::settle::{all_ended, happened};
 use super::storm;
 use super::watchers::Watcher;
 
 /// How much faster than life the vendors work: an hour is three seconds.
-const SPEED: f64 = 1200.0;
+pub const SPEED: f64 = 1200.0;
 /// How long watches may take to tell what was committed.
 const CATCH_UP: Duration = Duration::from_secs(10);
 /// How long a watch is listened to after it told everything: it must not tell more.
 const AFTERWARDS: Duration = Duration::from_millis(300);
 
 /// Plays the round with this seed.
-pub async fn play(options: &Options, seed: u64, program: &Path) -> anyhow::Result<(Tally, Vec<Breach>)> {
+pub async fn play(
+    options: &Options,
+    seed: u64,
+    program: &Path,
+    servers: &Servers,
+) -> anyhow::Result<(Tally, Vec<Breach>)> {
     let mut tally = Tally { rounds: 1, ..Tally::default() };
     let mut dice = Dice::of(seed, "round");
     let fleet = Fleet::start(options.targets, SPEED, Ends::Any(&mut Dice::of(seed, "ends"))).await?;
+    let storage = Storage::make(options.store, options.replicas(), seed, servers).await?;
     let plan =
-        Plan { program, backend: options.store, replicas: options.replicas(), sealing: dice.chance(60) };
-    let mut house = House::build(&plan, fleet, &mut dice)?;
+        Plan { program, replicas: options.replicas(), sealing: dice.chance(60), lease: options.lease() };
+    let mut house = House::build(&plan, storage, fleet, &mut dice)?;
     for gateway in &mut house.gateways {
         gateway.up(Orders::new()).await?;
     }
@@ -53,7 +61,7 @@ pub async fn play(options: &Options, seed: u64, program: &Path) -> anyhow::Resul
         let dice = Dice::of(seed, &format!("caller {n}"));
         calls.spawn(caller.run(scene.clients.clone(), scene.told.clone(), dice));
     }
-    storm::rage(&mut house, options.storm(), &mut Dice::of(seed, "storm"), &mut tally).await?;
+    storm::rage(&mut house, options, &mut Dice::of(seed, "storm"), &mut tally).await?;
     while let Some(call) = calls.join_next().await {
         call??;
     }
@@ -64,6 +72,7 @@ pub async fn play(options: &Options, seed: u64, program: &Path) -> anyhow::Resul
     {
         copy(house.folder.path(), &keep.join(format!("seed-{seed}")))?;
     }
+    house.storage.close(servers).await?;
     Ok((tally, breaches))
 }
 
@@ -131,7 +140,7 @@ impl Scene {
         house.fleet.stop().await;
         (evidence.promises, evidence.prevented) = self.told.take();
         evidence.bugs = house.bugs();
-        evidence.leaks = house.search()?;
+        evidence.leaks = house.search().await?;
         tally.starts += evidence.happened.iter().map(|h| h.starts as u64).sum::<u64>();
         tally.watches += evidence.watches.len() as u64;
         tally.resumed += evidence.watches.iter().map(|w| w.resumed).sum::<u64>();

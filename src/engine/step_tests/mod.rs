@@ -37,6 +37,7 @@ fn capabilities(cancel: CancelSupport) -> Capabilities {
             batch_size: 1,
             lost_answer: "asked",
             success_proof: "reported",
+            retry: "a new one",
         }],
         observe_batch: 100,
         lost_answer_grace: Duration::from_secs(10),
