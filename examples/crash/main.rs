@@ -19,7 +19,8 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use harness::lies;
 use harness::options::Options;
-use harness::points::{self, Story};
+use harness::points::{self, Stage, Story};
+use harness::server::Servers;
 
 #[derive(clap::Parser)]
 #[command(name = "crash", max_term_width = 110)]
@@ -64,19 +65,24 @@ async fn run(options: &Options, program: &Path) -> anyhow::Result<bool> {
     }
     if let Some(depth) = options.points {
         ensure!(ARMABLE, "this build has no crash points; add `--features crash-points`");
-        let mut good = true;
-        for story in Story::ALL {
-            let (tally, breaches) = points::tell_all(story, depth, program).await?;
-            println!(
-                "{story:?}: {} tellings, {} crashes, {} breaches",
-                points::count(story, depth),
-                tally.crashes,
-                breaches.len()
-            );
-            breaches.iter().for_each(|(name, breach)| println!("  {name}: {breach}"));
-            good &= breaches.is_empty();
-        }
-        return Ok(good);
+        let servers = Servers::default();
+        let stage = Stage {
+            program,
+            backend: options.store,
+            replicas: options.replicas(),
+            lease: options.lease(),
+            servers: &servers,
+        };
+        let mut told = 0_u64;
+        let (tally, breaches) = points::tell_all(&Story::ALL, depth, &stage, |name, took| {
+            told += 1;
+            println!("{name} ({:.0} s)", took.as_secs_f64());
+        })
+        .await;
+        println!("\n{told} stories told, {} crashes, {} breaches", tally.crashes, breaches.len());
+        breaches.iter().for_each(|(name, breach)| println!("  {name}: {breach}"));
+        servers.remove().await?;
+        return Ok(breaches.is_empty());
     }
     let seed = options.seed.unwrap_or_else(|| Clock::system().now().as_second().unsigned_abs());
     println!("seed {seed}, {:?}, {} replicas, crash points: {ARMABLE}", options.store, options.replicas());

@@ -53,17 +53,19 @@ pub enum Storage {
 }
 
 impl Storage {
-    /// Makes a store for so many gateways.
+    /// Makes a store for so many gateways, which must give this password if it is a server.
     pub async fn make(
         backend: Backend,
         replicas: usize,
         seed: u64,
+        password: Option<String>,
         servers: &Servers,
     ) -> anyhow::Result<Self> {
         Ok(match backend {
             Backend::Sqlite => Self::File,
             Backend::Postgres => {
-                Self::Database(Box::new(Database::make(servers.lend().await?, replicas, seed).await?))
+                let server = servers.lend().await?;
+                Self::Database(Box::new(Database::make(server, replicas, seed, password).await?))
             }
         })
     }
@@ -92,7 +94,11 @@ impl Storage {
         match self {
             Self::File => Vec::new(),
             Self::Database(database) => {
-                vec![("the database's password".to_owned(), database.password().to_owned())]
+                let password = database.password();
+                password
+                    .map(|text| ("the database's password".to_owned(), text.to_owned()))
+                    .into_iter()
+                    .collect()
             }
         }
     }

@@ -10,7 +10,6 @@ use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Row as _};
 
 use super::canaries::Canaries;
-use super::dice::Dice;
 use super::proxy::Proxy;
 use super::server::{Server, Stop};
 
@@ -18,7 +17,7 @@ use super::server::{Server, Stop};
 pub struct Database {
     server: Server,
     name: String,
-    password: String,
+    password: Option<String>,
     wires: Vec<Proxy>,
 }
 
@@ -32,16 +31,25 @@ pub struct Holder {
 }
 
 impl Database {
-    /// Makes the database, its user, and so many wires.
-    pub async fn make(server: Server, replicas: usize, seed: u64) -> anyhow::Result<Self> {
+    /// Makes the database, its user, and so many wires. A password makes every connection dear, so not every user
+    /// has one.
+    pub async fn make(
+        server: Server,
+        replicas: usize,
+        seed: u64,
+        password: Option<String>,
+    ) -> anyhow::Result<Self> {
         let name = format!("round_{seed}");
-        let password = format!("canary{:016x}", Dice::of(seed, "database").within(0, u64::MAX));
+        let login = match &password {
+            Some(password) => format!("LOGIN PASSWORD '{password}' IN ROLE with_password"),
+            None => "LOGIN".to_owned(),
+        };
         let mut admin = connect(server.url()).await?;
         for sql in [
             // Whoever is a member of this role needs a password; see scripts/postgres.
             "DO $$ BEGIN CREATE ROLE with_password; EXCEPTION WHEN duplicate_object THEN NULL; END $$"
                 .to_owned(),
-            format!("CREATE ROLE {name} LOGIN PASSWORD '{password}' IN ROLE with_password"),
+            format!("CREATE ROLE {name} {login}"),
             format!("CREATE DATABASE {name} OWNER {name}"),
         ] {
             run(&mut admin, sql).await?;
@@ -69,12 +77,13 @@ impl Database {
     /// The store's url for a replica, by its own wire.
     pub fn url(&self, replica: usize) -> String {
         let place = self.wire(replica).map(|wire| wire.address().to_string()).unwrap_or_default();
-        format!("postgres://{0}:{1}@{place}/{0}", self.name, self.password)
+        let password = self.password().map(|password| format!(":{password}")).unwrap_or_default();
+        format!("postgres://{0}{password}@{place}/{0}", self.name)
     }
 
-    /// The user's password.
-    pub fn password(&self) -> &str {
-        &self.password
+    /// The user's password, if it has one.
+    pub fn password(&self) -> Option<&str> {
+        self.password.as_deref()
     }
 
     /// A replica's way to the server.

@@ -6,13 +6,14 @@
 use std::path::Path;
 use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use toml::{Table, Value};
 
 use super::backend::Storage;
 use super::canaries::Canaries;
 use super::dice::Dice;
 use super::fleet::Fleet;
-use super::process::{Gateway, free_port};
+use super::process::{Gateway, Orders, free_port};
 
 /// What a round's gateways are like.
 pub struct Plan<'a> {
@@ -104,9 +105,15 @@ impl House {
             let config = path("config").join(format!("{n}.toml"));
             std::fs::write(&config, own.to_string())?;
             let log = path("logs").join(format!("{n}.json"));
-            gateways.push(Gateway::new(plan.program, config, log, grpc, storage.environment(n)));
+            gateways.push(Gateway::new(plan.program, config, log, [grpc, admin], storage.environment(n)));
         }
         Ok(Self { fleet, storage, gateways, password, canaries: Canaries::new(canaries), folder })
+    }
+
+    /// Starts every gateway, without orders.
+    pub async fn up(&mut self) -> anyhow::Result<()> {
+        try_join_all(self.gateways.iter_mut().map(|gateway| gateway.up(Orders::new()))).await?;
+        Ok(())
     }
 
     /// Everything that a gateway says only when Drydock itself is wrong.

@@ -29,10 +29,10 @@ mod watchers;
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Context as _;
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::{StreamExt as _, stream};
 use tokio::time::Instant;
 
+use judge::Breach;
 use options::Options;
 use report::{Report, Tally};
 use server::Servers;
@@ -53,12 +53,12 @@ pub async fn rounds(
     let mut played = stream::iter(seeds)
         .map(|seed| async move {
             let outcome = round::play(options, seed, program, lender).await;
-            outcome
-                .with_context(|| format!("the round of seed {seed}"))
-                .map(|(tally, found)| (seed, tally, found))
+            let (tally, found) =
+                outcome.unwrap_or_else(|error| (Tally::default(), vec![Breach::unplayed(&error)]));
+            (seed, tally, found)
         })
         .buffer_unordered(usize::try_from(options.at_once)?);
-    while let Some((seed, tally, breaches)) = played.try_next().await? {
+    while let Some((seed, tally, breaches)) = played.next().await {
         report.tally.add(tally);
         report.breaches.extend(breaches.into_iter().map(|breach| (seed, breach)));
         report.took = begun.elapsed();

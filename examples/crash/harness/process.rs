@@ -25,6 +25,7 @@ pub struct Gateway {
     config: PathBuf,
     log: PathBuf,
     grpc: SocketAddr,
+    admin: SocketAddr,
     environment: Vec<(&'static str, String)>,
     child: Option<Child>,
     /// It was started to fail.
@@ -34,16 +35,16 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// A replica that is configured and not started.
+    /// A replica that is configured and not started. Its doors are gRPC's and the admin pages'.
     pub fn new(
         program: &Path,
         config: PathBuf,
         log: PathBuf,
-        grpc: SocketAddr,
+        doors: [SocketAddr; 2],
         environment: Vec<(&'static str, String)>,
     ) -> Self {
-        let program = program.to_owned();
-        Self { program, config, log, grpc, environment, child: None, ordered: false, frozen: None }
+        let (program, [grpc, admin]) = (program.to_owned(), doors);
+        Self { program, config, log, grpc, admin, environment, child: None, ordered: false, frozen: None }
     }
 
     /// Where it serves.
@@ -88,13 +89,17 @@ impl Gateway {
         Ok(())
     }
 
-    /// Starts the process and waits until it serves. `false`: it died on the way, as it was ordered to. One that
+    /// Starts the process and waits until it serves or, by its orders, stands still. `false`: it died on the way, as
+    /// it was ordered to. One that
     /// cannot start because its store is away is started again, as a supervisor would.
     pub async fn up(&mut self, orders: Orders) -> anyhow::Result<bool> {
         self.spawn(orders.clone())?;
         let begun = Instant::now();
         loop {
-            if tokio::net::TcpStream::connect(self.grpc).await.is_ok() {
+            if self.serves().await {
+                return Ok(true);
+            }
+            if self.ordered && self.stands_still() {
                 return Ok(true);
             }
             if !self.runs()? {
@@ -116,6 +121,11 @@ impl Gateway {
             ensure!(begun.elapsed() < PATIENCE, "the gateway never served:\n{}", self.last_words());
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+    }
+
+    /// Whether it serves. Its admin door opens last.
+    pub async fn serves(&self) -> bool {
+        tokio::net::TcpStream::connect(self.admin).await.is_ok()
     }
 
     /// Whether the process lives.
@@ -152,6 +162,22 @@ impl Gateway {
             self.signal("CONT").await?;
         }
         Ok(())
+    }
+
+    /// Whether the process stands still by a SIGSTOP, whoever sent it.
+    fn stands_still(&self) -> bool {
+        let Some(id) = self.child.as_ref().and_then(Child::id) else { return false };
+        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+    }
+
+    /// Notes that it stopped where it was ordered to; it goes on after this long. Says whether that is news.
+    pub fn note_stop(&mut self, lasts: Duration) -> bool {
+        let news = self.ordered && !self.is_frozen() && self.stands_still();
+        if news {
+            self.frozen = Some(Instant::now() + lasts);
+        }
+        news
     }
 
     /// Until when it is frozen.

@@ -50,14 +50,14 @@ struct Cuts {
     /// For each request to come; `None` lets it pass.
     any: VecDeque<Option<Cut>>,
     /// For each commit of a PostgreSQL transaction to come.
-    commits: VecDeque<Cut>,
+    commits: VecDeque<Option<Cut>>,
 }
 
 impl Cuts {
     fn of(&mut self, request: &[u8]) -> Option<Cut> {
         // With the zero that ends a query: BEGIN says "READ COMMITTED".
         let commits = !self.commits.is_empty() && request.windows(7).any(|word| word == b"COMMIT\0");
-        let cut = if commits { self.commits.pop_front() } else { None };
+        let cut = if commits { self.commits.pop_front().flatten() } else { None };
         cut.or_else(|| self.any.pop_front().flatten())
     }
 }
@@ -111,9 +111,9 @@ impl Proxy {
         self.way.cuts(|cuts| cuts.any.extend(std::iter::repeat_n(None, pass).chain([Some(cut)])));
     }
 
-    /// Lets the next commit suffer that is made over this way.
-    pub fn cut_commit(&self, cut: Cut) {
-        self.way.cuts(|cuts| cuts.commits.push_back(cut));
+    /// The same for the commits of a database.
+    pub fn cut_commit(&self, pass: usize, cut: Cut) {
+        self.way.cuts(|cuts| cuts.commits.extend(std::iter::repeat_n(None, pass).chain([Some(cut)])));
     }
 
     /// Breaks every connection at once, whatever is on it.

@@ -6,6 +6,7 @@ use std::time::Duration;
 use anyhow::ensure;
 use drydock::api::pb;
 use drydock::kit::tasks::Tasks;
+use futures_util::future::try_join_all;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
@@ -17,7 +18,7 @@ use super::fleet::{Ends, Fleet};
 use super::house::{House, Plan};
 use super::judge::{Breach, Promised, judge};
 use super::options::Options;
-use super::process::{Orders, PATIENCE};
+use super::process::{Gateway, PATIENCE};
 use super::record::{Ended, Evidence, Seen, Wanted};
 use super::report::Tally;
 use super::server::Servers;
@@ -42,14 +43,31 @@ pub async fn play(
     let mut tally = Tally { rounds: 1, ..Tally::default() };
     let mut dice = Dice::of(seed, "round");
     let fleet = Fleet::start(options.targets, SPEED, Ends::Any(&mut Dice::of(seed, "ends"))).await?;
-    let storage = Storage::make(options.store, options.replicas(), seed, servers).await?;
+    let mut door = Dice::of(seed, "password");
+    let password = door.chance(20).then(|| format!("canary{:016x}", door.within(0, u64::MAX)));
+    let storage = Storage::make(options.store, options.replicas(), seed, password, servers).await?;
     let plan =
         Plan { program, replicas: options.replicas(), sealing: dice.chance(60), lease: options.lease() };
     let mut house = House::build(&plan, storage, fleet, &mut dice)?;
-    for gateway in &mut house.gateways {
-        gateway.up(Orders::new()).await?;
+    let played = torment(&mut house, options, seed, &mut tally).await;
+    if !played.as_ref().is_ok_and(Vec::is_empty)
+        && let Some(keep) = &options.keep
+    {
+        copy(house.folder.path(), &keep.join(format!("seed-{seed}")))?;
     }
-    let mut scene = Scene::open(&house, seed).await?;
+    let breaches = played?;
+    house.storage.close(servers).await?;
+    Ok((tally, breaches))
+}
+
+async fn torment(
+    house: &mut House,
+    options: &Options,
+    seed: u64,
+    tally: &mut Tally,
+) -> anyhow::Result<Vec<Breach>> {
+    house.up().await?;
+    let mut scene = Scene::open(house, seed).await?;
     let mut calls = JoinSet::new();
     let decided = callers::decide(
         house.fleet.targets(),
@@ -61,19 +79,12 @@ pub async fn play(
         let dice = Dice::of(seed, &format!("caller {n}"));
         calls.spawn(caller.run(scene.clients.clone(), scene.told.clone(), dice));
     }
-    storm::rage(&mut house, options, &mut Dice::of(seed, "storm"), &mut tally).await?;
+    storm::rage(house, options, &mut Dice::of(seed, "storm"), tally).await?;
     while let Some(call) = calls.join_next().await {
         call??;
     }
-    let evidence = scene.close(&mut house, &mut tally).await?;
-    let breaches = judge(&evidence);
-    if !breaches.is_empty()
-        && let Some(keep) = &options.keep
-    {
-        copy(house.folder.path(), &keep.join(format!("seed-{seed}")))?;
-    }
-    house.storage.close(servers).await?;
-    Ok((tally, breaches))
+    let evidence = scene.close(house, tally).await?;
+    Ok(judge(&evidence))
 }
 
 /// Callers' and watchers' side of a round.
@@ -90,7 +101,7 @@ pub struct Scene {
 impl Scene {
     /// Opens the watches, and waits until nothing can be missed. The gateways must be up.
     pub async fn open(house: &House, seed: u64) -> anyhow::Result<Self> {
-        let addresses = house.gateways.iter().map(super::process::Gateway::grpc);
+        let addresses = house.gateways.iter().map(Gateway::grpc);
         let clients = Clients::new(addresses, &house.canaries)?;
         let wanted =
             [Wanted::Everything, Wanted::Everything, Wanted::Provider("zs".to_owned()), Wanted::LatestState];
@@ -134,9 +145,7 @@ impl Scene {
             tokio::time::sleep(Duration::from_millis(20)).await;
             evidence.happened = happened(&house.fleet)?;
         }
-        for gateway in &mut house.gateways {
-            gateway.terminate().await?;
-        }
+        try_join_all(house.gateways.iter_mut().map(Gateway::terminate)).await?;
         house.fleet.stop().await;
         (evidence.promises, evidence.prevented) = self.told.take();
         evidence.bugs = house.bugs();

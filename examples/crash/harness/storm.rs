@@ -58,14 +58,18 @@ pub async fn rage(
             strike(house, dice, tally).await?;
         }
         for gateway in &mut house.gateways {
+            tally.overslept += u64::from(gateway.note_stop(past(options.lease(), dice)));
             gateway.thaw().await?;
-            revive(gateway, dice, tally).await?;
+            revive(gateway, shared, dice, tally).await?;
         }
         let wait = if shared { dice.within(20, 160) } else { dice.within(10, 120) };
         tokio::time::sleep(Duration::from_millis(wait)).await;
     }
     house.fleet.heal();
     house.storage.heal();
+    for gateway in &mut house.gateways {
+        tally.overslept += u64::from(gateway.note_stop(past(options.lease(), dice)));
+    }
     while let Some(until) = house.gateways.iter().filter_map(Gateway::frozen_until).min() {
         tokio::time::sleep_until(until).await;
         for gateway in &mut house.gateways {
@@ -87,8 +91,8 @@ async fn strike(house: &mut House, dice: &mut Dice, tally: &mut Tally) -> anyhow
     let Some(gateway) = house.gateways.get_mut(victim) else { return Ok(()) };
     let provider = dice.pick(&Kind::ALL).map_or("zs", Kind::provider);
     match dice.within(0, 99) {
-        0..35 => kill(gateway, dice, tally).await,
-        35..40 => stop(gateway, dice, tally).await,
+        0..35 => kill(gateway, false, dice, tally).await,
+        35..40 => stop(gateway, false, dice, tally).await,
         40..50 => {
             if gateway.signal("STOP").await? {
                 tally.frozen += 1;
@@ -114,15 +118,15 @@ async fn strike_shared(
     let Some(gateway) = gateways.get_mut(victim) else { return Ok(()) };
     let provider = dice.pick(&Kind::ALL).map_or("zs", Kind::provider);
     match dice.within(0, 99) {
-        0..20 => kill(gateway, dice, tally).await,
-        20..26 => stop(gateway, dice, tally).await,
+        0..20 => kill(gateway, true, dice, tally).await,
+        20..26 => stop(gateway, true, dice, tally).await,
         26..34 => {
             let until = Instant::now() + Duration::from_millis(dice.within(20, 800));
             tally.frozen += u64::from(!gateway.is_frozen() && gateway.freeze(until).await?);
             Ok(())
         }
         34..46 => {
-            let until = Instant::now() + lease + Duration::from_millis(dice.within(100, 1500));
+            let until = Instant::now() + past(lease, dice);
             tally.overslept += u64::from(!gateway.is_frozen() && gateway.freeze(until).await?);
             Ok(())
         }
@@ -133,33 +137,33 @@ async fn strike_shared(
             Ok(())
         }
         // Done or not: the answer to a commit is lost.
-        51..60 => wire(storage, victim, tally, |wire| {
-            dice.pick(&Cut::ALL).into_iter().for_each(|c| wire.cut_commit(c))
-        }),
-        60..66 => wire(storage, victim, tally, |wire| {
-            let pass = dice.below(12);
-            dice.pick(&Cut::ALL).into_iter().for_each(|c| wire.cut(pass, c));
-        }),
-        66..70 => wire(storage, victim, tally, Proxy::sever),
+        51..60 => wire(storage, victim, dice, tally, |wire, dice, cut| wire.cut_commit(dice.below(3), cut)),
+        60..66 => wire(storage, victim, dice, tally, |wire, dice, cut| wire.cut(dice.below(12), cut)),
+        66..70 => wire(storage, victim, dice, tally, |wire, _, _| wire.sever()),
         70..86 => spoil(fleet, provider, dice, tally),
         _ => cut(fleet, provider, dice, tally),
     }
 }
 
-async fn kill(gateway: &mut Gateway, dice: &mut Dice, tally: &mut Tally) -> anyhow::Result<()> {
+/// Somewhat longer than a lease.
+fn past(lease: Duration, dice: &mut Dice) -> Duration {
+    lease + Duration::from_millis(dice.within(100, 1500))
+}
+
+async fn kill(gateway: &mut Gateway, shared: bool, dice: &mut Dice, tally: &mut Tally) -> anyhow::Result<()> {
     gateway.kill().await?;
     tally.kills += 1;
     tokio::time::sleep(Duration::from_millis(dice.within(0, 200))).await;
-    gateway.up(orders(dice)).await?;
+    gateway.up(orders(shared, dice)).await?;
     Ok(())
 }
 
-async fn stop(gateway: &mut Gateway, dice: &mut Dice, tally: &mut Tally) -> anyhow::Result<()> {
+async fn stop(gateway: &mut Gateway, shared: bool, dice: &mut Dice, tally: &mut Tally) -> anyhow::Result<()> {
     // One that was ordered to fail may do so on the way out, and one that sleeps hears nothing.
     if !gateway.has_orders() && !gateway.is_frozen() && gateway.runs()? {
         gateway.terminate().await?;
         tally.stops += 1;
-        gateway.up(orders(dice)).await?;
+        gateway.up(orders(shared, dice)).await?;
     }
     Ok(())
 }
@@ -185,34 +189,44 @@ fn cut(fleet: &Fleet, provider: &str, dice: &mut Dice, tally: &mut Tally) -> any
 fn wire(
     storage: &Storage,
     replica: usize,
+    dice: &mut Dice,
     tally: &mut Tally,
-    cut: impl FnOnce(&Proxy),
+    harm: impl FnOnce(&Proxy, &mut Dice, Cut),
 ) -> anyhow::Result<()> {
-    cut(storage.wire(replica).context("a store that is shared has wires")?);
-    tally.wires += 1;
+    let wire = storage.wire(replica).context("a store that is shared has wires")?;
+    if let Some(cut) = dice.pick(&Cut::ALL) {
+        harm(wire, dice, cut);
+        tally.wires += 1;
+    }
     Ok(())
 }
 
 /// Starts a gateway again that ended as it was ordered to.
-async fn revive(gateway: &mut Gateway, dice: &mut Dice, tally: &mut Tally) -> anyhow::Result<()> {
+async fn revive(
+    gateway: &mut Gateway,
+    shared: bool,
+    dice: &mut Dice,
+    tally: &mut Tally,
+) -> anyhow::Result<()> {
     for _ in 0..3 {
         if gateway.runs()? {
             return Ok(());
         }
         anyhow::ensure!(gateway.has_orders(), "a gateway ended by itself:\n{}", gateway.last_words());
         tally.crashes += 1;
-        gateway.up(orders(dice)).await?;
+        gateway.up(orders(shared, dice)).await?;
     }
     Ok(())
 }
 
-/// What the next process is told, in a build that can be told anything: to crash somewhere, or to lose the answer
-/// of a commit.
-fn orders(dice: &mut Dice) -> Orders {
-    let (crash, point, visit) = (dice.within(0, 2), dice.pick(CrashPoint::ALL), dice.within(1, 3));
-    match (ARMABLE, crash, point) {
+/// What the next process is told, in a build that can be told anything: to crash somewhere, to stand still somewhere
+/// until its lease has run out, or to lose the answer of a commit.
+fn orders(shared: bool, dice: &mut Dice) -> Orders {
+    let (order, point, visit) = (dice.within(0, 3), dice.pick(CrashPoint::ALL), dice.within(1, 3));
+    match (ARMABLE, order, point) {
         (true, 0, Some(point)) => vec![("DRYDOCK_CRASH_AT", format!("{}:{visit}", point.as_str()))],
-        (true, 1, _) => vec![("DRYDOCK_LOSE_AT", format!("{}:{visit}", CrashPoint::CommitDone.as_str()))],
+        (true, 1, Some(point)) if shared => vec![("DRYDOCK_STOP_AT", format!("{}:{visit}", point.as_str()))],
+        (true, 2, _) => vec![("DRYDOCK_LOSE_AT", format!("{}:{visit}", CrashPoint::CommitDone.as_str()))],
         _ => Orders::new(),
     }
 }

@@ -102,16 +102,14 @@ impl fmt::Display for Takeovers {
 /// Kills the driver of some provider `count` times and stops one as often, while jobs run at every provider.
 pub async fn measure(options: &Options, count: u64, seed: u64, program: &Path) -> anyhow::Result<Takeovers> {
     let servers = Servers::default();
-    let storage = Storage::make(options.store, options.replicas(), seed, &servers).await?;
+    let storage = Storage::make(options.store, options.replicas(), seed, None, &servers).await?;
     ensure!(storage.is_shared() && options.replicas() > 1, "it takes two to take over: `--store postgres`");
     let fleet = Fleet::start(TARGETS, SPEED, Ends::Well).await?;
     fleet.hold(true);
     let mut dice = Dice::of(seed, "takeover");
     let plan = Plan { program, replicas: options.replicas(), sealing: true, lease: options.lease() };
     let mut house = House::build(&plan, storage, fleet, &mut dice)?;
-    for gateway in &mut house.gateways {
-        gateway.up(Orders::new()).await?;
-    }
+    house.up().await?;
     let mut scene = Scene::open(&house, seed).await?;
     let jobs = begin(&house, &scene, &mut dice).await?;
     under_way(&scene, jobs, &mut dice).await?;
