@@ -17,7 +17,9 @@ use crate::store::error::StoreError;
 use crate::store::fault::read_fault;
 use crate::store::list;
 use crate::store::page_token::After;
-use crate::store::record::{EventRow, Events, JobRow, int, job_id, live_count, page, undamaged};
+use crate::store::record::{
+    EventRow, Events, JobRow, int, job_id, live_count, number, page, undamaged, whole_commits,
+};
 
 pub(super) const JOB: &str = "SELECT id, version, sequence, spec, status, control FROM jobs WHERE id = ?1";
 pub(super) const REQUEST: &str = "SELECT count(*) FROM requests WHERE id = ?1";
@@ -132,7 +134,8 @@ impl SqliteStore {
             })
             .await?;
         drop(reader);
-        events(&rows)
+        let mut events = Events::default();
+        rows.iter().map(|row| event(&mut events, row)).collect()
     }
 
     pub(super) async fn read_events(&self, after: u64, limit: u32) -> Result<Vec<Event>, StoreError> {
@@ -152,7 +155,11 @@ impl SqliteStore {
         if after < purged {
             return Err(StoreError::PositionGone { wanted: after, oldest: purged + 1 });
         }
-        events(&rows)
+        let mut events = Events::default();
+        let read = |row| {
+            Ok::<_, StoreError>((number(get(row, 0)?)?, number(get(row, 1)?)?, event(&mut events, row)))
+        };
+        whole_commits(rows.iter().map(read).collect::<Result<_, _>>()?)
     }
 
     pub(super) async fn ping_reader(&self) -> Result<(), StoreError> {
@@ -165,23 +172,18 @@ fn job_rows(rows: &[SqliteRow]) -> Result<Vec<JobRow>, StoreError> {
     rows.iter().map(|row| Ok(job_row(row)?)).collect()
 }
 
-fn events(rows: &[SqliteRow]) -> Result<Vec<Event>, StoreError> {
-    let mut events = Events::default();
-    rows.iter()
-        .map(|row| {
-            let event = EventRow {
-                position: get(row, 0)?,
-                commit_no: get(row, 1)?,
-                job: job_id(get(row, 2)?)?,
-                sequence: get(row, 3)?,
-                time: get(row, 4)?,
-                kind: get(row, 5)?,
-                message: get(row, 6)?,
-                status: get(row, 7)?,
-            };
-            events.event(event, get(row, 8)?)
-        })
-        .collect()
+fn event(events: &mut Events, row: &SqliteRow) -> Result<Event, StoreError> {
+    let event = EventRow {
+        position: get(row, 0)?,
+        commit_no: get(row, 1)?,
+        job: job_id(get(row, 2)?)?,
+        sequence: get(row, 3)?,
+        time: get(row, 4)?,
+        kind: get(row, 5)?,
+        message: get(row, 6)?,
+        status: get(row, 7)?,
+    };
+    events.event(event, get(row, 8)?)
 }
 
 fn get<'r, T>(row: &'r SqliteRow, column: usize) -> Result<T, StoreError>

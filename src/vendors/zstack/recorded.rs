@@ -136,6 +136,7 @@ fn planned() -> Option<Planned> {
         handle: None,
         permit: crate::kit::permit::Permit::unlimited(),
         cancel_requested: false,
+        watched: false,
     })
 }
 
