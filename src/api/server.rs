@@ -19,12 +19,14 @@ use tonic::service::Routes;
 use tonic::transport::{Identity, Server, ServerTlsConfig};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
+use tower::util::{MapRequestLayer, option_layer};
 
 use super::gate::Gate;
 use super::job::Jobs;
 use super::layers::deadline::DeadlineLayer;
 use super::layers::drain::DrainLayer;
 use super::layers::observe::ObserveLayer;
+use super::layers::plain::unless_watch;
 use super::listener::connections;
 use super::operations::LongRunning;
 use super::pb;
@@ -125,12 +127,19 @@ fn routes(gate: Gate, max: usize) -> Routes {
     use pb::reinstall_service_server::ReinstallServiceServer;
     use pb::schedule_service_server::ScheduleServiceServer;
     use pb::upgrade_service_server::UpgradeServiceServer;
-    Routes::new(UpgradeServiceServer::new(Upgrades(gate.clone())).max_decoding_message_size(max))
-        .add_service(ScheduleServiceServer::new(Schedules(gate.clone())).max_decoding_message_size(max))
-        .add_service(ReinstallServiceServer::new(Reinstalls(gate.clone())).max_decoding_message_size(max))
-        .add_service(JobServiceServer::new(Jobs(gate.clone())).max_decoding_message_size(max))
-        .add_service(ProviderServiceServer::new(Providers(gate.clone())).max_decoding_message_size(max))
-        .add_service(OperationsServer::new(LongRunning(gate)).max_decoding_message_size(max))
+    use tonic::codec::CompressionEncoding::Gzip;
+    // The bound holds for what a request is, and again for what it becomes when it is unpacked.
+    macro_rules! bounded {
+        ($service:expr) => {
+            $service.max_decoding_message_size(max).accept_compressed(Gzip).send_compressed(Gzip)
+        };
+    }
+    Routes::new(bounded!(UpgradeServiceServer::new(Upgrades(gate.clone()))))
+        .add_service(bounded!(ScheduleServiceServer::new(Schedules(gate.clone()))))
+        .add_service(bounded!(ReinstallServiceServer::new(Reinstalls(gate.clone()))))
+        .add_service(bounded!(JobServiceServer::new(Jobs(gate.clone()))))
+        .add_service(bounded!(ProviderServiceServer::new(Providers(gate.clone()))))
+        .add_service(bounded!(OperationsServer::new(LongRunning(gate))))
 }
 
 async fn serve_routes(
@@ -162,6 +171,7 @@ async fn serve_routes(
         .layer(ObserveLayer::new(contract.methods))
         .layer(DrainLayer { keep: OURS, stop: stop.clone() })
         .layer(DeadlineLayer { max: settings.max_deadline() })
+        .layer(option_layer((!settings.compress_watches).then(|| MapRequestLayer::new(unless_watch))))
         .add_routes(routes);
 
     let bind = |source| ServeError::Bind { address: settings.address, source };

@@ -26,6 +26,9 @@ pub struct GrpcSettings {
     /// The longest that a call may take, in milliseconds, whatever its own deadline says. Open watches have their own
     /// age. 100 to 3600000.
     pub max_deadline_ms: u64,
+    /// Send watches gzipped to clients that take it (`grpc-accept-encoding`). It spares the network about four bytes of five
+    /// and costs some tens of microseconds for each message and subscriber.
+    pub compress_watches: bool,
     /// How long a connection may be silent before it is asked whether it is there, in milliseconds. 1000 to 3600000.
     pub keepalive_interval_ms: u64,
     /// How long that question may go unanswered, in milliseconds. 100 to 600000.
@@ -61,6 +64,7 @@ impl Default for GrpcSettings {
             max_concurrent_streams: 1_024,
             max_message_bytes: 4 << 20,
             max_deadline_ms: 120_000,
+            compress_watches: false,
             keepalive_interval_ms: 30_000,
             keepalive_timeout_ms: 10_000,
         }

@@ -387,6 +387,7 @@ fn imagined(entry: &StartEntry) -> Planned {
         handle: None,
         permit: crate::kit::permit::Permit::unlimited(),
         cancel_requested: false,
+        watched: false,
     }
 }
 

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::attention::Attention;
 use super::calls::{CancelOutcome, ProviderView, Settlement, WatchRequest};
 use super::fault;
 use super::health::Health;
@@ -56,6 +57,7 @@ pub struct Engine {
     pub(super) clock: Clock,
     pub(super) metrics: Metrics,
     hub: Arc<Hub>,
+    attention: Arc<Attention>,
     tasks: Tasks,
 }
 
@@ -117,11 +119,13 @@ impl Engine {
             doubted: HashSet::new(),
         };
         tasks.spawn("nudges", nudger.run(tasks.token().clone()));
+        let attention = Arc::new(Attention::default());
         let keeper = Keeper {
             name: settings.replica_name(),
             store: Arc::clone(&store),
             runtimes: runtimes.clone(),
             vault: Arc::clone(&vault),
+            attention: Arc::clone(&attention),
             clock: clock.clone(),
             metrics: metrics.clone(),
             lease: Duration::from_millis(settings.lease_ms),
@@ -138,7 +142,17 @@ impl Engine {
         };
         tasks.spawn("leases", keeper.supervise(keeping, tasks.token().clone()));
         metrics::observe(&meter, &runtimes);
-        Ok(Arc::new(Self { store, providers: runtimes, settings, vault, clock, metrics, hub, tasks }))
+        Ok(Arc::new(Self {
+            store,
+            providers: runtimes,
+            settings,
+            vault,
+            clock,
+            metrics,
+            hub,
+            attention,
+            tasks,
+        }))
     }
 
     /// Reads a job.
@@ -317,6 +331,7 @@ impl Engine {
         let sources = watch::Sources {
             hub: Arc::clone(&self.hub),
             store: Arc::clone(&self.store),
+            attention: Arc::clone(&self.attention),
             heartbeat: self.settings.heartbeat(),
             max_age,
             subscribers: self.metrics.subscribers.clone(),

@@ -13,7 +13,8 @@ pub fn store(error: StoreError) -> Error {
         StoreError::RequestReused(id) => Error::RequestIdReused { request_id: id.to_string() },
         StoreError::Missing(job) => Error::NotFound { kind: "job", name: job.to_string() },
         StoreError::BadPageToken => Error::PageTokenInvalid,
-        StoreError::PositionGone { .. } => Error::ResumeTokenExpired,
+        // What cannot be read is gone for the reader: it begins anew.
+        StoreError::PositionGone { .. } | StoreError::DamagedEvents { .. } => Error::ResumeTokenExpired,
         // A caller's write has no guard; a driver judges its own.
         StoreError::Fenced(provider) => {
             Error::Internal(format!("the lease of `{provider}` has passed to another replica"))

@@ -121,7 +121,17 @@ impl Hub {
             let from = *self.newest.borrow();
             let events = match self.store.events(from, READ).await {
                 Err(StoreError::PositionGone { oldest, .. }) => {
-                    self.skip_to(oldest.saturating_sub(1));
+                    let position = oldest.saturating_sub(1);
+                    tracing::warn!(
+                        position,
+                        "events were purged before this replica read them; watches that miss them are told"
+                    );
+                    self.skip_to(position);
+                    continue;
+                }
+                Err(error @ StoreError::DamagedEvents { through, .. }) => {
+                    tracing::error!(%error, "events are damaged; every open watch is told to begin anew");
+                    self.skip_to(through);
                     continue;
                 }
                 read => read?,
@@ -146,12 +156,8 @@ impl Hub {
         }
     }
 
-    /// Goes on after a purge that this replica slept through. Subscribers who stood before it are told when they read.
+    /// Goes on after events that cannot be read. Subscribers who stand before them are told when they read.
     fn skip_to(&self, position: u64) {
-        tracing::warn!(
-            position,
-            "events were purged before this replica read them; watches that miss them are told"
-        );
         *self.ring.write().unwrap_or_else(PoisonError::into_inner) =
             Ring { floor: position, ..Ring::default() };
         self.newest.send_replace(position);

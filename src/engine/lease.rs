@@ -16,6 +16,7 @@ use tokio::task::{Id, JoinError, JoinSet};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::attention::Attention;
 use super::driver::Outcome;
 use super::metrics::Metrics;
 use super::provider::Runtime;
@@ -48,6 +49,7 @@ pub(super) struct Keeper {
     pub store: Arc<dyn Store>,
     pub runtimes: BTreeMap<ProviderId, Arc<Runtime>>,
     pub vault: Arc<Vault>,
+    pub attention: Arc<Attention>,
     pub clock: Clock,
     pub metrics: Metrics,
     pub lease: Duration,

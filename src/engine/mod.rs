@@ -11,6 +11,7 @@
 //! and `nudge` tells a driver what others committed.
 
 mod accept;
+mod attention;
 mod berths;
 pub mod calls;
 pub mod commit;

@@ -71,8 +71,8 @@ impl Nudger {
                     }
                     self.position = last;
                 }
-                // It slept so long that events are gone: the jobs themselves tell.
-                Err(StoreError::PositionGone { .. }) => {
+                // It slept so long that events are gone, or they are damaged: the jobs themselves tell.
+                Err(StoreError::PositionGone { .. } | StoreError::DamagedEvents { .. }) => {
                     self.position = *self.hub.newest().borrow();
                     self.runtimes.values().for_each(|runtime| runtime.doubt());
                 }

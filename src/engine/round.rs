@@ -80,7 +80,7 @@ impl Ask {
 }
 
 /// A job as the adapter sees it.
-pub(super) fn planned(job: &Job, permit: &Permit) -> Planned {
+pub(super) fn planned(job: &Job, permit: &Permit, watched: bool) -> Planned {
     Planned {
         job: job.id,
         target: job.spec.target.clone(),
@@ -92,6 +92,7 @@ pub(super) fn planned(job: &Job, permit: &Permit) -> Planned {
         handle: job.control.handle.clone(),
         permit: permit.clone(),
         cancel_requested: job.status.cancel_request_time.is_some(),
+        watched,
     }
 }
 

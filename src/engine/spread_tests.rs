@@ -37,6 +37,7 @@ impl World {
                     replica: replica(*n),
                     name: format!("r{n}"),
                     providers: providers.iter().map(|p| provider(*p)).collect(),
+                    watched: Vec::new(),
                 })
                 .collect(),
             leases: self

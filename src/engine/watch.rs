@@ -15,6 +15,7 @@ use futures_util::stream;
 use opentelemetry::metrics::UpDownCounter;
 use tokio::time::{Instant, Sleep};
 
+use super::attention::{Attention, Gaze};
 use super::calls::{WatchBody, WatchItem, WatchRequest};
 use super::commit::{Commit, Delivery, Shared};
 use super::fault;
@@ -43,6 +44,7 @@ type Reading = Pin<Box<dyn Future<Output = Result<Page<Job>, StoreError>> + Send
 pub(super) struct Sources {
     pub hub: Arc<Hub>,
     pub store: Arc<dyn Store>,
+    pub attention: Arc<Attention>,
     pub heartbeat: Duration,
     pub max_age: Duration,
     pub subscribers: UpDownCounter<i64>,
@@ -70,7 +72,7 @@ pub(super) async fn open(sources: Sources, request: WatchRequest) -> Result<Watc
                 // Another replica may have been the first to see it: only the store knows.
                 match sources.store.events(position - 1, 1).await {
                     Ok(events) if events.is_empty() => return Err(Error::ResumeTokenInvalid),
-                    Ok(_) | Err(StoreError::PositionGone { .. }) => {}
+                    Ok(_) | Err(StoreError::PositionGone { .. } | StoreError::DamagedEvents { .. }) => {}
                     Err(error) => return Err(fault::store(error)),
                 }
             }
@@ -86,6 +88,7 @@ pub(super) async fn open(sources: Sources, request: WatchRequest) -> Result<Watc
     let (next_beat, ends_at) = (now + heartbeat, now + sources.max_age);
     // Boxed, because the stream moves it at every message.
     let subscription = Box::new(Subscription {
+        gaze: sources.attention.open(&filter.jobs),
         _counted: Counted::new(sources.subscribers.clone()),
         stops: sources.hub.stops(),
         news: sources.hub.newest(),
@@ -124,6 +127,7 @@ struct Subscription {
     /// End after this job's last event.
     single: Option<Single>,
     ready: VecDeque<WatchItem>,
+    gaze: Gaze,
     stops: tokio::sync::watch::Receiver<bool>,
     news: tokio::sync::watch::Receiver<u64>,
     heartbeat: Duration,
@@ -230,6 +234,7 @@ impl Subscription {
         };
         for job in page.items {
             snapshot.shown.insert(job.id, job.sequence);
+            self.gaze.see(job.id, job.status.state.is_ended());
             self.ready.push_back(WatchItem { body: WatchBody::Snapshot(Box::new(job)), resume_token: None });
         }
         self.stage = match page.next {
@@ -246,10 +251,17 @@ impl Subscription {
     /// heard of yet.
     async fn committed(&mut self) -> Result<u64, Error> {
         let mut newest = *self.store.newest_position().borrow();
-        while let Some(later) = self.store.events(newest, READ).await.map_err(fault::store)?.last() {
-            newest = later.position;
+        loop {
+            newest = match self.store.events(newest, READ).await {
+                Ok(events) => match events.last() {
+                    Some(later) => later.position,
+                    None => return Ok(newest),
+                },
+                // Whoever reads on to there is told.
+                Err(StoreError::DamagedEvents { through, .. }) => through,
+                Err(error) => return Err(fault::store(error)),
+            };
         }
-        Ok(newest)
     }
 
     async fn catch_up(&mut self, shown: HashMap<JobId, u64>, until: u64) -> Result<(), Error> {
@@ -268,7 +280,7 @@ impl Subscription {
                     let newer = |e: &Event| shown.get(&e.job).is_none_or(|sequence| e.sequence > *sequence);
                     let picked = Delivery::of(commit, |e| self.filter.matches(e) && newer(e));
                     if let Some(picked) = picked {
-                        self.note_end(picked.events());
+                        self.note(picked.events());
                         self.ready
                             .push_back(WatchItem { body: WatchBody::Events(picked), resume_token: None });
                     }
@@ -287,7 +299,7 @@ impl Subscription {
                 for commit in &commits {
                     self.position = commit.position();
                     if let Some(picked) = Delivery::of(commit, |e| self.filter.matches(e)) {
-                        self.note_end(picked.events());
+                        self.note(picked.events());
                         self.ready.push_back(self.item(WatchBody::Events(picked)));
                     }
                 }
@@ -344,7 +356,7 @@ impl Subscription {
         }
         let mut left: Vec<_> = newest.into_values().filter(|e| self.filter.matches(e)).collect();
         left.sort_unstable_by_key(|e| e.position);
-        self.note_end(&left);
+        self.note(&left);
         if let [one] = commits
             && one.position() == self.position
             && one.events().len() == left.len()
@@ -376,7 +388,11 @@ impl Subscription {
         Ok(single.ended)
     }
 
-    fn note_end(&mut self, events: &[Arc<Shared>]) {
+    /// Notes what the subscriber is told.
+    fn note(&mut self, events: &[Arc<Shared>]) {
+        for event in events {
+            self.gaze.see(event.job, event.status.state.is_ended());
+        }
         if let Some(single) = &mut self.single {
             single.ended |= events.iter().any(|e| e.job == single.job && e.status.state.is_ended());
         }

@@ -5,7 +5,7 @@ use uuid::Uuid;
 use super::error::StoreError;
 use super::fault::{Fault, damage};
 use super::ledger::Ledger;
-use super::record::{EventRow, Events, JobRow, request_of};
+use super::record::{EventRow, Events, JobRow, number, request_of, whole_commits};
 use crate::domain::event::Event;
 use crate::domain::id::JobId;
 use crate::domain::target::Target;
@@ -36,24 +36,39 @@ pub(super) fn job_rows(rows: &[impl Columns]) -> Result<Vec<JobRow>, StoreError>
     rows.iter().map(|row| Ok(job_row(row)?)).collect()
 }
 
-/// Events from rows of position, commit, job, sequence, time, kind, message, status, and the spec of the job.
+/// A row of position, commit, job, sequence, time, kind, message, status, and the spec of the job.
+fn event(events: &mut Events, row: &impl Columns) -> Result<Event, StoreError> {
+    let event = EventRow {
+        position: row.int(0)?,
+        commit_no: row.int(1)?,
+        job: JobId::new(row.uuid(2)?),
+        sequence: row.int(3)?,
+        time: row.int(4)?,
+        kind: row.text(5)?.to_owned(),
+        message: row.text(6)?.to_owned(),
+        status: row.text(7)?.to_owned(),
+    };
+    events.event(event, row.text(8)?)
+}
+
+/// Events of one job, from rows as [`event`] reads them.
 pub(super) fn events(rows: &[impl Columns]) -> Result<Vec<Event>, StoreError> {
     let mut events = Events::default();
-    rows.iter()
-        .map(|row| {
-            let event = EventRow {
-                position: row.int(0)?,
-                commit_no: row.int(1)?,
-                job: JobId::new(row.uuid(2)?),
-                sequence: row.int(3)?,
-                time: row.int(4)?,
-                kind: row.text(5)?.to_owned(),
-                message: row.text(6)?.to_owned(),
-                status: row.text(7)?.to_owned(),
-            };
-            events.event(event, row.text(8)?)
-        })
-        .collect()
+    rows.iter().map(|row| event(&mut events, row)).collect()
+}
+
+/// Events in the order of their positions, from rows as [`event`] reads them: up to the first commit with damage
+/// ([`whole_commits`]).
+pub(super) fn commits(rows: &[impl Columns]) -> Result<Vec<Event>, StoreError> {
+    let mut events = Events::default();
+    let mut read = |row| {
+        Ok::<_, StoreError>((
+            number(Columns::int(row, 0)?)?,
+            number(Columns::int(row, 1)?)?,
+            event(&mut events, row),
+        ))
+    };
+    whole_commits(rows.iter().map(&mut read).collect::<Result<_, _>>()?)
 }
 
 /// Tells the ledger of a job. One that cannot be read is told too, so that it harms its own writes alone.

@@ -77,7 +77,8 @@ pub trait Store: Leases {
     /// commit in two (so the answer may be longer by one commit's rest).
     ///
     /// # Errors
-    /// `PositionGone` when events after `after` were purged.
+    /// `PositionGone` when events after `after` were purged. `DamagedEvents` when the commit that follows cannot be
+    /// read; one that lies further on only ends the answer.
     async fn events(&self, after: u64, limit: u32) -> Result<Vec<Event>, StoreError>;
 
     /// The newest committed position; 0 when there is none. Changes wake the receiver; it only hurries what

@@ -45,6 +45,14 @@ pub enum StoreError {
         /// The oldest that is kept.
         oldest: u64,
     },
+    /// The next events cannot be understood: damage, or a bug. Whoever reads them must be told, and goes on after them.
+    #[error("events up to position {through} hold something unreadable: {why}")]
+    DamagedEvents {
+        /// The position after the commit that holds the damage.
+        through: u64,
+        /// What is wrong.
+        why: String,
+    },
     /// The database was made by a newer Drydock.
     #[error(
         "the database has schema {found}, and this Drydock knows up to {known}: run the newer Drydock, or restore an older backup"

@@ -14,7 +14,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use super::error::StoreError;
-use crate::domain::id::ProviderId;
+use crate::domain::id::{JobId, ProviderId};
 
 /// One run of Drydock. A restart is another replica: it remembers nothing of what it held.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -69,6 +69,8 @@ pub struct Presence {
     /// What the providers that it drives look like from here, for the other replicas to show. Opaque to the store; at
     /// most 16 KiB each. Those whose lease another replica holds by now are ignored.
     pub reports: Vec<(ProviderId, String)>,
+    /// Jobs that are watched through it, whoever drives them. At most 64.
+    pub watched: Vec<JobId>,
     /// How long the presence and the leases hold from now on. Milliseconds are kept, less is cut.
     pub lease: Duration,
 }
@@ -91,6 +93,8 @@ pub struct Attendant {
     pub name: String,
     /// The providers that it could drive.
     pub providers: Vec<ProviderId>,
+    /// Jobs that are watched through it, as it said the last time.
+    pub watched: Vec<JobId>,
 }
 
 /// A provider's lease.

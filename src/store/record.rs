@@ -97,6 +97,38 @@ impl Events {
     }
 }
 
+/// Events in the order of their positions, as rows of whole commits: each with its position, its commit, and what could be
+/// made of it. They are given up to the first commit with damage; nobody is ever given a part of a commit.
+///
+/// # Errors
+/// `DamagedEvents` when there is nothing before the damage.
+pub(super) fn whole_commits(
+    rows: Vec<(u64, u64, Result<Event, StoreError>)>,
+) -> Result<Vec<Event>, StoreError> {
+    let mut events: Vec<Event> = Vec::with_capacity(rows.len());
+    let mut rows = rows.into_iter();
+    while let Some((position, damaged, event)) = rows.next() {
+        match event {
+            Ok(event) => events.push(event),
+            Err(why) => {
+                events.retain(|event| event.commit != damaged);
+                if !events.is_empty() {
+                    return Ok(events);
+                }
+                let rest = rows.take_while(|(_, commit, _)| *commit == damaged);
+                let through = rest.last().map_or(position, |(last, ..)| last);
+                return Err(StoreError::DamagedEvents { through, why: why.to_string() });
+            }
+        }
+    }
+    Ok(events)
+}
+
+/// A position or the number of a commit, from its column.
+pub(super) fn number(value: i64) -> Result<u64, StoreError> {
+    u64::try_from(value).map_err(|_| StoreError::Corrupt("an event's position or commit".to_owned()))
+}
+
 /// What the events of a job are about, from the `spec` column.
 fn about(job: JobId, spec: &str) -> Result<About, StoreError> {
     let spec: JobSpec = from_json(job, "spec", spec)?;

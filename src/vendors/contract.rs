@@ -124,6 +124,9 @@ pub struct Planned {
     /// A caller asked to cancel it, and the vendor was asked to or may have been (that answer can be lost, too). An
     /// operation that then ends without success may have been cancelled, or may have failed by itself.
     pub cancel_requested: bool,
+    /// Somebody watches it now: in `observe`, details that cost a request for each job are asked for first for such jobs,
+    /// within the same bounds.
+    pub watched: bool,
 }
 
 /// One job to start.

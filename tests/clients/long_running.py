@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """Google's stock client for long-running operations, against a running Drydock.
 
-    pip install google-api-core grpcio grpcio-reflection
+    pip install -r tests/clients/requirements.txt
     drydock demo --speed 1000        # or any Drydock with a provider to practise on
-    python tests/clients/long_running.py 127.0.0.1:50051 providers/sim-zstack/clusters/{id}
+    python tests/clients/long_running.py 127.0.0.1:50051 [providers/sim-zstack/clusters/{id}]
 
-Starts an upgrade, follows it with `google.api_core.operation.Operation` to its end, and lists, waits for and cancels
+`scripts/test clients` does all of this. Without a target it takes one of the demo's that nothing runs on. Starts an upgrade, follows it with `google.api_core.operation.Operation` to its end, and lists, waits for and cancels
 operations. Ends with code 0 when all of it went as the contract says.
 """
 
@@ -18,7 +18,7 @@ from google.protobuf import descriptor_pool, message_factory
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
 
-def main(address, target):
+def main(address, target=None):
     channel = grpc.insecure_channel(address)
     pool = descriptor_pool.DescriptorPool(ProtoReflectionDescriptorDatabase(channel))
 
@@ -28,6 +28,15 @@ def main(address, target):
     job_type = message("drydock.v1.Job")
     request_type = message("drydock.v1.UpgradeClusterRequest")
     answer_type = message("drydock.v1.UpgradeClusterResponse")
+    list_type, listed_type = message("drydock.v1.ListTargetsRequest"), message("drydock.v1.ListTargetsResponse")
+    list_targets = channel.unary_unary(
+        "/drydock.v1.ProviderService/ListTargets",
+        request_serializer=list_type.SerializeToString,
+        response_deserializer=listed_type.FromString,
+    )
+    if target is None:
+        listed = list_targets(list_type(parent="providers/sim-zstack")).targets
+        target = next(found.name for found in reversed(listed) if not found.HasField("under_way"))
     upgrade = channel.unary_unary(
         "/drydock.v1.UpgradeService/UpgradeCluster",
         request_serializer=request_type.SerializeToString,

@@ -9,9 +9,9 @@ use drydock::domain::job::Job;
 use drydock::domain::operation::OperationKind;
 use drydock::domain::state::JobState;
 use drydock::domain::target::Target;
-use drydock::engine::Watch;
 use drydock::engine::calls::{WatchBody, WatchFilter, WatchItem, WatchRequest};
 use drydock::engine::token::ResumeToken;
+use drydock::engine::{Engine, Watch};
 use drydock::store::Store;
 use rand::seq::IndexedRandom;
 
@@ -34,6 +34,67 @@ pub fn everything() -> Wanted {
     Arc::new(|_| true)
 }
 
+/// Where one can watch: a replica and its store.
+pub trait Place {
+    fn engine(&self) -> &Engine;
+    fn store(&self) -> &dyn Store;
+}
+
+impl Place for House {
+    fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    fn store(&self) -> &dyn Store {
+        &*self.store
+    }
+}
+
+impl<P: Place> Place for Arc<P> {
+    fn engine(&self) -> &Engine {
+        (**self).engine()
+    }
+
+    fn store(&self) -> &dyn Store {
+        (**self).store()
+    }
+}
+
+/// What happened, as it is read from time to time: it remembers also what the store keeps no longer.
+#[derive(Default)]
+pub struct Chronicle {
+    begins: u64,
+    events: Vec<Event>,
+}
+
+impl Chronicle {
+    /// Everything that a store has.
+    pub async fn of(store: &dyn Store) -> Self {
+        let mut chronicle = Self::default();
+        chronicle.read(store).await;
+        chronicle
+    }
+
+    /// What a store has after a position.
+    pub async fn after(store: &dyn Store, position: u64) -> Self {
+        let mut chronicle = Self { begins: position, events: Vec::new() };
+        chronicle.read(store).await;
+        chronicle
+    }
+
+    /// Reads what is new.
+    pub async fn read(&mut self, store: &dyn Store) {
+        loop {
+            let position = self.events.last().map_or(self.begins, |event| event.position);
+            let events = store.events(position, 1000).await.unwrap();
+            if events.is_empty() {
+                return;
+            }
+            self.events.extend(events);
+        }
+    }
+}
+
 /// One subscription over all its connections.
 pub struct Follower {
     pub recorder: Recorder,
@@ -43,34 +104,59 @@ pub struct Follower {
     /// The newest position when it began.
     before: u64,
     pub position: u64,
+    /// The error at the end of the newest connection.
+    pub ended_by: Option<Error>,
 }
 
 impl Follower {
     /// Opens a first connection.
-    pub async fn new(house: &House, request: WatchRequest, wanted: Wanted) -> Self {
+    pub async fn new(house: &impl Place, request: WatchRequest, wanted: Wanted) -> Self {
         // Streams of this house beat ten times a second; the rest is for a busy machine.
         let recorder = Recorder::new(request.latest_only, PATIENCE);
-        let before = *house.store.newest_position().borrow();
-        let mut follower = Self { recorder, request, wanted, watch: None, before, position: 0 };
+        let before = *house.store().newest_position().borrow();
+        let mut follower =
+            Self { recorder, request, wanted, watch: None, before, position: 0, ended_by: None };
         follower.open(house, None).await;
         follower
     }
 
-    pub async fn all(house: &House, filter: WatchFilter, wanted: Wanted) -> Self {
+    /// Begins with a token that another subscription was given before anything happened.
+    pub async fn foreign(house: &impl Place, request: WatchRequest) -> Self {
+        let token = request.resume_token.clone();
+        let recorder = Recorder::new(request.latest_only, PATIENCE);
+        let mut follower = Self {
+            recorder,
+            request,
+            wanted: everything(),
+            watch: None,
+            before: 0,
+            position: 0,
+            ended_by: None,
+        };
+        follower.open(house, token).await;
+        follower
+    }
+
+    pub async fn all(house: &impl Place, filter: WatchFilter, wanted: Wanted) -> Self {
         Self::new(house, WatchRequest { filter, snapshot: true, ..WatchRequest::default() }, wanted).await
     }
 
+    /// The newest position when it began.
+    pub const fn began(&self) -> u64 {
+        self.before
+    }
+
     /// Drops the connection, if there is one, and opens another.
-    pub async fn open(&mut self, house: &House, token: Option<String>) {
-        self.watch = None;
+    pub async fn open(&mut self, house: &impl Place, token: Option<String>) {
+        (self.watch, self.ended_by) = (None, None);
         let request = WatchRequest { resume_token: token.clone(), ..self.request.clone() };
         let snapshot = request.snapshot;
-        self.watch = Some(house.watch(request).await);
+        self.watch = Some(house.engine().watch(request).await.unwrap());
         self.recorder.open(token.as_deref(), snapshot);
     }
 
     /// Reconnects with one of the tokens that it ever got.
-    pub async fn reopen_anywhere(&mut self, house: &House) {
+    pub async fn reopen_anywhere(&mut self, house: &impl Place) {
         let tokens = self.recorder.tokens();
         let token = tokens.choose(&mut rand::rng()).cloned();
         self.open(house, token).await;
@@ -89,7 +175,7 @@ impl Follower {
             Some(Err(error)) => {
                 // The token at the end is the API's part.
                 self.recorder.close(End::Cut);
-                assert!(matches!(error, Error::ShuttingDown | Error::WatchAged), "{error:?}");
+                self.ended_by = Some(error);
                 None
             }
             None => {
@@ -106,8 +192,8 @@ impl Follower {
     }
 
     /// Reads until a token says that all that has happened was told.
-    pub async fn read_to_the_end(&mut self, house: &House) {
-        let newest = *house.store.newest_position().borrow();
+    pub async fn read_to_the_end(&mut self, house: &impl Place) {
+        let newest = *house.store().newest_position().borrow();
         while self.position < newest {
             self.read().await.expect("an endless watch");
         }
@@ -146,18 +232,14 @@ impl Follower {
 
     /// Judges all that was recorded by what really happened, and gives the latter back.
     pub async fn judge(&self, store: &dyn Store, told_to_the_end: bool) -> Truth {
-        let mut truth = Truth { facts: Vec::new(), told_to_the_end };
-        let mut position = 0;
-        loop {
-            let events = store.events(position, 1000).await.unwrap();
-            let Some(last) = events.last() else { break };
-            position = last.position;
-            truth.facts.extend(events.iter().map(|e| Fact {
-                event: self.of(e),
-                commit: Some(e.commit),
-                before: e.position <= self.before,
-            }));
-        }
+        self.judge_by(&Chronicle::of(store).await, told_to_the_end)
+    }
+
+    /// The same, by what was noted while it happened.
+    pub fn judge_by(&self, chronicle: &Chronicle, told_to_the_end: bool) -> Truth {
+        let fact =
+            |e: &Event| Fact { event: self.of(e), commit: Some(e.commit), before: e.position <= self.before };
+        let truth = Truth { facts: chronicle.events.iter().map(fact).collect(), told_to_the_end };
         assert_kept(self.recorder.recording(), &truth);
         truth
     }

@@ -1,6 +1,8 @@
 //! The engine's behaviour over a real store, with a vendor that does what the test tells it.
 
 #[cfg(test)]
+mod attention;
+#[cfg(test)]
 mod checkers;
 #[cfg(test)]
 mod flaky;
@@ -23,7 +25,15 @@ mod scripted;
 #[cfg(test)]
 mod secrets;
 #[cfg(test)]
+mod stage;
+#[cfg(test)]
+mod watch_age;
+#[cfg(test)]
 #[path = "../support/watch_checks/mod.rs"]
 mod watch_checks;
+#[cfg(test)]
+mod watch_replicas;
+#[cfg(test)]
+mod watch_retention;
 #[cfg(test)]
 mod watches;

@@ -42,6 +42,11 @@ pub struct State {
     pub locked_out: bool,
     pub blind: bool,
     pub observe_calls: u32,
+    /// The targets that were looked at, each with whether somebody watched, by call.
+    pub looked: Vec<Vec<(String, bool)>>,
+    /// How long a look takes, and how many are under way: now, and at most.
+    pub slow_observe: Duration,
+    pub observing: (u32, u32),
     pub fails: Vec<String>,
     /// Running until told.
     pub endless: bool,
@@ -304,7 +309,18 @@ impl Vendor for Scripted {
     }
 
     async fn observe(&self, batch: &[Planned]) -> Vec<Result<Observation, VendorError>> {
-        self.state.lock().unwrap().observe_calls += 1;
+        let wait = {
+            let mut state = self.state();
+            state.observe_calls += 1;
+            state.looked.push(batch.iter().map(|p| (p.target.id.to_string(), p.watched)).collect());
+            state.observing.0 += 1;
+            state.observing.1 = state.observing.1.max(state.observing.0);
+            state.slow_observe
+        };
+        if !wait.is_zero() {
+            tokio::time::sleep(wait).await;
+        }
+        self.state().observing.0 -= 1;
         batch.iter().map(|p| self.gate().map(|()| self.seen(&p.target.id))).collect()
     }
 

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use drydock::domain::error::Error;
-use drydock::domain::id::{JobId, ProviderId};
+use drydock::domain::id::ProviderId;
 use drydock::domain::operation::OperationKind;
 use drydock::domain::state::JobState;
 use drydock::engine::calls::{WatchBody, WatchFilter, WatchRequest};
@@ -203,13 +203,13 @@ async fn a_token_may_be_used_with_another_filter() {
     house.upgrade("c1").await;
     house.upgrade("c2").await;
     settled(&house).await;
-    let mut wide = house.watch(WatchRequest { resume_token: token, ..WatchRequest::default() }).await;
-    let mut jobs: Vec<JobId> = Vec::new();
-    while jobs.len() < 2 {
-        if let WatchBody::Events(events) = next(&mut wide).await.unwrap().unwrap().body {
-            jobs.extend(events.events().iter().filter(|e| e.sequence == 1).map(|e| e.job));
-        }
-    }
+    let mut wide =
+        Follower::foreign(&house, WatchRequest { resume_token: token, ..WatchRequest::default() }).await;
+    wide.read_to_the_end(&house).await;
+    let truth = wide.judge(&*house.store, true).await;
+    let told = wide.recorder.recording().told();
+    assert_eq!(told, truth.facts.len(), "both jobs, from their first event");
+    narrow.read_to_the_end(&house).await;
 }
 
 #[tokio::test]
@@ -224,23 +224,18 @@ async fn a_watch_of_one_job_ends_with_the_job() {
         resume_token,
         ..WatchRequest::default()
     };
-    let mut watch = house.watch(one(None, true)).await;
-    let mut last = None;
-    while let Some(item) = next(&mut watch).await {
-        let item = item.unwrap();
-        if let WatchBody::Events(events) = &item.body {
-            assert!(events.events().iter().all(|e| e.job == job.id), "only what matches");
-        }
-        last = Some(item);
-    }
-    let last = last.unwrap();
+    let name = job.id.to_string();
+    let wanted: Wanted = Arc::new(move |f: &Facts<'_>| f.job == name);
+    let mut follower = Follower::new(&house, one(None, true), wanted).await;
+    while follower.read().await.is_some() {}
+    assert_eq!(follower.ended_by, None, "it ends well");
     assert!(house.ended(job.id).await.status.state.is_ended());
+    follower.judge(&*house.store, true).await;
     // Everything was seen: resumed at the end, the stream ends at once; on an ended job, after its snapshot.
-    assert!(
-        next(&mut house.watch(one(Some(last.resume_token.unwrap().to_string()), false)).await)
-            .await
-            .is_none()
-    );
+    let last = follower.recorder.last_token();
+    follower.open(&house, last).await;
+    assert!(follower.read().await.is_none() && follower.ended_by.is_none());
+    follower.judge(&*house.store, true).await;
     let mut late = house.watch(one(None, true)).await;
     assert!(matches!(next(&mut late).await.unwrap().unwrap().body, WatchBody::Snapshot(_)));
     assert!(matches!(next(&mut late).await.unwrap().unwrap().body, WatchBody::Synced));

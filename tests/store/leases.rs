@@ -8,7 +8,7 @@ use drydock::store::lease::{Attendance, Guard, Presence, ReplicaId};
 use drydock::store::{Store, StoreError};
 use uuid::Uuid;
 
-use crate::fixture::{Backend, change, create_one, new_job, provider};
+use crate::fixture::{Backend, change, create_one, id, new_job, provider};
 
 const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(150);
@@ -23,6 +23,7 @@ fn presence(n: u128, lease: Duration) -> Presence {
         name: format!("host-{n}"),
         providers: vec![provider("ams"), provider("fra")],
         reports: Vec::new(),
+        watched: Vec::new(),
         lease,
     }
 }
@@ -44,6 +45,19 @@ pub async fn replicas_see_each_other(on: &impl Backend) {
     assert_eq!(seen.replicas[0].providers, [provider("ams"), provider("fra")]);
     store.leave(replica(1)).await.unwrap();
     assert_eq!(attend(&store, 2, LONG).await.replicas.len(), 1);
+    store.close().await;
+}
+
+pub async fn what_is_watched_through_a_replica_is_shown_to_all(on: &impl Backend) {
+    let store = on.open().await;
+    let jobs: Vec<_> = (1..=64).map(id).collect();
+    store.attend(&Presence { watched: jobs.clone(), ..presence(1, LONG) }).await.unwrap();
+    let watched = |seen: Attendance| seen.replicas.into_iter().map(|r| r.watched).collect::<Vec<_>>();
+    assert_eq!(watched(attend(&store, 2, LONG).await), [jobs, vec![]]);
+    store.attend(&Presence { watched: vec![id(9)], ..presence(1, LONG) }).await.unwrap();
+    assert_eq!(watched(attend(&store, 2, LONG).await), [vec![id(9)], vec![]]);
+    attend(&store, 1, LONG).await;
+    assert_eq!(watched(attend(&store, 2, LONG).await), [vec![], vec![]]);
     store.close().await;
 }
 

@@ -16,6 +16,8 @@ mod leases;
 #[cfg(test)]
 mod lists;
 #[cfg(test)]
+mod plans;
+#[cfg(test)]
 mod postgres;
 #[cfg(test)]
 mod retention;
@@ -80,6 +82,7 @@ macro_rules! behaviours {
             }
             leases {
                 replicas_see_each_other,
+                what_is_watched_through_a_replica_is_shown_to_all,
                 a_lease_has_one_holder,
                 one_of_many_wins_a_lease,
                 who_is_not_there_takes_nothing,

@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use drydock::domain::event::Event;
 use drydock::domain::state::JobState;
 use drydock::store::settings::StoreSettings;
 use drydock::store::sqlite::SqliteStore;
@@ -334,6 +335,24 @@ async fn a_damaged_row_harms_only_its_own_job() {
     .await;
     assert!(matches!(answers[1], Err(StoreError::Corrupt(_))), "{answers:?}");
     assert!(answers[0].is_ok() && answers[2].is_ok(), "{answers:?}");
+}
+
+#[tokio::test]
+async fn damaged_events_are_told_and_never_a_part_of_their_commit_is_given() {
+    let file = Sqlite::new();
+    let store = file.open().await;
+    // Three commits: 1; 2, 3 and 4; 5.
+    create_one(&store, new_job(1, "vc/a")).await;
+    create(&store, (2..=4).map(|n| new_job(n, &format!("vc/{n}"))).collect()).await;
+    create_one(&store, new_job(5, "vc/e")).await;
+    file.tamper("UPDATE events SET status = '{' WHERE position = 3").await;
+    let positions = |events: Vec<Event>| events.iter().map(|event| event.position).collect::<Vec<_>>();
+    assert_eq!(positions(store.events(0, 10).await.unwrap()), [1], "up to the damage");
+    for inside in 1..=2 {
+        let told = store.events(inside, 10).await;
+        assert!(matches!(told, Err(StoreError::DamagedEvents { through: 4, .. })), "{inside}: {told:?}");
+    }
+    assert_eq!(positions(store.events(4, 10).await.unwrap()), [5], "and after it");
 }
 
 #[tokio::test]

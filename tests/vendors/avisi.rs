@@ -95,6 +95,7 @@ fn planned(n: usize, operation: Operation) -> Planned {
         handle: None,
         permit: drydock::kit::permit::Permit::unlimited(),
         cancel_requested: false,
+        watched: false,
     }
 }
 

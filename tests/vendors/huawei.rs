@@ -48,6 +48,7 @@ fn planned(id: &str, image: Option<&str>) -> Planned {
         handle: None,
         permit: drydock::kit::permit::Permit::unlimited(),
         cancel_requested: false,
+        watched: false,
     }
 }
 

@@ -61,6 +61,7 @@ fn planned(collection: &str, id: &str, operation: Operation) -> Planned {
         handle: None,
         permit: drydock::kit::permit::Permit::unlimited(),
         cancel_requested: false,
+        watched: false,
     }
 }
 
@@ -1399,6 +1400,36 @@ async fn details_come_to_everyone_in_turn() {
         }
     }
     assert_eq!(detailed.len(), 24, "{detailed:?}");
+}
+
+#[tokio::test]
+async fn what_is_watched_gets_its_details_first_within_the_same_requests() {
+    let sim = sim(24, SLOW).await;
+    let vendor = connect(&sim);
+    let mut jobs: Vec<Planned> = (0..24).map(cluster).collect();
+    check(&vendor, &mut jobs).await;
+    submit(&vendor, &mut jobs).await;
+    for job in &mut jobs[18..20] {
+        job.watched = true;
+    }
+    let mut detailed = BTreeMap::new();
+    for round in 0..6 {
+        let before = sim.requests();
+        let seen = vendor.observe(&jobs).await;
+        // One list and eight details, as without anybody watching.
+        assert!(sim.requests() - before <= 9, "{} requests", sim.requests() - before);
+        for (at, seen) in seen.into_iter().enumerate() {
+            let seen = seen.unwrap();
+            keep(&mut jobs[at], &seen);
+            if !seen.findings.is_empty() {
+                detailed.entry(at).or_insert_with(Vec::new).push(round);
+            }
+        }
+    }
+    for watched in [18, 19] {
+        assert_eq!(detailed[&watched], [0, 1, 2, 3, 4, 5], "in every round");
+    }
+    assert_eq!(detailed.len(), 24, "and everybody else in turn: {detailed:?}");
 }
 
 // What there is

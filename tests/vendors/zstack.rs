@@ -112,6 +112,7 @@ fn with(n: usize, options: ZstackUpgradeOptions) -> Planned {
         handle: None,
         permit: drydock::kit::permit::Permit::unlimited(),
         cancel_requested: false,
+        watched: false,
     }
 }
 

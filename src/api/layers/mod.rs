@@ -1,8 +1,10 @@
-//! What surrounds every call, from the outside in: observation, the end at shutdown, the deadline.
+//! What surrounds every call, from the outside in: observation, the end at shutdown, the deadline, and whether the answer is
+//! packed.
 
 pub mod deadline;
 pub mod drain;
 pub mod observe;
+pub mod plain;
 
 /// A call as the layers see it.
 pub type Call = http::Request<tonic::body::Body>;

@@ -9,6 +9,7 @@
 //! out are still taken in, and the store decides by the fence whether they are written. A write that the fence refuses
 //! ends the driver: somebody else drives.
 
+mod closer;
 mod hearing;
 mod intake;
 mod rounds;
@@ -22,6 +23,7 @@ use jiff::Timestamp;
 use tokio::task::{AbortHandle, Id, JoinSet};
 use tokio::time::Instant;
 
+use super::attention::Attention;
 use super::metrics::Metrics;
 use super::provider::Runtime;
 use super::round::Answers;
@@ -48,6 +50,7 @@ pub(super) struct Driver {
     pub runtime: Arc<Runtime>,
     pub store: Arc<dyn Store>,
     pub vault: Arc<Vault>,
+    pub attention: Arc<Attention>,
     pub clock: Clock,
     pub metrics: Metrics,
     pub tenure: Tenure,
@@ -73,6 +76,8 @@ struct Work {
     rounds: JoinSet<Done>,
     under_way: HashMap<Id, UnderWay>,
     next_ping: Instant,
+    /// When watched jobs are looked at next.
+    next_closer: Instant,
     /// The store refused a write: somebody else drives.
     fenced: bool,
 }
@@ -89,6 +94,8 @@ struct Live {
     /// over, and then nobody need be told.
     untold: bool,
     wake: Instant,
+    /// When the vendor was last asked about it.
+    asked: Option<Instant>,
     written: Timestamp,
 }
 
@@ -143,6 +150,7 @@ impl Driver {
             rounds: JoinSet::new(),
             under_way: HashMap::new(),
             next_ping: Instant::now(),
+            next_closer: Instant::now(),
             fenced: false,
         };
         let cut = work.driver.tenure.cut.clone();
@@ -185,6 +193,7 @@ impl Work {
                 () = permit.lapsed() => {}
                 () = runtime.bell.notified() => self.refresh().await,
                 () = sleep_until(next) => {}
+                () = tokio::time::sleep_until(self.next_closer) => self.look_closer(),
                 () = tokio::time::sleep_until(self.next_ping) => self.ping(),
             }
         }
@@ -222,8 +231,8 @@ impl Work {
         let id = job.id;
         self.count(job.status.state, 1);
         let written = job.status.observe_time.unwrap_or(job.spec.create_time);
-        let trouble = self.live.get(&id).map_or(0, |l| l.trouble);
-        let live = Live { job, busy: false, dirty: false, trouble, untold: false, wake, written };
+        let (trouble, asked) = self.live.get(&id).map_or((0, None), |l| (l.trouble, l.asked));
+        let live = Live { job, busy: false, dirty: false, trouble, untold: false, wake, asked, written };
         if let Some(old) = self.live.insert(id, live) {
             self.count(old.job.status.state, -1);
         }

@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use tokio::task::Id;
 use tokio::time::Instant;
 
-use super::{Done, ROUNDS, UnderWay, Work};
+use super::{Done, Driver, Live, ROUNDS, UnderWay, Work};
 use crate::domain::error::VendorFault;
 use crate::domain::id::JobId;
 use crate::domain::job::PasswordState;
@@ -90,9 +90,9 @@ impl Work {
                 chunk.iter().for_each(|id| self.wake_at(*id, Instant::now()));
                 continue;
             }
-            let permit = &self.driver.tenure.permit;
-            let jobs: Vec<_> =
-                chunk.iter().filter_map(|id| self.live.get(id)).map(|l| planned(&l.job, permit)).collect();
+            let Driver { tenure, attention, .. } = &self.driver;
+            let planned = |live: &Live| planned(&live.job, &tenure.permit, attention.is_on(live.job.id));
+            let jobs: Vec<_> = chunk.iter().filter_map(|id| self.live.get(id)).map(planned).collect();
             if !jobs.is_empty() {
                 self.send(chunk.to_vec(), ask(jobs), false);
             }
@@ -156,7 +156,7 @@ impl Work {
                 gone.push((id, Heard::Submitted(Submitted::Failed(error))));
                 continue;
             }
-            let planned = planned(&live.job, &self.driver.tenure.permit);
+            let planned = planned(&live.job, &self.driver.tenure.permit, false);
             let password = self.driver.vault.fetch(&*self.driver.store, id, live.job.control.password).await;
             match password {
                 Ok(Ok(password)) => ready.push(Submission { planned, password }),
@@ -190,9 +190,11 @@ impl Work {
 
     pub(super) fn send(&mut self, ids: Vec<JobId>, ask: Ask, submits: bool) {
         let mut traces = Vec::new();
+        let now = Instant::now();
         for id in &ids {
             if let Some(live) = self.live.get_mut(id) {
                 live.busy = true;
+                live.asked = Some(now);
                 traces.extend(live.job.spec.trace_parent.as_deref().and_then(TraceParent::parse));
             }
         }

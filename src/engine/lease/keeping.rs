@@ -66,6 +66,7 @@ impl Keeping {
             name: self.keeper.name.clone(),
             providers: if leaving { Vec::new() } else { self.keeper.runtimes.keys().cloned().collect() },
             reports: reports.map(|(id, report)| (id, report.write())).collect(),
+            watched: self.keeper.attention.to_tell(),
             lease: self.keeper.lease,
         }
     }
@@ -152,6 +153,7 @@ impl Keeping {
             runtime: Arc::clone(runtime),
             store: Arc::clone(&self.keeper.store),
             vault: Arc::clone(&self.keeper.vault),
+            attention: Arc::clone(&self.keeper.attention),
             clock: self.keeper.clock.clone(),
             metrics: self.keeper.metrics.clone(),
             tenure: held.tenure(),
@@ -177,8 +179,10 @@ impl Keeping {
         }
     }
 
-    /// Notes who drives what, for callers on this replica.
+    /// Notes who drives what, for callers on this replica, and what is watched on others, for the drivers here.
     fn show(&self, attendance: &Attendance) {
+        let others = attendance.replicas.iter().filter(|attendant| attendant.replica != self.replica);
+        self.keeper.attention.told(others.flat_map(|attendant| &attendant.watched).copied());
         for lease in &attendance.leases {
             let Some(runtime) = self.keeper.runtimes.get(&lease.provider) else { continue };
             if let Some(place) = self.held.get(&lease.provider).filter(|place| place.held.holds()) {

@@ -194,7 +194,7 @@ fn an_adapter_is_told_when_a_lost_start_was_sent_also_after_it_was_taken_back() 
     write(&mut job, step);
     assert_eq!((job.status.state, job.status.submit_time), (JobState::Pending, None));
     assert_eq!(
-        crate::engine::round::planned(&job, &crate::kit::permit::Permit::unlimited()).submit_time,
+        crate::engine::round::planned(&job, &crate::kit::permit::Permit::unlimited(), false).submit_time,
         Some(sent),
         "a proof ages from here"
     );

@@ -8,10 +8,11 @@ use std::time::Duration;
 
 use sqlx::postgres::{PgConnection, PgRow};
 use sqlx::{Executor as _, Row as _};
+use uuid::Uuid;
 
 use super::connections::Connections;
 use super::tail::{Channel, Word};
-use crate::domain::id::ProviderId;
+use crate::domain::id::{JobId, ProviderId};
 use crate::store::error::StoreError;
 use crate::store::fault::read_fault;
 use crate::store::lease::{Attendance, Attendant, Fence, Guard, Lease, Presence, ReplicaId};
@@ -23,9 +24,9 @@ const FORGET: &str = "\
 /// Says whether it was there before.
 const ATTEND: &str = "\
     WITH before AS (SELECT expires_at > clock_timestamp() AS there FROM replicas WHERE id = $1), \
-    attended AS (INSERT INTO replicas (id, name, providers, expires_at) \
-    VALUES ($1, $2, $3, clock_timestamp() + $4 * interval '1 millisecond') \
-    ON CONFLICT (id) DO UPDATE SET name = excluded.name, providers = excluded.providers, \
+    attended AS (INSERT INTO replicas (id, name, providers, expires_at, watched) \
+    VALUES ($1, $2, $3, clock_timestamp() + $4 * interval '1 millisecond', $5) \
+    ON CONFLICT (id) DO UPDATE SET name = excluded.name, providers = excluded.providers, watched = excluded.watched, \
     expires_at = clock_timestamp() + $4 * interval '1 millisecond') \
     SELECT coalesce((SELECT there FROM before), false)";
 const PROLONG: &str = "\
@@ -34,7 +35,7 @@ const PROLONG: &str = "\
     WHERE r.provider = leases.provider LIMIT 1), leases.report) \
     WHERE holder = $1 AND expires_at > clock_timestamp()";
 const REPLICAS: &str =
-    "SELECT id, name, providers FROM replicas WHERE expires_at > clock_timestamp() ORDER BY id";
+    "SELECT id, name, providers, watched FROM replicas WHERE expires_at > clock_timestamp() ORDER BY id";
 const LEASES: &str = "\
     SELECT provider, fence, CASE WHEN expires_at > clock_timestamp() THEN holder END, report FROM leases \
     WHERE fence > 0 ORDER BY provider";
@@ -63,6 +64,7 @@ pub(super) async fn attend(
 ) -> Result<(Attendance, bool), StoreError> {
     let lease = millis(presence.lease);
     let providers: Vec<&str> = presence.providers.iter().map(ProviderId::as_str).collect();
+    let watched: Vec<_> = presence.watched.iter().map(|job| job.uuid()).collect();
     let (of, reports): (Vec<&str>, Vec<&str>) =
         presence.reports.iter().map(|(of, report)| (of.as_str(), report.as_str())).unzip();
     let (replicas, leases, changed) = connections
@@ -75,6 +77,7 @@ pub(super) async fn attend(
                 .bind(&presence.name)
                 .bind(&providers)
                 .bind(lease)
+                .bind(&watched)
                 .fetch_one(&mut *connection)
                 .await?;
             let prolong = sqlx::query(PROLONG).bind(replica).bind(lease).bind(&of).bind(&reports);
@@ -152,10 +155,12 @@ pub(super) async fn leave(
 
 fn attendant(row: &PgRow) -> Result<Attendant, StoreError> {
     let providers: Vec<String> = row.try_get(2).map_err(read_fault)?;
+    let watched: Vec<Uuid> = row.try_get(3).map_err(read_fault)?;
     Ok(Attendant {
         replica: ReplicaId::new(row.try_get(0).map_err(read_fault)?),
         name: row.try_get(1).map_err(read_fault)?,
         providers: providers.iter().map(|id| provider(id)).collect::<Result<_, _>>()?,
+        watched: watched.into_iter().map(JobId::new).collect(),
     })
 }
 

@@ -21,12 +21,15 @@ const MIGRATE_LOCK: i64 = 0x0064_7279_646f_636b;
 
 /// The migrations, oldest first. Append only.
 pub(super) fn migrations() -> Vec<Migration> {
-    [(1, "jobs", include_str!("../../../migrations/postgres/0001_jobs.sql"))]
-        .into_iter()
-        .map(|(version, name, sql)| {
-            Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
-        })
-        .collect()
+    [
+        (1, "jobs", include_str!("../../../migrations/postgres/0001_jobs.sql")),
+        (2, "attention", include_str!("../../../migrations/postgres/0002_attention.sql")),
+    ]
+    .into_iter()
+    .map(|(version, name, sql)| {
+        Migration::new(version, name.into(), MigrationType::Simple, sql.into_sql_str(), false)
+    })
+    .collect()
 }
 
 /// An opened database.

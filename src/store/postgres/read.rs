@@ -13,7 +13,7 @@ use crate::domain::id::{JobId, ProviderId, RequestId};
 use crate::domain::job::Job;
 use crate::domain::page::{MAX_PAGE_SIZE, Page, PageRequest};
 use crate::domain::state::JobState;
-use crate::store::columns::{events, job_row, job_rows};
+use crate::store::columns::{commits, events, job_row, job_rows};
 use crate::store::contract::JobFilter;
 use crate::store::error::StoreError;
 use crate::store::fault::read_fault;
@@ -161,7 +161,7 @@ impl PostgresStore {
         if get::<Option<i64>>(first, 0)?.is_none() {
             return Ok(Vec::new());
         }
-        events(&rows)
+        commits(&rows)
     }
 
     pub(super) async fn ping_reader(&self) -> Result<(), StoreError> {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
-use crate::domain::id::ProviderId;
+use crate::domain::id::{JobId, ProviderId};
 use crate::store::error::StoreError;
 use crate::store::lease::{Attendance, Attendant, Fence, Guard, Lease, Presence, ReplicaId};
 
@@ -32,6 +32,7 @@ struct State {
 struct Here {
     name: String,
     providers: Vec<ProviderId>,
+    watched: Vec<JobId>,
     until: Instant,
 }
 
@@ -71,7 +72,12 @@ impl MemoryLeases {
         let mut state = self.state();
         let gone = state.replicas.len();
         state.replicas.retain(|_, here| here.until > now);
-        let here = Here { name: presence.name.clone(), providers: presence.providers.clone(), until };
+        let here = Here {
+            name: presence.name.clone(),
+            providers: presence.providers.clone(),
+            watched: presence.watched.clone(),
+            until,
+        };
         let came = state.replicas.insert(presence.replica, here).is_none();
         let changed = came || gone > state.replicas.len();
         for (provider, held) in &mut state.leases {
@@ -151,6 +157,7 @@ impl State {
             replica: *replica,
             name: here.name.clone(),
             providers: here.providers.clone(),
+            watched: here.watched.clone(),
         };
         let lease = |(provider, held): (&ProviderId, &Held)| Lease {
             provider: provider.clone(),

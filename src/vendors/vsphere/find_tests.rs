@@ -26,6 +26,7 @@ fn job() -> Planned {
         handle: None,
         permit: crate::kit::permit::Permit::unlimited(),
         cancel_requested: false,
+        watched: false,
     }
 }
 

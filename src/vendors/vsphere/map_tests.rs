@@ -27,6 +27,7 @@ fn planned(name: &str) -> Planned {
         handle: None,
         permit: crate::kit::permit::Permit::unlimited(),
         cancel_requested: false,
+        watched: false,
     }
 }
 

@@ -219,7 +219,7 @@ fn is_passing(error: &VendorError) -> bool {
     }
 }
 
-/// Details for what ended, for what changed its state, and for the others in turn.
+/// Details for what ended, for what is watched, for what changed its state, and for the others in turn.
 async fn read_details(client: &Client, rounds: &Rounds, round: &mut [Seen<'_>]) {
     let chosen = choose(round, rounds.details, rounds.cursor.fetch_add(rounds.details, Ordering::Relaxed));
     let targets: Vec<(usize, &Planned)> =
@@ -245,25 +245,33 @@ async fn read_details(client: &Client, rounds: &Rounds, round: &mut [Seen<'_>]) 
     }
 }
 
-/// Which jobs get their details.
+/// Which jobs get their details. What is watched leaves a quarter of the budget to the others.
 fn choose(round: &[Seen<'_>], budget: usize, cursor: usize) -> Vec<usize> {
     let mut last_words = Vec::new();
+    let mut watched = Vec::new();
     let mut changed = Vec::new();
     let mut others = Vec::new();
     for (at, seen) in round.iter().enumerate() {
         match &seen.outcome {
             Ok(outcome) if outcome.ends() => last_words.push(at),
+            Ok(_) if seen.planned.watched => watched.push(at),
             Ok(_) if seen.notes.detailed_state.as_deref() != seen.state() => changed.push(at),
             Ok(_) => others.push(at),
             Err(_) => {}
         }
     }
     last_words.truncate(LAST_WORDS);
-    changed.truncate(budget);
-    let left = (budget - changed.len()).min(others.len());
-    let turn = if others.is_empty() { 0 } else { cursor % others.len() };
-    let in_turn = others.iter().cycle().skip(turn).take(left).copied();
-    last_words.into_iter().chain(changed.iter().copied()).chain(in_turn).collect()
+    let for_others = (budget / 4).min(changed.len() + others.len());
+    let watched = in_turn(&watched, cursor, budget - for_others);
+    changed.truncate(budget - watched.len());
+    let others = in_turn(&others, cursor, budget - watched.len() - changed.len());
+    [last_words, watched, changed, others].concat()
+}
+
+/// At most so many of these, beginning at another one each time.
+fn in_turn(all: &[usize], cursor: usize, most: usize) -> Vec<usize> {
+    let first = if all.is_empty() { 0 } else { cursor % all.len() };
+    all.iter().cycle().skip(first).take(most.min(all.len())).copied().collect()
 }
 
 /// The tasks that failed without an error: then the reason is in the result, which lists leave out.

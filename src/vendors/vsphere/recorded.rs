@@ -167,6 +167,7 @@ fn planned(kind: TargetKind, id: &str) -> Option<Planned> {
         handle: None,
         permit: crate::kit::permit::Permit::unlimited(),
         cancel_requested: false,
+        watched: false,
     })
 }
 

@@ -33,6 +33,7 @@ fn planned(name: &str, attempts: u32) -> Planned {
         handle: None,
         permit: crate::kit::permit::Permit::unlimited(),
         cancel_requested: false,
+        watched: false,
     }
 }
 

@@ -302,6 +302,7 @@ mod tests {
             handle: None,
             permit: crate::kit::permit::Permit::unlimited(),
             cancel_requested: false,
+            watched: false,
         }
     }
 

@@ -34,11 +34,21 @@ const FEW: usize = 8;
 pub(super) struct Turns(AtomicUsize);
 
 impl Turns {
-    /// Which of `running` jobs are asked in this round: all of a few, else one in two hundred, at least four.
-    fn pick(&self, running: usize) -> Vec<usize> {
+    /// Which of the running jobs are asked in this round: all of a few, else one in two hundred, at least four. Those that
+    /// are `watched` come first, and leave a quarter to the others.
+    fn pick(&self, watched: &[bool]) -> Vec<usize> {
+        let running = watched.len();
         let share = if running <= FEW { running } else { (running / 200).max(4) };
         let first = self.0.fetch_add(share, Ordering::Relaxed);
-        (0..share).map(|n| first.wrapping_add(n) % running.max(1)).collect()
+        let in_turn = |wanted: bool, most: usize| -> Vec<usize> {
+            let all: Vec<_> = (0..running).filter(|n| watched.get(*n) == Some(&wanted)).collect();
+            let turn = if all.is_empty() { 0 } else { first % all.len() };
+            all.iter().cycle().skip(turn).take(most.min(all.len())).copied().collect()
+        };
+        let others = watched.iter().filter(|watched| !**watched).count();
+        let mut picked = in_turn(true, share - (share / 4).min(others));
+        picked.extend(in_turn(false, share - picked.len()));
+        picked
     }
 }
 
@@ -256,8 +266,10 @@ async fn progress(client: &Client, turns: &Turns, cases: &[Case<'_>]) -> HashMap
             Record::LongJob(_) | Record::Told(_) | Record::Unread => None,
         })
         .collect();
+    let watched: Vec<bool> =
+        running.iter().map(|(n, _)| cases.get(*n).is_some_and(|case| case.planned.watched)).collect();
     let asked: Vec<_> = turns
-        .pick(running.len())
+        .pick(&watched)
         .into_iter()
         .filter_map(|turn| running.get(turn).copied())
         .map(|(n, id)| async move {
@@ -292,11 +304,29 @@ mod tests {
     #[test]
     fn every_running_job_gets_its_turn() {
         let turns = Turns::default();
-        assert_eq!(turns.pick(0), Vec::<usize>::new());
-        assert_eq!(Turns::default().pick(3), [0, 1, 2]);
-        let mut seen: Vec<_> = (0..25).flat_map(|_| turns.pick(100)).collect();
+        assert_eq!(turns.pick(&[]), Vec::<usize>::new());
+        assert_eq!(Turns::default().pick(&[false; 3]), [0, 1, 2]);
+        let mut seen: Vec<_> = (0..25).flat_map(|_| turns.pick(&[false; 100])).collect();
         seen.sort_unstable();
         assert_eq!(seen, (0..100).collect::<Vec<_>>());
-        assert_eq!(turns.pick(2000).len(), 10);
+        assert_eq!(turns.pick(&[false; 2000]).len(), 10);
+    }
+
+    #[test]
+    fn watched_jobs_come_first_and_leave_turns_to_the_others() {
+        let turns = Turns::default();
+        let mut running = [false; 100];
+        running[70] = true;
+        let rounds: Vec<_> = (0..40).map(|_| turns.pick(&running)).collect();
+        assert!(rounds.iter().all(|round| round.len() == 4 && round.contains(&70)), "{rounds:?}");
+        let all = [true; 50].into_iter().chain([false; 50]).collect::<Vec<_>>();
+        let rounds: Vec<_> = (0..200).map(|_| turns.pick(&all)).collect();
+        assert!(
+            rounds.iter().all(|round| round.len() == 4 && round.iter().filter(|n| **n < 50).count() == 3)
+        );
+        let mut seen = rounds.concat();
+        seen.sort_unstable();
+        seen.dedup();
+        assert_eq!(seen.len(), 100, "everybody has a turn");
     }
 }

@@ -149,6 +149,7 @@ fn planned() -> Option<Planned> {
         handle: None,
         permit: crate::kit::permit::Permit::unlimited(),
         cancel_requested: false,
+        watched: false,
     })
 }
 

@@ -77,6 +77,7 @@ async fn a_lease_waits_for_a_write_under_it_and_then_refuses_the_next() {
         name: "r".to_owned(),
         providers: vec![provider("vc")],
         reports: Vec::new(),
+        watched: Vec::new(),
         lease: Duration::from_millis(100),
     };
     let (old, new) = (ReplicaId::random(), ReplicaId::random());
@@ -118,6 +119,7 @@ async fn renewals_and_guarded_writes_do_not_wait_for_each_other() {
         name: "r".to_owned(),
         providers: vec![provider("vc")],
         reports: Vec::new(),
+        watched: Vec::new(),
         lease: SOON,
     };
     store.attend(&presence).await.unwrap();
@@ -157,6 +159,7 @@ async fn a_crowd_of_readers_costs_no_lease() {
         name: "r".to_owned(),
         providers: Vec::new(),
         reports: Vec::new(),
+        watched: Vec::new(),
         lease: SOON,
     };
     timeout(Duration::from_secs(3), store.attend(&presence)).await.unwrap().unwrap();
