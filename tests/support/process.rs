@@ -1,5 +1,8 @@
-//! One gateway as a child process: started, stopped, frozen, killed.
+//! One gateway as a child process: started, stopped, frozen, killed. For the crash harness and the bench.
 
+#![allow(dead_code, reason = "each of those who include it uses a part")]
+
+use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -25,12 +28,32 @@ pub struct Gateway {
     child: Option<Child>,
     /// It was started to fail.
     ordered: bool,
+    /// The program that runs it, with its arguments; empty when it runs by itself.
+    under: Vec<OsString>,
 }
 
 impl Gateway {
     /// A replica that is configured and not started.
     pub fn new(program: &Path, config: PathBuf, log: PathBuf, grpc: SocketAddr) -> Self {
-        Self { program: program.to_owned(), config, log, grpc, child: None, ordered: false }
+        Self {
+            program: program.to_owned(),
+            config,
+            log,
+            grpc,
+            child: None,
+            ordered: false,
+            under: Vec::new(),
+        }
+    }
+
+    /// The same replica, run by another program, such as `valgrind`.
+    pub fn under(self, program: Vec<OsString>) -> Self {
+        Self { under: program, ..self }
+    }
+
+    /// The process while it runs.
+    pub fn id(&self) -> Option<u32> {
+        self.child.as_ref().and_then(Child::id)
     }
 
     /// Where it serves.
@@ -59,7 +82,10 @@ impl Gateway {
     pub fn spawn(&mut self, orders: Orders) -> anyhow::Result<()> {
         let log = OpenOptions::new().create(true).append(true).open(&self.log)?;
         self.ordered = !orders.is_empty();
-        let child = Command::new(&self.program)
+        let mut words = self.under.iter().map(OsString::as_os_str).chain([self.program.as_os_str()]);
+        let mut command = Command::new(words.next().unwrap_or(self.program.as_os_str()));
+        let child = command
+            .args(words)
             .args(["serve", "--config"])
             .arg(&self.config)
             .env_remove("OTEL_EXPORTER_OTLP_ENDPOINT")
@@ -136,10 +162,10 @@ impl Gateway {
 }
 
 /// A port that nobody listens on, outside the range that outgoing connections take theirs from: a gateway must find
-/// its port free again after every crash.
-pub fn free_port(dice: &mut super::dice::Dice) -> anyhow::Result<SocketAddr> {
+/// its port free again after every crash. `number` gives any number between two.
+pub fn free_port(mut number: impl FnMut(u64, u64) -> u64) -> anyhow::Result<SocketAddr> {
     for _ in 0..1000 {
-        let port = u16::try_from(dice.within(15_000, 32_000))?;
+        let port = u16::try_from(number(15_000, 32_000))?;
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         if TcpListener::bind(address).is_ok() {
             return Ok(address);
