@@ -11,14 +11,16 @@ mod watch_checks;
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::ensure;
+use anyhow::{bail, ensure};
 use clap::Parser as _;
 use drydock::kit::clock::Clock;
 use drydock::kit::crash_point::ARMABLE;
+use tokio::signal::unix::{SignalKind, signal};
 
 use harness::lies;
 use harness::options::Options;
-use harness::points::{self, Story};
+use harness::points::{self, Stage, Story};
+use harness::server::Servers;
 
 #[derive(clap::Parser)]
 #[command(name = "crash", max_term_width = 110)]
@@ -35,8 +37,22 @@ fn main() -> anyhow::Result<ExitCode> {
     let Cli { options } = Cli::parse();
     let program = std::env::current_exe()?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let good = runtime.block_on(run(&options, &program))?;
+    // A harness that is stopped takes its gateways and servers with it.
+    let good = runtime.block_on(async {
+        tokio::select! {
+            good = run(&options, &program) => good,
+            signal = told_to_stop() => signal.and_then(|()| bail!("told to stop")),
+        }
+    })?;
     Ok(if good { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+async fn told_to_stop() -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    tokio::select! {
+        _ = terminate.recv() => Ok(()),
+        done = tokio::signal::ctrl_c() => Ok(done?),
+    }
 }
 
 #[expect(clippy::print_stdout, reason = "the report is what the program is for")]
@@ -49,22 +65,32 @@ async fn run(options: &Options, program: &Path) -> anyhow::Result<bool> {
     }
     if let Some(depth) = options.points {
         ensure!(ARMABLE, "this build has no crash points; add `--features crash-points`");
-        let mut good = true;
-        for story in Story::ALL {
-            let (tally, breaches) = points::tell_all(story, depth, program).await?;
-            println!(
-                "{story:?}: {} tellings, {} crashes, {} breaches",
-                points::count(story, depth),
-                tally.crashes,
-                breaches.len()
-            );
-            breaches.iter().for_each(|(name, breach)| println!("  {name}: {breach}"));
-            good &= breaches.is_empty();
-        }
-        return Ok(good);
+        let servers = Servers::default();
+        let stage = Stage {
+            program,
+            backend: options.store,
+            replicas: options.replicas(),
+            lease: options.lease(),
+            servers: &servers,
+        };
+        let mut told = 0_u64;
+        let (tally, breaches) = points::tell_all(&Story::ALL, depth, &stage, |name, took| {
+            told += 1;
+            println!("{name} ({:.0} s)", took.as_secs_f64());
+        })
+        .await;
+        println!("\n{told} stories told, {} crashes, {} breaches", tally.crashes, breaches.len());
+        breaches.iter().for_each(|(name, breach)| println!("  {name}: {breach}"));
+        servers.remove().await?;
+        return Ok(breaches.is_empty());
     }
     let seed = options.seed.unwrap_or_else(|| Clock::system().now().as_second().unsigned_abs());
     println!("seed {seed}, {:?}, {} replicas, crash points: {ARMABLE}", options.store, options.replicas());
+    if let Some(count) = options.takeover {
+        let measured = harness::takeover::measure(options, count, seed, program).await?;
+        println!("{measured}");
+        return Ok(measured.good());
+    }
     let report = harness::rounds(options, seed, program, |seed, report| {
         let (tally, breaches) = (&report.tally, report.breaches.len());
         println!(

@@ -8,6 +8,7 @@
 //! `{key}_file`. The layers are merged here by hand, because two rules need to know where each value came from.
 
 pub mod fault;
+mod grace;
 mod layers;
 pub mod load;
 mod secrets;

@@ -1,12 +1,14 @@
 //! Checks the merged layers whole and names every fault, each by its full key.
 
+use std::time::Duration;
+
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use toml::{Table, Value};
 
 use super::fault::Fault;
 use super::layers::{Layers, Origin};
-use super::{Config, ProviderConfig, secrets};
+use super::{Config, ProviderConfig, grace, secrets};
 use crate::api::settings::GrpcSettings;
 use crate::domain::id::ProviderId;
 use crate::engine::settings::EngineSettings;
@@ -53,11 +55,13 @@ pub(super) fn check(layers: Layers, otlp: Otlp, faults: Vec<Fault>) -> Result<Co
     let engine = check.section("engine", EngineSettings::faults);
     let telemetry = check.section("telemetry", crate::telemetry::settings::TelemetrySettings::faults);
     let sealer = check.sealer();
-    if store.as_ref().is_some_and(StoreSettings::is_postgres) {
+    let shared = store.as_ref().is_some_and(StoreSettings::is_postgres);
+    if shared {
         check.shared_key(sealer.is_some());
         check.shared_leases(engine.as_ref());
     }
-    let providers = check.providers();
+    let lease = engine.as_ref().filter(|_| shared).map(|engine| Duration::from_millis(engine.lease_ms));
+    let providers = check.providers(lease);
     check.nothing_is_left();
 
     let Check { mut faults, warnings, .. } = check;
@@ -206,7 +210,7 @@ impl Check {
         }
     }
 
-    fn providers(&mut self) -> Vec<ProviderConfig> {
+    fn providers(&mut self, lease: Option<Duration>) -> Vec<ProviderConfig> {
         let table = self.table("providers");
         if table.is_empty() {
             self.fault(
@@ -214,10 +218,10 @@ impl Check {
                 "there is none; Drydock needs at least one table `[providers.<id>]`",
             );
         }
-        table.into_iter().filter_map(|(id, table)| self.provider(&id, table)).collect()
+        table.into_iter().filter_map(|(id, table)| self.provider(&id, table, lease)).collect()
     }
 
-    fn provider(&mut self, id: &str, table: Value) -> Option<ProviderConfig> {
+    fn provider(&mut self, id: &str, table: Value, lease: Option<Duration>) -> Option<ProviderConfig> {
         let path = ["providers".to_owned(), id.to_owned()];
         let Value::Table(mut own) = table else {
             self.fault(&path, format!("must be a table: `[providers.{id}]`"));
@@ -242,7 +246,10 @@ impl Check {
             }
         }
         // Which keys are left and what they may hold, only the vendor knows.
-        let (common, entry) = (common?, entry?);
+        let (mut common, entry) = (common?, entry?);
+        if let Some(told) = grace::raise(&mut common.limits, lease) {
+            self.warnings.push(format!("{}: {told}", table::dotted(&path)));
+        }
         self.secrets(&mut own, &path, entry.secret_keys);
         let build = match (entry.configure)(&common, own) {
             Ok(build) => build,

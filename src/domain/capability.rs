@@ -42,6 +42,8 @@ pub struct Capability {
     pub lost_answer: &'static str,
     /// How success is proven, in one sentence.
     pub success_proof: &'static str,
+    /// What the vendor is asked when an ended job is tried again, and what it is not asked, in one or two sentences.
+    pub retry: &'static str,
 }
 
 /// What a vendor can do.

@@ -275,10 +275,11 @@ impl JobState {
                 | Signal::VendorMissed => {
                     signal.vendor_word().ok_or(IllegalTransition { state: self, signal })
                 }
-                Signal::Postpone
-                | Signal::SettleSucceeded
-                | Signal::SettleFailed
-                | Signal::SettleCancelled => illegal,
+                // As while it runs: at the vendor its start can be past without a sign of it.
+                Signal::SettleSucceeded => Ok(Self::Succeeded),
+                Signal::SettleFailed => Ok(Self::Failed),
+                Signal::SettleCancelled => Ok(Self::Cancelled),
+                Signal::Postpone => illegal,
             },
             Self::Checking => match signal {
                 Signal::Check => Ok(Self::Checking),
@@ -330,7 +331,30 @@ impl JobState {
                 | Signal::SettleFailed
                 | Signal::SettleCancelled => illegal,
             },
-            Self::Running | Self::Suspended => match signal {
+            // What runs for longer than it can may have ended unseen, and then a person says how.
+            Self::Running => match signal {
+                Signal::AskCancel => Ok(Self::Cancelling),
+                Signal::CancelRefused => Ok(self),
+                Signal::Refuse => Ok(Self::Rejected),
+                Signal::Abort => Ok(Self::Failed),
+                Signal::GiveUp => Ok(Self::Indeterminate),
+                Signal::VendorScheduled
+                | Signal::VendorRunning
+                | Signal::VendorSuspended
+                | Signal::VendorCancelling
+                | Signal::VendorSucceeded
+                | Signal::VendorFailed
+                | Signal::VendorCancelled
+                | Signal::VendorSuperseded
+                | Signal::VendorMissed => {
+                    signal.vendor_word().ok_or(IllegalTransition { state: self, signal })
+                }
+                Signal::Hold | Signal::Check | Signal::Submit | Signal::Postpone | Signal::Prevent => illegal,
+                Signal::SettleSucceeded => Ok(Self::Succeeded),
+                Signal::SettleFailed => Ok(Self::Failed),
+                Signal::SettleCancelled => Ok(Self::Cancelled),
+            },
+            Self::Suspended => match signal {
                 Signal::AskCancel => Ok(Self::Cancelling),
                 Signal::CancelRefused => Ok(self),
                 Signal::Refuse => Ok(Self::Rejected),
@@ -458,10 +482,11 @@ mod tests {
     }
 
     #[test]
-    fn only_a_person_settles_and_only_what_is_indeterminate() {
+    fn a_person_settles_only_what_may_have_ended_unseen() {
         for state in JobState::ALL {
             let settles = state.next(Signal::SettleFailed).is_ok();
-            assert_eq!(settles, state == JobState::Indeterminate, "{state:?}");
+            let unseen = matches!(state, JobState::Indeterminate | JobState::Running | JobState::Scheduled);
+            assert_eq!(settles, unseen, "{state:?}");
         }
     }
 }

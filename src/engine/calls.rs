@@ -116,7 +116,7 @@ pub enum CancelOutcome {
     Requested,
 }
 
-/// A person's word on a job that nobody can determine.
+/// A person's word on a job that nobody can determine, or that is overdue for good.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Settlement {
     /// It happened and succeeded.

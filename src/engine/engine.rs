@@ -247,10 +247,10 @@ impl Engine {
         .await
     }
 
-    /// Settles a job that nobody can determine.
+    /// Settles a job that nobody can determine, or that is overdue for good.
     ///
     /// # Errors
-    /// `NotFound`, `WrongState` unless it is INDETERMINATE.
+    /// `NotFound`, `WrongState` unless it is INDETERMINATE, or OVERDUE while RUNNING or SCHEDULED at the vendor.
     pub async fn settle(&self, id: JobId, settlement: Settlement, reason: String) -> Result<Job, Error> {
         self.change(id, |job, capabilities, now| {
             wish::settle(job, capabilities, settlement, &reason, now).map(Some)

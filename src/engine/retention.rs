@@ -1,7 +1,8 @@
 //! Forgets ended jobs that need not be kept, a few at a time.
 //!
-//! Every replica does it, each at its own moments; a step that finds nothing to do costs a look at an index. Steps are
-//! short and pause between them, so that a large purge does not hold up the writes of running jobs.
+//! Every replica does it, each at its own moments. Steps are short and pause between them, so that a large purge does not
+//! hold up the writes of running jobs. What is too old goes first: that costs a look at an index, and must not wait for
+//! the count of what is too many, which walks over all that is kept, once a round.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,14 +12,14 @@ use tokio_util::sync::CancellationToken;
 
 use crate::kit::clock::Clock;
 use crate::kit::retry::jitter;
-use crate::store::Store;
-use crate::store::retention::Retention;
+use crate::store::retention::{Step, Through};
+use crate::store::{Store, StoreError};
 
-/// How many jobs one step removes.
-const STEP_JOBS: u32 = 100;
+/// How much one step removes.
+const STEP: Step = Step { jobs: 100, events: 2_000 };
 /// The pause between two steps.
 const PAUSE: Duration = Duration::from_millis(50);
-/// The pause when nothing is left to remove, spread by half.
+/// The pause between two rounds, when nothing is left to remove, spread by half.
 const IDLE: Duration = Duration::from_secs(60);
 
 /// What is kept.
@@ -42,35 +43,41 @@ pub(super) struct Purge {
 impl Purge {
     /// Purges until the token is cancelled.
     pub async fn run(self) {
-        loop {
-            let pause = match self.step().await {
-                Some(0) | None => IDLE.mul_f64(0.5 + jitter()),
-                Some(_) => PAUSE,
-            };
-            tokio::select! {
-                () = self.token.cancelled() => return,
-                () = tokio::time::sleep(pause) => {}
+        let rounds = async {
+            loop {
+                if let Err(error) = self.round().await {
+                    tracing::warn!(error = %error, "ended jobs could not be purged; tried again later");
+                }
+                tokio::time::sleep(IDLE.mul_f64(0.5 + jitter())).await;
             }
-        }
+        };
+        self.token.run_until_cancelled(rounds).await;
     }
 
-    /// One step: how many jobs it removed. `None`: the store was in the way; the next round tries again.
-    async fn step(&self) -> Option<u64> {
-        let now = self.clock.now();
+    /// Removes all that may go now.
+    async fn round(&self) -> Result<(), StoreError> {
         let age = jiff::SignedDuration::try_from(self.keep.age).unwrap_or(jiff::SignedDuration::MAX);
-        let ended_before = now.checked_sub(age).unwrap_or(jiff::Timestamp::MIN);
-        match self.store.purge(Retention { ended_before, keep: self.keep.jobs }, STEP_JOBS).await {
-            Ok(purged) => {
-                if purged.jobs > 0 {
-                    self.purged.add(purged.jobs, &[]);
-                    tracing::info!(jobs = purged.jobs, events = purged.events, "ended jobs were purged");
-                }
-                Some(purged.jobs)
+        let old = self.clock.now().checked_sub(age).unwrap_or(jiff::Timestamp::MIN);
+        self.jobs(Through::ended_before(old)).await?;
+        while self.store.purge_bare_keys(old, STEP.jobs).await? >= u64::from(STEP.jobs) {
+            tokio::time::sleep(PAUSE).await;
+        }
+        if let Some(through) = self.store.too_many(self.keep.jobs).await? {
+            self.jobs(through).await?;
+        }
+        Ok(())
+    }
+
+    /// Removes all jobs up to here, step by step.
+    async fn jobs(&self, through: Through) -> Result<(), StoreError> {
+        loop {
+            let purged = self.store.purge(through, STEP).await?;
+            if purged.jobs == 0 && purged.events == 0 {
+                return Ok(());
             }
-            Err(error) => {
-                tracing::warn!(error = %error, "ended jobs could not be purged; tried again later");
-                None
-            }
+            self.purged.add(purged.jobs, &[]);
+            tracing::info!(jobs = purged.jobs, events = purged.events, "ended jobs were purged");
+            tokio::time::sleep(PAUSE).await;
         }
     }
 }

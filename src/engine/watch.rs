@@ -24,7 +24,8 @@ use super::token::ResumeToken;
 use crate::domain::error::Error;
 use crate::domain::event::Event;
 use crate::domain::id::JobId;
-use crate::domain::page::PageRequest;
+use crate::domain::job::Job;
+use crate::domain::page::{Page, PageRequest};
 use crate::store::contract::JobFilter;
 use crate::store::{Store, StoreError};
 
@@ -36,6 +37,8 @@ const MERGED_EVENTS: usize = 4_096;
 
 /// A stream of watch messages. An error item is the last one.
 pub type Watch = Pin<Box<dyn Stream<Item = Result<WatchItem, Error>> + Send>>;
+
+type Reading = Pin<Box<dyn Future<Output = Result<Page<Job>, StoreError>> + Send>>;
 
 /// What a watch needs from the engine.
 pub(super) struct Sources {
@@ -159,6 +162,8 @@ enum Stage {
 #[derive(Default)]
 struct Snapshot {
     page: Option<String>,
+    /// The read of that page, under way. It outlasts the heartbeats that are sent meanwhile.
+    reading: Option<Reading>,
     /// The sequence that each job had when it was read.
     shown: HashMap<JobId, u64>,
 }
@@ -178,8 +183,10 @@ impl Subscription {
                 return Some(Err(Error::WatchAged));
             }
             // Also while it reads much that does not match: the token then says how far it has come.
-            if now >= self.next_beat && matches!(self.stage, Stage::Live) {
-                self.ready.push_back(self.item(WatchBody::Heartbeat));
+            if now >= self.next_beat
+                && let Some(beat) = self.beat()
+            {
+                self.ready.push_back(beat);
                 continue;
             }
             let outcome = match std::mem::replace(&mut self.stage, Stage::Over) {
@@ -198,9 +205,33 @@ impl Subscription {
         }
     }
 
+    /// A sign of life. Before `SYNCED` it has no token: a resume in the middle of a snapshot could not be exact.
+    fn beat(&self) -> Option<WatchItem> {
+        match self.stage {
+            Stage::Live => Some(self.item(WatchBody::Heartbeat)),
+            Stage::Snapshot(_) | Stage::CatchUp { .. } => {
+                Some(WatchItem { body: WatchBody::Heartbeat, resume_token: None })
+            }
+            Stage::Over => None,
+        }
+    }
+
     async fn read_snapshot(&mut self, mut snapshot: Snapshot) -> Result<(), Error> {
-        let request = PageRequest { size: SNAPSHOT_PAGE, token: snapshot.page.take() };
-        let page = self.store.jobs(&self.filter, &request).await.map_err(fault::store)?;
+        let mut reading = snapshot.reading.take().unwrap_or_else(|| {
+            let (store, filter) = (Arc::clone(&self.store), self.filter.clone());
+            let request = PageRequest { size: SNAPSHOT_PAGE, token: snapshot.page.take() };
+            Box::pin(async move { store.jobs(&filter, &request).await })
+        });
+        let page = tokio::select! {
+            page = &mut reading => Some(page.map_err(fault::store)?),
+            _ = self.stops.changed() => None,
+            () = tokio::time::sleep_until(self.next_beat.min(self.ends_at)) => None,
+        };
+        let Some(page) = page else {
+            // Something else comes first; the read goes on after it.
+            self.stage = Stage::Snapshot(Snapshot { reading: Some(reading), ..snapshot });
+            return Ok(());
+        };
         for job in page.items {
             snapshot.shown.insert(job.id, job.sequence);
             self.gaze.see(job.id, job.status.state.is_ended());
@@ -218,7 +249,7 @@ impl Subscription {
 
     /// The newest position that is committed now, on whichever replica. The snapshot may show what this one has not
     /// heard of yet.
-    async fn committed(&self) -> Result<u64, Error> {
+    async fn committed(&mut self) -> Result<u64, Error> {
         let mut newest = *self.store.newest_position().borrow();
         loop {
             newest = match self.store.events(newest, READ).await {

@@ -9,7 +9,7 @@ use crate::domain::error::{Error, FieldViolation};
 use crate::domain::event::{EventKind, NewEvent};
 use crate::domain::failure::{Failure, FailureReason};
 use crate::domain::id::JobId;
-use crate::domain::job::{Job, PasswordState};
+use crate::domain::job::{Job, PasswordState, WaitReason, Waiting};
 use crate::domain::operation::{MAX_ACCEPTED_RISKS, Operation, OperationKind};
 use crate::domain::state::{JobState, Signal};
 use crate::store::contract::Change;
@@ -107,10 +107,11 @@ pub fn reschedule(
     Ok(step)
 }
 
-/// A person's word on a job that nobody can determine. The reason is kept in the event and in the failure.
+/// A person's word on a job that nobody can determine, or that is overdue for good. The reason is kept in the event and
+/// in the failure.
 ///
 /// # Errors
-/// `WrongState` unless the job is INDETERMINATE.
+/// `WrongState` unless the job may be settled, see [`may_settle`].
 pub fn settle(
     job: &Job,
     capabilities: &Capabilities,
@@ -118,9 +119,7 @@ pub fn settle(
     reason: &str,
     now: Timestamp,
 ) -> Result<Step, Error> {
-    if job.status.state != JobState::Indeterminate {
-        return Err(wrong_state(job, "only an INDETERMINATE job can be settled"));
-    }
+    may_settle(job, now)?;
     let mut draft = Draft::new(job, capabilities, now);
     let (signal, failure) = match settlement {
         Settlement::Succeeded => (Signal::SettleSucceeded, None),
@@ -139,6 +138,47 @@ pub fn settle(
     });
     step.status.update_time = now;
     Ok(step)
+}
+
+/// Whether a person may state the outcome: nobody can determine it, or the job is with the vendor and overdue, and nothing
+/// will end that by itself. An operation that failed while no gateway looked may leave no trace at the vendor, and its job
+/// would hold the target for ever.
+fn may_settle(job: &Job, now: Timestamp) -> Result<(), Error> {
+    match job.status.state {
+        JobState::Indeterminate => return Ok(()),
+        JobState::Running | JobState::Scheduled if job.is_with_vendor() => {}
+        JobState::Running
+        | JobState::Scheduled
+        | JobState::Pending
+        | JobState::Checking
+        | JobState::Submitting
+        | JobState::Suspended
+        | JobState::Cancelling
+        | JobState::Succeeded
+        | JobState::Failed
+        | JobState::Cancelled
+        | JobState::Rejected
+        | JobState::Superseded
+        | JobState::Missed => {
+            return Err(wrong_state(
+                job,
+                "only an INDETERMINATE job can be settled, and one that is OVERDUE while it is RUNNING or SCHEDULED at \
+                 the vendor",
+            ));
+        }
+    }
+    let overdue = job.status.waiting_for.iter().find(|waiting| waiting.reason == WaitReason::Overdue);
+    match overdue {
+        None => Err(wrong_state(
+            job,
+            "it is followed and not OVERDUE; wait for its end, or cancel it. Only what is INDETERMINATE or OVERDUE can \
+             be settled",
+        )),
+        Some(Waiting { until: Some(until), .. }) if *until > now => {
+            Err(wrong_state(job, &format!("it is OVERDUE, and what the vendor shows decides at {until}")))
+        }
+        Some(_) => Ok(()),
+    }
 }
 
 /// The operation of a new job that tries an ended one again.

@@ -1,4 +1,5 @@
-//! Points at which a test can end this process at once, or lose the answer to something that was done.
+//! Points at which a test can end this process at once, stop it for a while, or lose the answer to something that was
+//! done.
 //!
 //! They stand at every durable step, on both sides of it, so that "a crash at every step" is a list that the
 //! compiler keeps: [`CrashPoint`] is matched without a wildcard by the engine (each kind of vendor call and each
@@ -9,6 +10,7 @@
 //!
 //! * `DRYDOCK_CRASH_AT=start.answered` ends the process the first time it gets there; `start.answered:3` the third
 //!   time.
+//! * `DRYDOCK_STOP_AT=start.unsent` sends the process SIGSTOP there; whoever watches it sends SIGCONT later.
 //! * `DRYDOCK_LOSE_AT=commit.done:2` makes the second commit answer that the database is away, though it was made.
 //!
 //! A name that nobody knows ends the process too: a test must not pass because of a slip of the pen.
@@ -115,7 +117,7 @@ crash_points! {
 /// Whether this build has its crash points.
 pub const ARMABLE: bool = cfg!(any(feature = "crash-points", debug_assertions));
 
-/// The process has got to `point`. Ends it there when it was told to.
+/// The process has got to `point`. Ends or stops it there when it was told to.
 #[cfg(not(any(feature = "crash-points", debug_assertions)))]
 #[inline(always)]
 pub const fn reach(_point: CrashPoint) {}
@@ -138,6 +140,7 @@ mod armed {
     use super::CrashPoint;
 
     static CRASH: OnceLock<Option<Mine>> = OnceLock::new();
+    static STOP: OnceLock<Option<Mine>> = OnceLock::new();
     static LOSE: OnceLock<Option<Mine>> = OnceLock::new();
 
     /// A point that was chosen, and how many times it is still passed unharmed.
@@ -174,11 +177,25 @@ mod armed {
         mine
     }
 
-    /// The process has got to `point`. Ends it there when it was told to.
+    /// The process has got to `point`. Ends or stops it there when it was told to.
     pub fn reach(point: CrashPoint) {
         let mine = CRASH.get_or_init(|| read("DRYDOCK_CRASH_AT"));
         if mine.as_ref().is_some_and(|mine| mine.goes_off(point)) {
             tracing::error!(point = point.as_str(), "told to crash here");
+            std::process::abort();
+        }
+        let mine = STOP.get_or_init(|| read("DRYDOCK_STOP_AT"));
+        if mine.as_ref().is_some_and(|mine| mine.goes_off(point)) {
+            tracing::error!(point = point.as_str(), "told to stop here for a while");
+            stop();
+        }
+    }
+
+    /// Sends this process SIGSTOP. A program does it, because nothing here is unsafe; all threads stand still.
+    fn stop() {
+        let id = std::process::id().to_string();
+        if let Err(error) = std::process::Command::new("kill").args(["-STOP", &id]).status() {
+            tracing::error!(%error, "no `kill` to stop with");
             std::process::abort();
         }
     }

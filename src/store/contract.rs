@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use super::error::StoreError;
 use super::lease::{Guard, Leases};
-use super::retention::{Purged, Retention};
+use super::retention::{Purged, Step, Through};
 use crate::domain::event::{Event, NewEvent};
 use crate::domain::id::{JobId, ProviderId, RequestId};
 use crate::domain::job::{Job, JobControl, JobSpec, JobStatus};
@@ -88,10 +88,18 @@ pub trait Store: Leases {
     /// How many jobs stand in each state, by provider. For metrics; reads an index.
     async fn count_live(&self) -> Result<Vec<(ProviderId, JobState, u64)>, StoreError>;
 
-    /// Removes ended jobs that need not be kept, oldest end first, with their events, labels and request keys: at most
-    /// `limit` jobs, in one short commit. Call it again until it removes none. A request key goes once all its jobs
-    /// are gone. Afterwards `events` answers `PositionGone` for every position before the last event removed.
-    async fn purge(&self, retention: Retention, limit: u32) -> Result<Purged, StoreError>;
+    /// The latest to end of the ended jobs that are too many when the `keep` latest stay. Walks as many entries of an
+    /// index as are kept, so it is asked once before the steps of a purge, not in each.
+    async fn too_many(&self, keep: u64) -> Result<Option<Through>, StoreError>;
+
+    /// Removes ended jobs, oldest end first, with their events, labels and request keys, in one short commit: at most what
+    /// `step` says. Call it again until it removes nothing. A request key goes once all its jobs are gone. Afterwards
+    /// `events` answers `PositionGone` for every position before the last event removed.
+    async fn purge(&self, through: Through, step: Step) -> Result<Purged, StoreError>;
+
+    /// Removes request keys from before a moment that stand for no job (all their entries were refused), at most
+    /// `limit`. Answers how many.
+    async fn purge_bare_keys(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError>;
 
     /// Whether the store can be read and written now.
     async fn ping(&self) -> Result<(), StoreError>;

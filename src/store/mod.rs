@@ -2,6 +2,7 @@
 //!
 //! [`Store`] is the contract; `tests/store` holds one behaviour suite that runs on every implementation.
 
+mod columns;
 pub mod contract;
 pub mod error;
 mod fault;

@@ -170,12 +170,6 @@ pub(super) fn job_id(bytes: &[u8]) -> Result<JobId, StoreError> {
 }
 
 /// A request's id from its column.
-pub(super) fn request_id(bytes: &[u8]) -> Result<RequestId, StoreError> {
-    let corrupt = || StoreError::Corrupt("a request's id".to_owned());
-    request_of(Uuid::from_slice(bytes).map_err(|_| corrupt())?)
-}
-
-/// The same from a column that holds UUIDs.
 pub(super) fn request_of(uuid: Uuid) -> Result<RequestId, StoreError> {
     RequestId::parse(&uuid.to_string()).map_err(|_| StoreError::Corrupt("a request's id".to_owned()))
 }

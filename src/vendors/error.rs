@@ -107,6 +107,21 @@ impl VendorError {
         self
     }
 
+    /// The same error once more, for another job that shares its fate. The source stays with the first.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        Self {
+            kind: self.kind,
+            retry: self.retry,
+            reached: self.reached,
+            code: self.code.clone(),
+            http_status: self.http_status,
+            request_id: self.request_id.clone(),
+            message: self.message.clone(),
+            source: None,
+        }
+    }
+
     /// Whether the provider as a whole is in trouble (counts for its breaker), not just this request.
     pub const fn is_outage(&self) -> bool {
         match self.kind {

@@ -8,6 +8,7 @@ pub mod drift;
 pub mod error;
 pub mod http;
 pub mod huawei;
+mod logins;
 #[cfg(any(test, fuzzing))]
 pub mod recorded;
 mod redact;

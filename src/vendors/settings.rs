@@ -118,11 +118,13 @@ pub struct Limits {
     pub burst: u32,
     /// How many requests may be under way at once. 1 to 1000.
     pub max_concurrent_requests: u32,
-    /// How long to wait for a connection, in milliseconds.
+    /// How long the network may be silent, in milliseconds: for a connection to come about, and for what was sent to be
+    /// acknowledged.
     pub connect_timeout_ms: u64,
     /// How long a whole call may take, in milliseconds.
     pub request_timeout_ms: u64,
-    /// After a lost answer, how long "it did not arrive" is not believed yet, in milliseconds.
+    /// After a lost answer, how long "it did not arrive" is not believed yet, in milliseconds. Raised to what
+    /// [`Limits::over_after`] says.
     pub lost_answer_grace_ms: u64,
     /// After a lost answer, how long to look before the job is called indeterminate, in milliseconds.
     pub lost_answer_limit_ms: u64,
@@ -139,6 +141,20 @@ impl Default for Limits {
             lost_answer_grace_ms: 60_000,
             lost_answer_limit_ms: 900_000,
         }
+    }
+}
+
+impl Limits {
+    /// How long after its permit ended a request can still reach the vendor: the call goes on until its own deadline, and
+    /// the kernel goes on sending what it had taken until nobody has acknowledged it for so long.
+    pub const fn over_after(&self) -> Duration {
+        Duration::from_millis(self.request_timeout_ms).saturating_add(self.unacknowledged())
+    }
+
+    /// How long what was sent may go without an acknowledgement (`TCP_USER_TIMEOUT`). It holds for a closed socket too:
+    /// without it the kernel of a dead process would go on sending for a quarter of an hour.
+    pub const fn unacknowledged(&self) -> Duration {
+        Duration::from_millis(self.connect_timeout_ms)
     }
 }
 

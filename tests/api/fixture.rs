@@ -44,6 +44,16 @@ impl House {
 
     /// With these settings of both, but on a free port.
     pub async fn open_on(settings: GrpcSettings, engine: EngineSettings) -> Self {
+        Self::open_before(settings, engine, Silent::new()).await
+    }
+
+    /// Before a vendor that starts everything, and then shows this of it for ever.
+    pub async fn showing(observation: Observation) -> Self {
+        let vendor = Silent { shows: Some(observation), ..Silent::new() };
+        Self::open_before(GrpcSettings::default(), EngineSettings::default(), vendor).await
+    }
+
+    async fn open_before(settings: GrpcSettings, engine: EngineSettings, vendor: Silent) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}", directory.path().join("drydock.db").display());
         let store = SqliteStore::open(&StoreSettings { url, ..StoreSettings::default() }).await.unwrap();
@@ -53,7 +63,7 @@ impl House {
             labels: [("site".to_owned(), "ams".to_owned())].into(),
             cadence: Cadence { min: Duration::from_secs(60), max: Duration::from_secs(60) },
             warnings: Vec::new(),
-            vendor: Arc::new(Silent::new()),
+            vendor: Arc::new(vendor),
         };
         let engine = Engine::start_up(store, vec![provider], engine, None, Clock::system()).await.unwrap();
         let tasks = Tasks::new();
@@ -68,8 +78,11 @@ impl House {
     }
 }
 
-/// A vendor that hangs in every call.
-struct Silent(Capabilities);
+/// A vendor that hangs in every call, unless it has something to show.
+struct Silent {
+    capabilities: Capabilities,
+    shows: Option<Observation>,
+}
 
 impl Silent {
     fn new() -> Self {
@@ -86,13 +99,15 @@ impl Silent {
             batch_size: 1,
             lost_answer: "it is not",
             success_proof: "there is none",
+            retry: "a new one",
         };
-        Self(Capabilities {
+        let capabilities = Capabilities {
             targets: vec![capability],
             observe_batch: 1,
             lost_answer_grace: Duration::from_secs(60),
             lost_answer_limit: Duration::from_secs(600),
-        })
+        };
+        Self { capabilities, shows: None }
     }
 }
 
@@ -103,7 +118,7 @@ impl Vendor for Silent {
     }
 
     fn capabilities(&self) -> &Capabilities {
-        &self.0
+        &self.capabilities
     }
 
     fn validate(&self, asked: &Asked<'_>) -> Vec<FieldViolation> {
@@ -123,20 +138,25 @@ impl Vendor for Silent {
         std::future::pending().await
     }
 
-    async fn check(&self, _: &[Planned]) -> Vec<Result<CheckReport, VendorError>> {
-        std::future::pending().await
+    async fn check(&self, batch: &[Planned]) -> Vec<Result<CheckReport, VendorError>> {
+        if self.shows.is_none() {
+            std::future::pending::<()>().await;
+        }
+        batch.iter().map(|_| Ok(CheckReport::default())).collect()
     }
 
-    async fn submit(&self, _: &[Submission]) -> Vec<Submitted> {
-        std::future::pending().await
+    async fn submit(&self, batch: &[Submission]) -> Vec<Submitted> {
+        let Some(shows) = &self.shows else { return std::future::pending().await };
+        batch.iter().map(|_| Submitted::Started(Box::new(shows.clone()))).collect()
     }
 
     async fn find(&self, _: &Planned) -> Result<Found, VendorError> {
         std::future::pending().await
     }
 
-    async fn observe(&self, _: &[Planned]) -> Vec<Result<Observation, VendorError>> {
-        std::future::pending().await
+    async fn observe(&self, batch: &[Planned]) -> Vec<Result<Observation, VendorError>> {
+        let Some(shows) = &self.shows else { return std::future::pending().await };
+        batch.iter().map(|_| Ok(shows.clone())).collect()
     }
 
     async fn cancel(&self, _: &Planned) -> Result<CancelAnswer, VendorError> {

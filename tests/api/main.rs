@@ -11,6 +11,8 @@ mod operations;
 #[cfg(test)]
 mod server;
 #[cfg(test)]
+mod settle;
+#[cfg(test)]
 mod streams;
 #[cfg(test)]
 #[path = "../support/watch_checks/mod.rs"]

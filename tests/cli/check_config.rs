@@ -131,3 +131,46 @@ fn the_example_is_accepted() {
     assert_eq!((said.code, said.err.as_str()), (0, ""));
     assert!(said.out.starts_with("good: 4 providers: "), "{}", said.out);
 }
+
+/// The variables and flags of `deploy/compose.yaml` and its image, on the configuration that `prepare` makes. Files that
+/// compose mounts lie elsewhere here.
+#[test]
+fn what_compose_sets_is_accepted() {
+    let deploy = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy");
+    let compose = fs::read_to_string(deploy.join("compose.yaml")).unwrap();
+    let image = fs::read_to_string(deploy.join("Dockerfile")).unwrap();
+    assert!(image.contains(r#"CMD ["serve", "--config", "/etc/drydock/drydock.toml"]"#), "{image}");
+    assert!(compose.contains("./compose/drydock.toml:/etc/drydock/drydock.toml:ro"), "{compose}");
+    let dir = tempfile::tempdir().unwrap();
+    let secret = |name: &str, value: &str| {
+        let path = dir.path().join(name);
+        fs::write(&path, value).unwrap();
+        fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+        path
+    };
+    let url = secret("store_url", "postgres://drydock:00ff@postgres/drydock\n");
+    let key = secret("password_key", "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=\n");
+    let file = secret(
+        "drydock.toml",
+        "[providers.lab]\nvendor = 'avisi'\nendpoint = 'https://a.example'\norganisation = 'acme'",
+    );
+    let mut command = drydock(&["check-config", "--config", text(&file)]);
+    command.env("DRYDOCK__PROVIDERS__LAB__TOKEN", "acpat_canary");
+    let mut set = Vec::new();
+    for line in compose.lines().map(str::trim) {
+        let Some((name, value)) = line.split_once(": ") else { continue };
+        if name.starts_with("DRYDOCK__") || name.starts_with("OTEL_") {
+            let value = match value.trim_matches('"') {
+                "/run/secrets/store_url" => text(&url),
+                "/run/secrets/password_key" => text(&key),
+                other => other,
+            };
+            command.env(name, value);
+            set.push(name);
+        }
+    }
+    assert!(set.len() >= 7, "{set:?}");
+    let said = run(&mut command);
+    assert_eq!((said.code, said.err.as_str()), (0, ""), "{set:?}");
+    assert_eq!(said.out, "good: 1 provider: lab (avisi)\n");
+}

@@ -8,6 +8,8 @@ mod harness;
 #[cfg(test)]
 mod enumerated;
 #[cfg(test)]
+mod postgres;
+#[cfg(test)]
 mod short;
 #[cfg(test)]
 #[path = "../support/watch_checks/mod.rs"]

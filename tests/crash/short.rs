@@ -1,20 +1,33 @@
 //! Some rounds, and every crash point in its story. One test for each story, so that they run beside each other.
 
 use std::path::Path;
+use std::time::Duration;
 
 use clap::Parser as _;
 
+use crate::harness::backend::Backend;
 use crate::harness::options::Options;
-use crate::harness::points::{Depth, Story, count, tell_all};
+use crate::harness::points::{Depth, Stage, Story, count, tell_all};
 use crate::harness::rounds;
+use crate::harness::server::Servers;
 
 #[derive(clap::Parser)]
-struct Cli {
+pub struct Cli {
     #[command(flatten)]
-    options: Options,
+    pub options: Options,
 }
 
-fn program() -> &'static Path {
+fn stage(servers: &Servers) -> Stage<'_> {
+    Stage {
+        program: program(),
+        backend: Backend::Sqlite,
+        replicas: 1,
+        lease: Duration::from_secs(3),
+        servers,
+    }
+}
+
+pub fn program() -> &'static Path {
     Path::new(env!("CARGO_BIN_EXE_drydock"))
 }
 
@@ -28,7 +41,8 @@ async fn rounds_break_nothing() {
 }
 
 async fn holds(story: Story) {
-    let (tally, breaches) = tell_all(story, Depth::Short, program()).await.unwrap();
+    let servers = Servers::default();
+    let (tally, breaches) = tell_all(&[story], Depth::Short, &stage(&servers), |_, _| ()).await;
     assert!(breaches.is_empty(), "{breaches:#?}");
     assert!(tally.crashes > 0, "{tally:?}");
 }
@@ -78,7 +92,8 @@ async fn crashes_around_a_password() {
 
 #[test]
 fn no_story_is_told_for_nothing() {
+    let servers = Servers::default();
     for told in Story::ALL {
-        assert!(count(told, Depth::Short) > 0, "{told:?} comes by no point");
+        assert!(count(told, Depth::Short, &stage(&servers)) > 0, "{told:?} comes by no point");
     }
 }

@@ -213,6 +213,7 @@ fn provider(dir: &Path, id: &str, simulator: &dyn Simulator) -> toml::Table {
             requests_per_second = 2000.0
             burst = 500
             max_concurrent_requests = 32
+            connect_timeout_ms = 300
             request_timeout_ms = 3000
             lost_answer_grace_ms = 300
             lost_answer_limit_ms = 3000

@@ -15,8 +15,9 @@ use drydock::engine::JobFilter;
 use drydock::engine::calls::{WatchBody, WatchFilter, WatchRequest};
 use drydock::store::contract::{Accepted, Change, NewRequest};
 use drydock::store::lease::{Attendance, Fence, Guard, Presence, ReplicaId};
-use drydock::store::retention::{Purged, Retention};
+use drydock::store::retention::{Purged, Step, Through};
 use drydock::store::{Leases, Store, StoreError};
+use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
@@ -41,6 +42,8 @@ pub struct Flaky {
     pub stall_resend: AtomicU64,
     /// The next read of a job says so in `held` and waits for `release`.
     pub hold_read: AtomicBool,
+    /// Lists wait for `release`.
+    pub hold_lists: AtomicBool,
     pub held: Notify,
     pub release: Notify,
 }
@@ -57,6 +60,7 @@ impl Flaky {
             lose_acceptance: AtomicBool::new(false),
             stall_resend: AtomicU64::new(0),
             hold_read: AtomicBool::new(false),
+            hold_lists: AtomicBool::new(false),
             held: Notify::new(),
             release: Notify::new(),
         }
@@ -141,6 +145,9 @@ impl Store for Flaky {
 
     async fn jobs(&self, filter: &JobFilter, page: &PageRequest) -> Result<Page<Job>, StoreError> {
         self.reach()?;
+        if self.hold_lists.load(Ordering::SeqCst) {
+            self.release.notified().await;
+        }
         self.inner.jobs(filter, page).await
     }
 
@@ -199,9 +206,19 @@ impl Store for Flaky {
         self.inner.count_live().await
     }
 
-    async fn purge(&self, retention: Retention, limit: u32) -> Result<Purged, StoreError> {
+    async fn too_many(&self, keep: u64) -> Result<Option<Through>, StoreError> {
         self.reach()?;
-        self.inner.purge(retention, limit).await
+        self.inner.too_many(keep).await
+    }
+
+    async fn purge(&self, through: Through, step: Step) -> Result<Purged, StoreError> {
+        self.reach()?;
+        self.inner.purge(through, step).await
+    }
+
+    async fn purge_bare_keys(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
+        self.reach()?;
+        self.inner.purge_bare_keys(before, limit).await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

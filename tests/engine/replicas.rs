@@ -17,7 +17,7 @@ use drydock::engine::calls::{CancelOutcome, ProviderView, StartEntry, WatchBody,
 use drydock::engine::{Engine, EngineSettings, Provider};
 use drydock::kit::clock::Clock;
 use drydock::store::Store;
-use drydock::store::retention::Retention;
+use drydock::store::retention::{Step, Through};
 use drydock::store::settings::StoreSettings;
 use drydock::store::sqlite::SqliteStore;
 use tokio::time::Instant;
@@ -385,9 +385,9 @@ async fn a_replica_that_slept_through_a_purge_goes_on_after_it() {
     two.way.hide_events.store(true, Ordering::SeqCst);
     let old = one.start(on("a", "c1")).await;
     fleet.ended(old.id).await;
-    let all = Retention { ended_before: jiff::Timestamp::MAX, keep: 0 };
+    let all = Through::ended_before(jiff::Timestamp::MAX);
     eventually("a purge", async || {
-        fleet.store.purge(all, 10).await.unwrap();
+        fleet.store.purge(all, Step { jobs: 10, events: 100 }).await.unwrap();
         fleet.store.job(old.id).await.unwrap().is_none().then_some(())
     })
     .await;

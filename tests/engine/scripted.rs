@@ -99,6 +99,7 @@ impl Scripted {
             batch_size: 100,
             lost_answer: "asked by key",
             success_proof: "reported",
+            retry: "a new one",
         };
         Self {
             state: Arc::default(),

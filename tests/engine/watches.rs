@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use drydock::domain::error::Error;
 use drydock::domain::id::ProviderId;
@@ -263,6 +264,31 @@ async fn an_idle_watch_gets_fresh_tokens_and_a_stop_ends_it() {
         let item = next(&mut watch).await.unwrap().unwrap();
         if let WatchBody::Events(events) = item.body {
             assert_eq!((events.events()[0].job, events.events()[0].sequence), (job.id, 1));
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_snapshot_that_takes_long_gives_signs_of_life() {
+    let (house, flaky) = House::flaky(Scripted::new()).await;
+    let job = house.upgrade("c1").await;
+    flaky.hold_lists.store(true, Ordering::SeqCst);
+    let mut watch = house.watch(WatchRequest { snapshot: true, ..WatchRequest::default() }).await;
+    for _ in 0..2 {
+        let beat = next(&mut watch).await.unwrap().unwrap();
+        // No token: a resume in the middle of a snapshot could not be exact.
+        assert!(matches!(beat.body, WatchBody::Heartbeat) && beat.resume_token.is_none(), "{beat:?}");
+    }
+    flaky.hold_lists.store(false, Ordering::SeqCst);
+    flaky.release.notify_one();
+    // The read went on meanwhile, and nothing of it is lost.
+    let shown = next(&mut watch).await.unwrap().unwrap();
+    assert!(matches!(&shown.body, WatchBody::Snapshot(shown) if shown.id == job.id), "{shown:?}");
+    loop {
+        let item = next(&mut watch).await.unwrap().unwrap();
+        if matches!(item.body, WatchBody::Synced) {
+            assert!(item.resume_token.is_some());
             break;
         }
     }

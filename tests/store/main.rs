@@ -101,6 +101,8 @@ macro_rules! behaviours {
                 a_reader_behind_a_purge_is_told,
                 a_purged_request_key_is_new_again,
                 a_key_that_made_no_job_goes_by_its_age,
+                a_job_of_many_events_goes_in_several_steps,
+                a_step_ends_between_jobs_when_their_events_are_too_many,
             }
             concurrency {
                 many_callers_lose_nothing,

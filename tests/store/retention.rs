@@ -3,16 +3,21 @@
 use std::sync::Arc;
 
 use drydock::domain::state::JobState;
-use drydock::store::retention::{Purged, Retention};
+use drydock::store::retention::{Purged, Step, Through};
 use drydock::store::{Store, StoreError};
 
 use crate::fixture::{
-    Backend, all_events, at, change, create, create_one, end, id, key, keyed, new_job, try_one,
+    Backend, all_events, at, change, create, create_one, end, id, key, keyed, new_job, try_one, write_one,
 };
 
 /// Everything may go.
-fn all() -> Retention {
-    Retention { ended_before: at(1_000_000), keep: 1_000_000 }
+fn all() -> Through {
+    Through::ended_before(at(1_000_000))
+}
+
+/// A step of so many jobs.
+fn step(jobs: u32) -> Step {
+    Step { jobs, events: 1000 }
 }
 
 async fn kept(store: &Arc<dyn Store>, of: std::ops::RangeInclusive<u64>) -> Vec<u64> {
@@ -39,9 +44,9 @@ pub async fn a_purge_leaves_live_jobs_alone(on: &impl Backend) {
     let store = on.open().await;
     let made = create(&store, vec![new_job(1, "ams/c1"), new_job(2, "ams/c2")]).await;
     end(&store, &made[0]).await;
-    assert_eq!(store.purge(all(), 10).await.unwrap(), Purged { jobs: 1, events: 2 });
+    assert_eq!(store.purge(all(), step(10)).await.unwrap(), Purged { jobs: 1, events: 2, keys: 0 });
     assert_eq!(kept(&store, 1..=2).await, [2]);
-    assert_eq!(store.purge(all(), 10).await.unwrap(), Purged::default());
+    assert_eq!(store.purge(all(), step(10)).await.unwrap(), Purged::default());
     assert!(store.job_events(id(1), 0, 10).await.unwrap().is_empty());
     assert_eq!(store.job_events(id(2), 0, 10).await.unwrap().len(), 1);
     store.close().await;
@@ -50,11 +55,11 @@ pub async fn a_purge_leaves_live_jobs_alone(on: &impl Backend) {
 pub async fn old_jobs_go_first_and_in_steps(on: &impl Backend) {
     let store = on.open().await;
     ended(&store, 6).await;
-    let until_five = Retention { ended_before: at(5005), keep: 100 };
-    assert_eq!(store.purge(until_five, 3).await.unwrap().jobs, 3);
+    let until_five = Through::ended_before(at(5005));
+    assert_eq!(store.purge(until_five, step(3)).await.unwrap().jobs, 3);
     assert_eq!(kept(&store, 1..=6).await, [4, 5, 6]);
-    assert_eq!(store.purge(until_five, 3).await.unwrap().jobs, 1);
-    assert_eq!(store.purge(until_five, 3).await.unwrap().jobs, 0);
+    assert_eq!(store.purge(until_five, step(3)).await.unwrap().jobs, 1);
+    assert_eq!(store.purge(until_five, step(3)).await.unwrap().jobs, 0);
     assert_eq!(kept(&store, 1..=6).await, [5, 6]);
     store.close().await;
 }
@@ -62,15 +67,14 @@ pub async fn old_jobs_go_first_and_in_steps(on: &impl Backend) {
 pub async fn only_so_many_ended_jobs_are_kept(on: &impl Backend) {
     let store = on.open().await;
     ended(&store, 6).await;
-    let two = Retention { ended_before: at(0), keep: 2 };
-    assert_eq!(store.purge(two, 3).await.unwrap().jobs, 3);
+    let two = store.too_many(2).await.unwrap().unwrap();
+    assert_eq!(store.purge(two, step(3)).await.unwrap().jobs, 3);
     assert_eq!(kept(&store, 1..=6).await, [4, 5, 6]);
-    assert_eq!(store.purge(two, 3).await.unwrap().jobs, 1);
+    assert_eq!(store.purge(two, step(3)).await.unwrap().jobs, 1);
     assert_eq!(kept(&store, 1..=6).await, [5, 6]);
-    // By age and by number together, still no more than asked for.
-    let both = Retention { ended_before: at(5006), keep: 0 };
-    assert_eq!(store.purge(both, 1).await.unwrap().jobs, 1);
-    assert_eq!(store.purge(both, 1).await.unwrap().jobs, 1);
+    assert_eq!(store.too_many(2).await.unwrap(), None);
+    let none = store.too_many(0).await.unwrap().unwrap();
+    assert_eq!(store.purge(none, step(10)).await.unwrap().jobs, 2);
     assert_eq!(kept(&store, 1..=6).await, Vec::<u64>::new());
     store.close().await;
 }
@@ -81,7 +85,7 @@ pub async fn a_reader_behind_a_purge_is_told(on: &impl Backend) {
     let last = create_one(&store, new_job(3, "ams/c3")).await;
     let events = all_events(&store, 100).await;
     let of_one = events.iter().rfind(|e| e.job == id(1)).unwrap().position;
-    store.purge(Retention { ended_before: at(5002), keep: 100 }, 10).await.unwrap();
+    store.purge(Through::ended_before(at(5002)), step(10)).await.unwrap();
     for before in 0..of_one {
         let gone = store.events(before, 10).await;
         assert!(matches!(gone, Err(StoreError::PositionGone { wanted, .. }) if wanted == before), "{gone:?}");
@@ -104,10 +108,10 @@ pub async fn a_purged_request_key_is_new_again(on: &impl Backend) {
     let made = store.create(both).await.unwrap();
     let made: Vec<_> = made.into_iter().map(|a| a.unwrap().job).collect();
     end(&store, &made[0]).await;
-    store.purge(all(), 10).await.unwrap();
+    store.purge(all(), step(10)).await.unwrap();
     assert!(store.knows_request(key(7)).await.unwrap(), "one of its jobs is live");
     end(&store, &made[1]).await;
-    store.purge(all(), 10).await.unwrap();
+    store.purge(all(), step(10)).await.unwrap();
     assert!(!store.knows_request(key(7)).await.unwrap());
     assert!(!try_one(&store, keyed(key(7), 2, vec![new_job(3, "ams/c1")])).await.unwrap().reused);
     store.close().await;
@@ -118,9 +122,50 @@ pub async fn a_key_that_made_no_job_goes_by_its_age(on: &impl Backend) {
     create_one(&store, new_job(1, "ams/c1")).await;
     assert!(try_one(&store, keyed(key(8), 1, vec![new_job(2, "ams/c1")])).await.is_err());
     assert!(store.knows_request(key(8)).await.unwrap());
-    store.purge(Retention { ended_before: at(2), keep: 100 }, 10).await.unwrap();
+    assert!(try_one(&store, keyed(key(9), 1, vec![new_job(3, "ams/c3")])).await.is_ok());
+    assert_eq!(store.purge_bare_keys(at(2), 10).await.unwrap(), 0);
     assert!(store.knows_request(key(8)).await.unwrap());
-    store.purge(all(), 10).await.unwrap();
+    assert_eq!(store.purge_bare_keys(at(1_000_000), 10).await.unwrap(), 1);
+    assert!(store.knows_request(key(9)).await.unwrap(), "it stands for a job");
     assert!(!store.knows_request(key(8)).await.unwrap());
+    store.close().await;
+}
+
+pub async fn a_job_of_many_events_goes_in_several_steps(on: &impl Backend) {
+    let store = on.open().await;
+    let made = store.create(keyed(key(7), 1, vec![new_job(1, "ams/c1")])).await.unwrap().remove(0).unwrap();
+    let mut job = made.job;
+    for _ in 0..5 {
+        job = write_one(&store, change(&job, JobState::Running)).await.unwrap();
+    }
+    end(&store, &job).await;
+    let positions: Vec<_> = all_events(&store, 100).await.iter().map(|e| e.position).collect();
+    let few = Step { jobs: 10, events: 3 };
+    assert_eq!(store.purge(all(), few).await.unwrap(), Purged { jobs: 0, events: 3, keys: 0 });
+    // It is told from where on events are whole, and its key still stands for it.
+    assert!(matches!(store.events(positions[1], 10).await, Err(StoreError::PositionGone { .. })));
+    assert_eq!(store.events(positions[2], 10).await.unwrap().len(), 4);
+    assert_eq!(kept(&store, 1..=1).await, [1]);
+    assert!(store.knows_request(key(7)).await.unwrap());
+    assert_eq!(store.purge(all(), few).await.unwrap(), Purged { jobs: 0, events: 3, keys: 0 });
+    assert_eq!(store.purge(all(), few).await.unwrap(), Purged { jobs: 1, events: 1, keys: 1 });
+    assert_eq!(store.purge(all(), few).await.unwrap(), Purged::default());
+    store.close().await;
+}
+
+pub async fn a_step_ends_between_jobs_when_their_events_are_too_many(on: &impl Backend) {
+    let store = on.open().await;
+    ended(&store, 4).await;
+    let mut steps = Vec::new();
+    loop {
+        let purged = store.purge(all(), Step { jobs: 3, events: 4 }).await.unwrap();
+        assert!(purged.jobs <= 3 && purged.events <= 4, "{purged:?}");
+        if purged == Purged::default() {
+            break;
+        }
+        steps.push(purged);
+    }
+    assert_eq!(steps.iter().map(|s| s.jobs).sum::<u64>(), 4);
+    assert_eq!(steps.iter().map(|s| s.events).sum::<u64>(), 8);
     store.close().await;
 }

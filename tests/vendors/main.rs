@@ -11,6 +11,7 @@ mod avisi;
 mod huawei;
 mod locked_out;
 mod permits;
+mod silence;
 mod table;
 mod tls;
 mod vsphere;

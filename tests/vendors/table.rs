@@ -28,12 +28,14 @@ fn rows(out: &mut String, vendor: &dyn Vendor, note: &str) {
         let schedule = if c.schedules_natively { "at the vendor" } else { "held by Drydock" };
         let _ = writeln!(
             out,
-            "| {}{note} | {} | {} | {} | {cancel} | {} | {schedule} | {} | {} | {} | {} | {} |",
+            "| {}{note} | {} | {} | {} | {cancel} | {} | {} | {schedule} | {} | {} | {} | {} | {} | {} |",
             vendor.name(),
             c.target.collection(),
             operations.join(", "),
             yes(c.prechecks),
-            yes(c.progress),
+            c.retry,
+            if c.progress { "percentage" } else { "states only" },
+            if c.has_maintenance_windows { "at the vendor" } else { "no" },
             yes(c.lists_versions),
             yes(c.lists_images),
             c.batch_size,
@@ -51,9 +53,9 @@ async fn the_document_is_what_the_code_says() {
         "# What each vendor can do\n\n\
          Made from the adapters' own `capabilities` by `UPDATE_GOLDEN=1 cargo test --test vendors table`; a test \
          fails when it is stale.\n\n\
-         | vendor | targets | operations | prechecks | cancel | percentage | schedule | versions | images | most in \
-         one call | after a lost answer | success is proven by |\n\
-         |---|---|---|---|---|---|---|---|---|---|---|---|\n",
+         | vendor | targets | operations | prechecks | cancel | retry (`RetryJob`) | progress | schedule | \
+         maintenance windows | versions | images | most in one call | after a lost answer | success is proven by |\n\
+         |---|---|---|---|---|---|---|---|---|---|---|---|---|---|\n",
     );
     let zs = zstack::SimZstack::start(settings).await.unwrap();
     rows(&mut out, &*build(zs.provider()), "");
@@ -64,6 +66,7 @@ async fn the_document_is_what_the_code_says() {
     rows(&mut out, &*build(av.operator_provider()), " with `admin_token`");
     let hw = huawei::start(settings).await.unwrap();
     rows(&mut out, &*build(hw.provider()), "");
+    out.push_str(include_str!("notes.md"));
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/vendors.md");
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
         std::fs::write(&path, &out).unwrap();

@@ -34,7 +34,8 @@ impl Canaries {
         Ok(())
     }
 
-    fn look(&self, place: &str, bytes: &[u8]) {
+    /// Looks into bytes.
+    pub fn look(&self, place: &str, bytes: &[u8]) {
         for (what, secret) in self.secrets.iter() {
             if bytes.windows(secret.len().max(1)).any(|window| window == secret.as_bytes()) {
                 let mut found = self.found.lock().unwrap_or_else(PoisonError::into_inner);

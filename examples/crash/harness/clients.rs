@@ -49,6 +49,17 @@ impl Clients {
         }
     }
 
+    /// The channel of another replica than `last`, where there is another, and which one that is.
+    pub fn other(&self, dice: &mut Dice, last: Option<usize>) -> anyhow::Result<(usize, Channel)> {
+        let alone = self.channels.len() == 1;
+        let others: Vec<_> =
+            self.channels.iter().enumerate().filter(|(n, _)| alone || Some(*n) != last).collect();
+        match others.get(dice.below(others.len())) {
+            Some((n, channel)) => Ok((*n, (*channel).clone())),
+            None => bail!("no replica"),
+        }
+    }
+
     /// Makes a call until it is answered: with what was asked for, or with a refusal that stands. Looks for secrets
     /// in whatever comes back.
     pub async fn call<T, F>(

@@ -219,6 +219,16 @@ impl Fleet {
         Ok(())
     }
 
+    /// Holds operations under way, or lets them go on.
+    pub fn hold(&self, on: bool) {
+        self.members.iter().for_each(|member| member.simulator.hold().set(on));
+    }
+
+    /// How many requests a provider's vendor got so far, from whomever; 0 for one that is not there.
+    pub fn requests(&self, provider: &str) -> u64 {
+        self.member(provider).map_or(0, |member| member.proxy.requests())
+    }
+
     /// Ends every fault and cut that has not struck yet.
     pub fn heal(&self) {
         for member in &self.members {

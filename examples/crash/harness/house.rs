@@ -4,25 +4,27 @@
 //! written by gateways, and must not hold a secret.
 
 use std::path::Path;
+use std::time::Duration;
 
+use futures_util::future::try_join_all;
 use toml::{Table, Value};
 
-use super::backend::Backend;
+use super::backend::Storage;
 use super::canaries::Canaries;
 use super::dice::Dice;
 use super::fleet::Fleet;
-use super::process::{Gateway, free_port};
+use super::process::{Gateway, Orders, free_port};
 
 /// What a round's gateways are like.
 pub struct Plan<'a> {
     /// The program to run as a gateway.
     pub program: &'a Path,
-    /// Where jobs are kept.
-    pub backend: Backend,
     /// How many gateways.
     pub replicas: usize,
-    /// Whether waiting passwords are sealed on disk, or kept in memory only.
+    /// Whether waiting passwords are sealed on disk, or kept in memory only. A store that is shared needs it.
     pub sealing: bool,
+    /// How long a lease lasts where the store is shared.
+    pub lease: Duration,
 }
 
 /// The world of one round.
@@ -31,6 +33,8 @@ pub struct House {
     pub folder: tempfile::TempDir,
     /// The vendors.
     pub fleet: Fleet,
+    /// Where jobs are kept.
+    pub storage: Storage,
     /// The replicas.
     pub gateways: Vec<Gateway>,
     /// The password of every reinstall.
@@ -40,8 +44,8 @@ pub struct House {
 }
 
 impl House {
-    /// Writes the configuration; nothing runs but the vendors.
-    pub fn build(plan: &Plan<'_>, fleet: Fleet, dice: &mut Dice) -> anyhow::Result<Self> {
+    /// Writes the configuration; nothing runs but the vendors and the store.
+    pub fn build(plan: &Plan<'_>, storage: Storage, fleet: Fleet, dice: &mut Dice) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let path = |name: &str| folder.path().join(name);
         for name in ["secrets", "store", "logs", "config"] {
@@ -64,8 +68,7 @@ impl House {
             }
         }
         let mut common = Table::from_iter([
-            ("engine".to_owned(), engine().into()),
-            ("store".to_owned(), plan.backend.section(&path("store")).into()),
+            ("store".to_owned(), storage.section(&path("store")).into()),
             ("providers".to_owned(), providers.into()),
         ]);
         common.insert(
@@ -74,7 +77,8 @@ impl House {
             log_filter = "debug,h2=info,hyper_util=info" }
             .into(),
         );
-        if plan.sealing {
+        canaries.extend(storage.secrets());
+        if plan.sealing || storage.is_shared() {
             let key = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
             std::fs::write(path("secrets").join("password.key"), key)?;
             let file = path("secrets").join("password.key").display().to_string();
@@ -92,11 +96,24 @@ impl House {
                 let table = Table::from_iter([("address".to_owned(), address.to_string().into())]);
                 own.insert(section.to_owned(), table.into());
             }
+            let mut engine = engine();
+            engine.insert("replica_name".to_owned(), name_of(n).into());
+            if storage.is_shared() {
+                engine.insert("lease_ms".to_owned(), i64::try_from(plan.lease.as_millis())?.into());
+            }
+            own.insert("engine".to_owned(), engine.into());
             let config = path("config").join(format!("{n}.toml"));
             std::fs::write(&config, own.to_string())?;
-            gateways.push(Gateway::new(plan.program, config, path("logs").join(format!("{n}.json")), grpc));
+            let log = path("logs").join(format!("{n}.json"));
+            gateways.push(Gateway::new(plan.program, config, log, [grpc, admin], storage.environment(n)));
         }
-        Ok(Self { fleet, gateways, password, canaries: Canaries::new(canaries), folder })
+        Ok(Self { fleet, storage, gateways, password, canaries: Canaries::new(canaries), folder })
+    }
+
+    /// Starts every gateway, without orders.
+    pub async fn up(&mut self) -> anyhow::Result<()> {
+        try_join_all(self.gateways.iter_mut().map(|gateway| gateway.up(Orders::new()))).await?;
+        Ok(())
     }
 
     /// Everything that a gateway says only when Drydock itself is wrong.
@@ -111,12 +128,18 @@ impl House {
     }
 
     /// Looks for secrets in everything that gateways wrote.
-    pub fn search(&self) -> std::io::Result<Vec<String>> {
+    pub async fn search(&self) -> anyhow::Result<Vec<String>> {
         for name in ["store", "logs", "config"] {
             self.canaries.look_below(&self.folder.path().join(name))?;
         }
+        self.storage.search(&self.canaries).await?;
         Ok(self.canaries.found())
     }
+}
+
+/// What a replica is called.
+pub fn name_of(replica: usize) -> String {
+    format!("gateway-{replica}")
 }
 
 fn engine() -> Table {
@@ -135,6 +158,7 @@ fn pace() -> Table {
         requests_per_second = 2000.0
         burst = 500
         max_concurrent_requests = 32
+        connect_timeout_ms = 300
         request_timeout_ms = 1500
         lost_answer_grace_ms = 300
         lost_answer_limit_ms = 3000

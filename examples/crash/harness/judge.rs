@@ -62,6 +62,14 @@ pub struct Breach {
     pub what: String,
 }
 
+impl Breach {
+    /// A round or a story that could not be played to its end: a gateway ended by itself, or nobody ever answered.
+    pub fn unplayed(error: &anyhow::Error) -> Self {
+        let why: Vec<_> = error.chain().map(ToString::to_string).collect();
+        Self { promise: Promised::NoBugs, what: format!("not played to its end: {}", why.join(": ")) }
+    }
+}
+
 impl fmt::Display for Breach {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: {}", self.promise.broken(), self.what)

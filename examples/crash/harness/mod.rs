@@ -6,6 +6,7 @@ pub mod backend;
 mod callers;
 mod canaries;
 mod clients;
+mod database;
 mod dice;
 mod fleet;
 mod house;
@@ -18,20 +19,23 @@ mod proxy;
 mod record;
 pub mod report;
 mod round;
+pub mod server;
 mod settle;
 mod storm;
+pub mod takeover;
 mod truth;
 mod watchers;
 
 use std::path::Path;
 use std::time::Duration;
 
-use anyhow::Context as _;
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::{StreamExt as _, stream};
 use tokio::time::Instant;
 
+use judge::Breach;
 use options::Options;
 use report::{Report, Tally};
+use server::Servers;
 
 /// Plays rounds from `seed` on; tells of each by `done`.
 pub async fn rounds(
@@ -44,19 +48,23 @@ pub async fn rounds(
     let in_time = |_: &u64| options.seconds.is_none_or(|most| begun.elapsed().as_secs() < most);
     let mut report = Report { seed, tally: Tally::default(), breaches: Vec::new(), took: Duration::ZERO };
     let seeds = (0..options.rounds).map(|n| seed.wrapping_add(n)).take_while(in_time);
+    let servers = Servers::default();
+    let lender = &servers;
     let mut played = stream::iter(seeds)
         .map(|seed| async move {
-            let outcome = round::play(options, seed, program).await;
-            outcome
-                .with_context(|| format!("the round of seed {seed}"))
-                .map(|(tally, found)| (seed, tally, found))
+            let outcome = round::play(options, seed, program, lender).await;
+            let (tally, found) =
+                outcome.unwrap_or_else(|error| (Tally::default(), vec![Breach::unplayed(&error)]));
+            (seed, tally, found)
         })
         .buffer_unordered(usize::try_from(options.at_once)?);
-    while let Some((seed, tally, breaches)) = played.try_next().await? {
+    while let Some((seed, tally, breaches)) = played.next().await {
         report.tally.add(tally);
         report.breaches.extend(breaches.into_iter().map(|breach| (seed, breach)));
         report.took = begun.elapsed();
         done(seed, &report);
     }
+    drop(played);
+    servers.remove().await?;
     Ok(report)
 }

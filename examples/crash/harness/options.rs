@@ -26,21 +26,29 @@ pub struct Options {
     /// Where jobs are kept.
     #[arg(long, value_enum, default_value_t = Backend::Sqlite)]
     pub store: Backend,
-    /// How many gateways; 1 on SQLite.
+    /// How many gateways: 1 on SQLite; 3 on PostgreSQL unless you say.
     #[arg(long)]
     pub replicas: Option<usize>,
     /// How many targets of each kind get an operation in a round.
     #[arg(long, default_value_t = 6)]
     pub targets: usize,
-    /// How long gateways are killed, frozen and cut off in a round, in milliseconds.
-    #[arg(long, default_value_t = 2500)]
-    pub storm_ms: u64,
+    /// How long gateways are killed, frozen and cut off in a round, in milliseconds: 2500 on SQLite, 6000 on
+    /// PostgreSQL unless you say.
+    #[arg(long)]
+    pub storm_ms: Option<u64>,
+    /// How long a lease lasts on PostgreSQL, in milliseconds.
+    #[arg(long, default_value_t = 3000)]
+    pub lease_ms: u64,
     /// Keep a failing round's folder: configuration, logs, database.
     #[arg(long)]
     pub keep: Option<PathBuf>,
     /// Let the judge see a breach of each kind that is not there, and fail unless it finds every one.
     #[arg(long)]
     pub self_test: bool,
+    /// Instead of rounds: kill the gateway that drives a provider so many times, stop one in order as often, and
+    /// measure when another one drives. Exit code 1 when that takes longer than it may.
+    #[arg(long)]
+    pub takeover: Option<u64>,
     /// Crash at every point of the code twice in a row, and lose answers, instead of rounds (needs a debug build or
     /// `--features crash-points`).
     #[arg(long, value_enum, num_args = 0..=1, default_missing_value = "full")]
@@ -54,7 +62,12 @@ impl Options {
     }
 
     /// How long gateways are tormented in a round.
-    pub const fn storm(&self) -> Duration {
-        Duration::from_millis(self.storm_ms)
+    pub fn storm(&self) -> Duration {
+        self.storm_ms.map_or(self.store.storm(), Duration::from_millis)
+    }
+
+    /// How long a lease lasts.
+    pub const fn lease(&self) -> Duration {
+        Duration::from_millis(self.lease_ms)
     }
 }

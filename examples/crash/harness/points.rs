@@ -11,27 +11,33 @@ use anyhow::{Context as _, ensure};
 use drydock::api::pb;
 use drydock::kit::crash_point::CrashPoint;
 use drydock::simulators::{Fault, Route, avisi, vsphere};
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::future::try_join_all;
+use futures_util::{StreamExt as _, stream};
 use pb::job_service_client::JobServiceClient;
 use pb::schedule_service_client::ScheduleServiceClient;
 use tokio::time::Instant;
 
-use super::backend::Backend;
+use super::backend::{Backend, Storage};
 use super::callers::ahead;
 use super::clients::Asked;
 use super::dice::Dice;
 use super::fleet::{Ends, Fleet, Kind};
 use super::house::{House, Plan};
 use super::judge::{Breach, judge};
-use super::process::{Orders, PATIENCE};
+use super::process::{Gateway, Orders, PATIENCE};
 use super::proxy::Cut;
 use super::report::Tally;
 use super::round::Scene;
+use super::server::Servers;
 
 /// Faster than in rounds: nothing here is left to chance.
 const SPEED: f64 = 3600.0;
+/// The seed of every telling.
+const SEED: u64 = 1;
 /// How many targets of each kind there are.
 const TARGETS: usize = 20;
+/// How long after the end of its lease a process sleeps on.
+const OVERSLEPT: Duration = Duration::from_millis(1500);
 /// How many stories are told at once.
 const AT_ONCE: usize = 6;
 /// How thoroughly stories are told.
@@ -44,11 +50,13 @@ pub enum Depth {
 }
 
 impl Depth {
-    /// At how many visits the points of every commit and request are tried.
-    const fn visits(self) -> u64 {
-        match self {
-            Self::Short => 1,
-            Self::Full => 8,
+    /// At how many visits the points of every commit and request are tried. Several gateways share the visits, so
+    /// that none comes by as often as one alone.
+    const fn visits(self, replicas: usize) -> u64 {
+        match (self, replicas) {
+            (Self::Short, _) => 1,
+            (Self::Full, 1) => 8,
+            (Self::Full, _) => 2,
         }
     }
 
@@ -149,49 +157,87 @@ struct Telling {
     orders: Vec<Orders>,
     /// How many of the processes must have died of their orders.
     deaths: usize,
+    /// What happens to which request to a vendor.
     cut: Option<(usize, Cut)>,
+    /// What happens to which commit of each gateway.
+    commit: Option<(usize, Cut)>,
 }
 
-/// Tells every telling of a story. What was broken, with its telling's name.
+impl Telling {
+    /// Whether a process is to stand still.
+    fn sleeps(&self) -> bool {
+        self.orders.iter().flatten().any(|(order, _)| *order == "DRYDOCK_STOP_AT")
+    }
+}
+
+/// Where stories are told.
+#[derive(Clone, Copy)]
+pub struct Stage<'a> {
+    /// The program to run as a gateway.
+    pub program: &'a Path,
+    /// Where jobs are kept.
+    pub backend: Backend,
+    /// How many gateways. With several of them, each has the orders of the process that is next to die.
+    pub replicas: usize,
+    /// How long a lease lasts where the store is shared.
+    pub lease: Duration,
+    /// Servers for stores that need one.
+    pub servers: &'a Servers,
+}
+
+impl Stage<'_> {
+    /// Whether processes come by this point here.
+    const fn has(&self, point: CrashPoint) -> bool {
+        match self.backend {
+            Backend::Sqlite => true,
+            // PostgreSQL's own log is not ours to empty, and passwords that replicas share are always sealed.
+            Backend::Postgres => !matches!(point, CrashPoint::LogUnemptied | CrashPoint::PasswordGoneWritten),
+        }
+    }
+}
+
+/// Tells every telling of these stories, and of each by `done`. What was broken, with its telling's name.
 pub async fn tell_all(
-    story: Story,
+    stories: &[Story],
     depth: Depth,
-    program: &Path,
-) -> anyhow::Result<(Tally, Vec<(String, Breach)>)> {
-    let told: Vec<_> = stream::iter(tellings(story, depth))
+    stage: &Stage<'_>,
+    mut done: impl FnMut(&str, Duration),
+) -> (Tally, Vec<(String, Breach)>) {
+    let all = stories.iter().flat_map(|story| tellings(*story, depth, stage));
+    let mut told = stream::iter(all)
         .map(|telling| async move {
-            let name = telling.name.clone();
-            tell(telling, program)
-                .await
-                .with_context(|| name.clone())
-                .map(|(tally, found)| (name, tally, found))
+            let (name, begun) = (format!("{:?}: {}", telling.story, telling.name), Instant::now());
+            (name, tell(telling, stage).await, begun.elapsed())
         })
-        .buffer_unordered(AT_ONCE)
-        .try_collect()
-        .await?;
+        .buffer_unordered(AT_ONCE);
     let (mut tally, mut breaches) = (Tally::default(), Vec::new());
-    for (name, counts, found) in told {
+    while let Some((name, outcome, took)) = told.next().await {
+        done(&name, took);
+        let (counts, found) =
+            outcome.unwrap_or_else(|error| (Tally::default(), vec![Breach::unplayed(&error)]));
         tally.add(counts);
         breaches.extend(found.into_iter().map(|breach| (name.clone(), breach)));
     }
-    Ok((tally, breaches))
+    (tally, breaches)
 }
 
 /// How many tellings a story has.
-pub fn count(told: Story, depth: Depth) -> usize {
-    tellings(told, depth).len()
+#[cfg(test)]
+pub fn count(told: Story, depth: Depth, stage: &Stage<'_>) -> usize {
+    tellings(told, depth, stage).len()
 }
 
-fn tellings(told: Story, depth: Depth) -> Vec<Telling> {
+fn tellings(told: Story, depth: Depth, stage: &Stage<'_>) -> Vec<Telling> {
     let mut all = Vec::new();
     let crash =
         |point: CrashPoint, visit: u64| vec![("DRYDOCK_CRASH_AT", format!("{}:{visit}", point.as_str()))];
-    for point in CrashPoint::ALL.iter().copied().filter(|point| story(*point) == told) {
+    let points = CrashPoint::ALL.iter().copied();
+    for point in points.filter(|point| story(*point) == told && stage.has(*point)) {
         let visits = match point {
             CrashPoint::CommitOpen
             | CrashPoint::CommitDone
             | CrashPoint::RequestUnsent
-            | CrashPoint::AnswerUnread => depth.visits(),
+            | CrashPoint::AnswerUnread => depth.visits(stage.replicas),
             _ => 1,
         };
         for visit in 1..=visits {
@@ -202,7 +248,13 @@ fn tellings(told: Story, depth: Depth) -> Vec<Telling> {
             }
             let deaths = orders.len() - 1;
             let name = format!("{}, visit {visit}, twice in a row", point.as_str());
-            all.push(Telling { name, story: told, orders, deaths, cut: None });
+            all.push(Telling { name, story: told, orders, deaths, cut: None, commit: None });
+        }
+        // Each of them falls asleep there once, and wakes when another one has long taken over.
+        if stage.replicas > 1 {
+            let orders = vec![vec![("DRYDOCK_STOP_AT", point.as_str().to_owned())]];
+            let name = format!("{}, slept through a lease", point.as_str());
+            all.push(Telling { name, story: told, orders, deaths: 0, cut: None, commit: None });
         }
     }
     if told == Story::Retry {
@@ -210,27 +262,35 @@ fn tellings(told: Story, depth: Depth) -> Vec<Telling> {
         for point in [CrashPoint::AcceptUncommitted, CrashPoint::AcceptCommitted] {
             let name = format!("{} of another try, twice in a row", point.as_str());
             let orders = vec![crash(point, 2), crash(point, 1)];
-            all.push(Telling { name, story: told, orders, deaths: 1, cut: None });
+            all.push(Telling { name, story: told, orders, deaths: 1, cut: None, commit: None });
         }
     }
     if told == Story::Upgrade {
         for n in 1..=depth.losses() {
             let lose = vec![("DRYDOCK_LOSE_AT", format!("{}:{n}", CrashPoint::CommitDone.as_str()))];
             let name = format!("the answer of commit {n} is lost");
-            all.push(Telling { name, story: told, orders: vec![lose], deaths: 0, cut: None });
+            all.push(Telling { name, story: told, orders: vec![lose], deaths: 0, cut: None, commit: None });
             let pass = usize::try_from(n - 1).unwrap_or(0);
             let name = format!("the answer of request {n} is swallowed");
             let cut = Some((pass, Cut::SwallowAnswer));
-            all.push(Telling { name, story: told, orders: Vec::new(), deaths: 0, cut });
+            all.push(Telling { name, story: told, orders: Vec::new(), deaths: 0, cut, commit: None });
+            let cuts = match stage.backend {
+                Backend::Sqlite => &[][..],
+                Backend::Postgres => &Cut::ALL[..],
+            };
+            for cut in cuts.iter().copied() {
+                let name = format!("commit {n} is cut: {cut:?}");
+                let commit = Some((pass, cut));
+                all.push(Telling { name, story: told, orders: Vec::new(), deaths: 0, cut: None, commit });
+            }
         }
     }
     all
 }
 
-async fn tell(telling: Telling, program: &Path) -> anyhow::Result<(Tally, Vec<Breach>)> {
+async fn tell(telling: Telling, stage: &Stage<'_>) -> anyhow::Result<(Tally, Vec<Breach>)> {
     let mut tally = Tally { rounds: 1, ..Tally::default() };
-    let seed = u64::from(std::process::id());
-    let mut dice = Dice::of(seed, &telling.name);
+    let mut dice = Dice::of(SEED, &telling.name);
     let ends = match telling.story {
         Story::Cancel => Ends::Blocked,
         Story::Retry => Ends::Badly,
@@ -246,30 +306,40 @@ async fn tell(telling: Telling, program: &Path) -> anyhow::Result<(Tally, Vec<Br
     };
     let fleet = Fleet::start(TARGETS, SPEED, ends).await?;
     let sealing = telling.story == Story::Sealed;
-    let plan = Plan { program, backend: Backend::Sqlite, replicas: 1, sealing };
-    let mut house = House::build(&plan, fleet, &mut dice)?;
-    let mut orders = telling.orders.into_iter();
-    let mut gateway = house.gateways.pop().context("one gateway")?;
-    // Watches are opened on a process that knows nothing of its fate, unless it is to die before it can serve.
-    gateway.up(Orders::new()).await?;
-    house.gateways.push(gateway);
-    let mut scene = Scene::open(&house, seed).await?;
-    let mut gateway = house.gateways.pop().context("one gateway")?;
-    gateway.kill().await?;
+    let storage = Storage::make(stage.backend, stage.replicas, SEED, None, stage.servers).await?;
+    let plan = Plan { program: stage.program, replicas: stage.replicas, sealing, lease: stage.lease };
+    let mut house = House::build(&plan, storage, fleet, &mut dice)?;
+    // Watches are opened on processes that know nothing of their fate, unless they are to die before they can serve.
+    house.up().await?;
+    let mut scene = Scene::open(&house, SEED).await?;
+    for gateway in &mut house.gateways {
+        gateway.kill().await?;
+    }
     prepare(telling.story, &house)?;
     if let Some((pass, cut)) = telling.cut {
         house.fleet.cut("zs", pass, cut)?;
     }
-    gateway.up(orders.next().unwrap_or_default()).await?;
-    let deaths = AtomicUsize::new(0);
+    let mut gateways = std::mem::take(&mut house.gateways);
+    let first = telling.orders.first().cloned().unwrap_or_default();
+    try_join_all(gateways.iter_mut().map(|gateway| gateway.up(first.clone()))).await?;
+    for n in 0..gateways.len() {
+        if let (Some((pass, cut)), Some(wire)) = (telling.commit, house.storage.wire(n)) {
+            wire.cut_commit(pass, cut);
+        }
+    }
+    let (deaths, mut slept) = (AtomicUsize::new(0), 0);
     let end = {
         let play = perform(telling.story, &house, &scene, &deaths, &mut dice);
         let rise = async {
             loop {
-                if !gateway.runs()? {
-                    ensure!(gateway.has_orders(), "the gateway ended by itself:\n{}", gateway.last_words());
-                    deaths.fetch_add(1, Ordering::SeqCst);
-                    gateway.up(orders.next().unwrap_or_default()).await?;
+                for gateway in &mut gateways {
+                    slept += u64::from(gateway.note_stop(stage.lease + OVERSLEPT));
+                    gateway.thaw().await?;
+                    if !gateway.runs()? {
+                        ensure!(gateway.has_orders(), "a gateway ended by itself:\n{}", gateway.last_words());
+                        let died = deaths.fetch_add(1, Ordering::SeqCst) + 1;
+                        gateway.up(telling.orders.get(died).cloned().unwrap_or_default()).await?;
+                    }
                 }
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
@@ -282,18 +352,25 @@ async fn tell(telling: Telling, program: &Path) -> anyhow::Result<(Tally, Vec<Br
     end?;
     let deaths = deaths.into_inner();
     tally.crashes += deaths as u64;
+    tally.overslept += slept;
+    ensure!(slept > 0 || !telling.sleeps(), "nobody fell asleep; the story does not come by this point");
     ensure!(
         deaths >= telling.deaths,
         "it crashed {deaths} times; the story does not come by this point:\n{}",
-        gateway.last_words()
+        gateways.first().map(Gateway::last_words).unwrap_or_default()
     );
-    if gateway.has_orders() || !gateway.runs()? {
-        gateway.kill().await?;
-        gateway.up(Orders::new()).await?;
+    for gateway in &mut gateways {
+        // One that was just being started again has no orders and does not serve yet.
+        if gateway.has_orders() || !gateway.runs()? || !gateway.serves().await {
+            gateway.kill().await?;
+            gateway.up(Orders::new()).await?;
+        }
     }
-    house.gateways.push(gateway);
+    house.gateways = gateways;
     house.fleet.heal();
+    house.storage.heal();
     let evidence = scene.close(&mut house, &mut tally).await?;
+    house.storage.close(stage.servers).await?;
     Ok((tally, judge(&evidence)))
 }
 

@@ -13,6 +13,9 @@ use tokio::time::Instant;
 /// Long enough for a busy machine, short enough that a hang is seen.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
+/// In the last words of a gateway whose store was away when it started.
+const STORE_AWAY: [&str; 2] = ["the store could not be opened", "the engine could not start"];
+
 /// What a process is told beside its configuration: where to crash, what to lose.
 pub type Orders = Vec<(&'static str, String)>;
 
@@ -22,15 +25,26 @@ pub struct Gateway {
     config: PathBuf,
     log: PathBuf,
     grpc: SocketAddr,
+    admin: SocketAddr,
+    environment: Vec<(&'static str, String)>,
     child: Option<Child>,
     /// It was started to fail.
     ordered: bool,
+    /// It is frozen, until then.
+    frozen: Option<Instant>,
 }
 
 impl Gateway {
-    /// A replica that is configured and not started.
-    pub fn new(program: &Path, config: PathBuf, log: PathBuf, grpc: SocketAddr) -> Self {
-        Self { program: program.to_owned(), config, log, grpc, child: None, ordered: false }
+    /// A replica that is configured and not started. Its doors are gRPC's and the admin pages'.
+    pub fn new(
+        program: &Path,
+        config: PathBuf,
+        log: PathBuf,
+        doors: [SocketAddr; 2],
+        environment: Vec<(&'static str, String)>,
+    ) -> Self {
+        let (program, [grpc, admin]) = (program.to_owned(), doors);
+        Self { program, config, log, grpc, admin, environment, child: None, ordered: false, frozen: None }
     }
 
     /// Where it serves.
@@ -63,6 +77,7 @@ impl Gateway {
             .args(["serve", "--config"])
             .arg(&self.config)
             .env_remove("OTEL_EXPORTER_OTLP_ENDPOINT")
+            .envs(self.environment.iter().cloned())
             .envs(orders)
             .stdin(Stdio::null())
             .stdout(log.try_clone()?)
@@ -74,21 +89,43 @@ impl Gateway {
         Ok(())
     }
 
-    /// Starts the process and waits until it serves. `false`: it died on the way, as it was ordered to.
+    /// Starts the process and waits until it serves or, by its orders, stands still. `false`: it died on the way, as
+    /// it was ordered to. One that
+    /// cannot start because its store is away is started again, as a supervisor would.
     pub async fn up(&mut self, orders: Orders) -> anyhow::Result<bool> {
-        self.spawn(orders)?;
+        self.spawn(orders.clone())?;
         let begun = Instant::now();
         loop {
-            if tokio::net::TcpStream::connect(self.grpc).await.is_ok() {
+            if self.serves().await {
+                return Ok(true);
+            }
+            if self.ordered && self.stands_still() {
                 return Ok(true);
             }
             if !self.runs()? {
-                ensure!(self.ordered, "the gateway ended by itself:\n{}", self.last_words());
-                return Ok(false);
+                if self.ordered {
+                    return Ok(false);
+                }
+                let words = self.last_words();
+                // A file is never away.
+                let excused = !self.environment.is_empty()
+                    && words
+                        .lines()
+                        .rev()
+                        .take(4)
+                        .any(|line| STORE_AWAY.iter().any(|sign| line.contains(sign)));
+                ensure!(excused, "the gateway ended by itself:\n{words}");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                self.spawn(orders.clone())?;
             }
             ensure!(begun.elapsed() < PATIENCE, "the gateway never served:\n{}", self.last_words());
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
+    }
+
+    /// Whether it serves. Its admin door opens last.
+    pub async fn serves(&self) -> bool {
+        tokio::net::TcpStream::connect(self.admin).await.is_ok()
     }
 
     /// Whether the process lives.
@@ -109,8 +146,53 @@ impl Gateway {
         Ok(status)
     }
 
+    /// SIGSTOP, until then.
+    pub async fn freeze(&mut self, until: Instant) -> anyhow::Result<bool> {
+        let done = self.signal("STOP").await?;
+        if done {
+            self.frozen = Some(until);
+        }
+        Ok(done)
+    }
+
+    /// SIGCONT for one that was frozen for long enough.
+    pub async fn thaw(&mut self) -> anyhow::Result<()> {
+        if self.frozen.is_some_and(|until| until <= Instant::now()) {
+            self.frozen = None;
+            self.signal("CONT").await?;
+        }
+        Ok(())
+    }
+
+    /// Whether the process stands still by a SIGSTOP, whoever sent it.
+    fn stands_still(&self) -> bool {
+        let Some(id) = self.child.as_ref().and_then(Child::id) else { return false };
+        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).unwrap_or_default();
+        stat.rsplit_once(") ").is_some_and(|(_, rest)| rest.starts_with('T'))
+    }
+
+    /// Notes that it stopped where it was ordered to; it goes on after this long. Says whether that is news.
+    pub fn note_stop(&mut self, lasts: Duration) -> bool {
+        let news = self.ordered && !self.is_frozen() && self.stands_still();
+        if news {
+            self.frozen = Some(Instant::now() + lasts);
+        }
+        news
+    }
+
+    /// Until when it is frozen.
+    pub const fn frozen_until(&self) -> Option<Instant> {
+        self.frozen
+    }
+
+    /// Whether it is frozen.
+    pub const fn is_frozen(&self) -> bool {
+        self.frozen.is_some()
+    }
+
     /// SIGKILL: no goodbye, no flush.
     pub async fn kill(&mut self) -> anyhow::Result<()> {
+        self.frozen = None;
         if let Some(mut child) = self.child.take() {
             child.kill().await?;
         }

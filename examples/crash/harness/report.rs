@@ -19,6 +19,12 @@ pub struct Tally {
     pub stops: u64,
     /// SIGSTOPs.
     pub frozen: u64,
+    /// SIGSTOPs for longer than a lease.
+    pub overslept: u64,
+    /// Restarts of the database's server.
+    pub restarts: u64,
+    /// Connections to the database that were cut.
+    pub wires: u64,
     /// Vendor faults armed.
     pub faults: u64,
     /// Connections cut.
@@ -58,6 +64,9 @@ impl Tally {
         self.watches += other.watches;
         self.resumed += other.resumed;
         self.settled += other.settled;
+        self.overslept += other.overslept;
+        self.restarts += other.restarts;
+        self.wires += other.wires;
         for (end, count) in ends {
             *self.ends.entry(end).or_default() += count;
         }
@@ -92,10 +101,12 @@ impl fmt::Display for Report {
         row("rounds", format!("{} in {:.0} s", t.rounds, self.took.as_secs_f64()))?;
         row("kills (SIGKILL)", t.kills.to_string())?;
         row("crashes at a point", t.crashes.to_string())?;
-        row("frozen (SIGSTOP)", t.frozen.to_string())?;
+        row("frozen (SIGSTOP)", format!("{}, and {} past a lease", t.frozen, t.overslept))?;
         row("stops in order", t.stops.to_string())?;
         row("vendor faults", t.faults.to_string())?;
         row("connections cut", t.cuts.to_string())?;
+        row("database restarts", t.restarts.to_string())?;
+        row("database cuts", t.wires.to_string())?;
         row("jobs", t.jobs.to_string())?;
         row("ends", list(t.ends.iter().map(|(end, count)| (*end, *count)).collect()))?;
         row("starts at vendors", t.starts.to_string())?;

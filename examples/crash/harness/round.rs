@@ -6,9 +6,11 @@ use std::time::Duration;
 use anyhow::ensure;
 use drydock::api::pb;
 use drydock::kit::tasks::Tasks;
+use futures_util::future::try_join_all;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use super::backend::Storage;
 use super::callers::{self, Told};
 use super::clients::Clients;
 use super::dice::Dice;
@@ -16,32 +18,56 @@ use super::fleet::{Ends, Fleet};
 use super::house::{House, Plan};
 use super::judge::{Breach, Promised, judge};
 use super::options::Options;
-use super::process::{Orders, PATIENCE};
+use super::process::{Gateway, PATIENCE};
 use super::record::{Ended, Evidence, Seen, Wanted};
 use super::report::Tally;
+use super::server::Servers;
 use super::settle::{all_ended, happened};
 use super::storm;
 use super::watchers::Watcher;
 
 /// How much faster than life the vendors work: an hour is three seconds.
-const SPEED: f64 = 1200.0;
+pub const SPEED: f64 = 1200.0;
 /// How long watches may take to tell what was committed.
 const CATCH_UP: Duration = Duration::from_secs(10);
 /// How long a watch is listened to after it told everything: it must not tell more.
 const AFTERWARDS: Duration = Duration::from_millis(300);
 
 /// Plays the round with this seed.
-pub async fn play(options: &Options, seed: u64, program: &Path) -> anyhow::Result<(Tally, Vec<Breach>)> {
+pub async fn play(
+    options: &Options,
+    seed: u64,
+    program: &Path,
+    servers: &Servers,
+) -> anyhow::Result<(Tally, Vec<Breach>)> {
     let mut tally = Tally { rounds: 1, ..Tally::default() };
     let mut dice = Dice::of(seed, "round");
     let fleet = Fleet::start(options.targets, SPEED, Ends::Any(&mut Dice::of(seed, "ends"))).await?;
+    let mut door = Dice::of(seed, "password");
+    let password = door.chance(20).then(|| format!("canary{:016x}", door.within(0, u64::MAX)));
+    let storage = Storage::make(options.store, options.replicas(), seed, password, servers).await?;
     let plan =
-        Plan { program, backend: options.store, replicas: options.replicas(), sealing: dice.chance(60) };
-    let mut house = House::build(&plan, fleet, &mut dice)?;
-    for gateway in &mut house.gateways {
-        gateway.up(Orders::new()).await?;
+        Plan { program, replicas: options.replicas(), sealing: dice.chance(60), lease: options.lease() };
+    let mut house = House::build(&plan, storage, fleet, &mut dice)?;
+    let played = torment(&mut house, options, seed, &mut tally).await;
+    if !played.as_ref().is_ok_and(Vec::is_empty)
+        && let Some(keep) = &options.keep
+    {
+        copy(house.folder.path(), &keep.join(format!("seed-{seed}")))?;
     }
-    let mut scene = Scene::open(&house, seed).await?;
+    let breaches = played?;
+    house.storage.close(servers).await?;
+    Ok((tally, breaches))
+}
+
+async fn torment(
+    house: &mut House,
+    options: &Options,
+    seed: u64,
+    tally: &mut Tally,
+) -> anyhow::Result<Vec<Breach>> {
+    house.up().await?;
+    let mut scene = Scene::open(house, seed).await?;
     let mut calls = JoinSet::new();
     let decided = callers::decide(
         house.fleet.targets(),
@@ -53,18 +79,12 @@ pub async fn play(options: &Options, seed: u64, program: &Path) -> anyhow::Resul
         let dice = Dice::of(seed, &format!("caller {n}"));
         calls.spawn(caller.run(scene.clients.clone(), scene.told.clone(), dice));
     }
-    storm::rage(&mut house, options.storm(), &mut Dice::of(seed, "storm"), &mut tally).await?;
+    storm::rage(house, options, &mut Dice::of(seed, "storm"), tally).await?;
     while let Some(call) = calls.join_next().await {
         call??;
     }
-    let evidence = scene.close(&mut house, &mut tally).await?;
-    let breaches = judge(&evidence);
-    if !breaches.is_empty()
-        && let Some(keep) = &options.keep
-    {
-        copy(house.folder.path(), &keep.join(format!("seed-{seed}")))?;
-    }
-    Ok((tally, breaches))
+    let evidence = scene.close(house, tally).await?;
+    Ok(judge(&evidence))
 }
 
 /// Callers' and watchers' side of a round.
@@ -81,7 +101,7 @@ pub struct Scene {
 impl Scene {
     /// Opens the watches, and waits until nothing can be missed. The gateways must be up.
     pub async fn open(house: &House, seed: u64) -> anyhow::Result<Self> {
-        let addresses = house.gateways.iter().map(super::process::Gateway::grpc);
+        let addresses = house.gateways.iter().map(Gateway::grpc);
         let clients = Clients::new(addresses, &house.canaries)?;
         let wanted =
             [Wanted::Everything, Wanted::Everything, Wanted::Provider("zs".to_owned()), Wanted::LatestState];
@@ -125,13 +145,11 @@ impl Scene {
             tokio::time::sleep(Duration::from_millis(20)).await;
             evidence.happened = happened(&house.fleet)?;
         }
-        for gateway in &mut house.gateways {
-            gateway.terminate().await?;
-        }
+        try_join_all(house.gateways.iter_mut().map(Gateway::terminate)).await?;
         house.fleet.stop().await;
         (evidence.promises, evidence.prevented) = self.told.take();
         evidence.bugs = house.bugs();
-        evidence.leaks = house.search()?;
+        evidence.leaks = house.search().await?;
         tally.starts += evidence.happened.iter().map(|h| h.starts as u64).sum::<u64>();
         tally.watches += evidence.watches.len() as u64;
         tally.resumed += evidence.watches.iter().map(|w| w.resumed).sum::<u64>();

@@ -68,10 +68,12 @@ impl Watcher {
         found.iter().map(|breach| format!("{:?}: {breach}", self.wanted)).collect()
     }
 
-    /// Watches until told to stop, on one replica after the other.
+    /// Watches until told to stop, each time on another replica than the last.
     pub async fn run(self, clients: Clients, mut dice: Dice, stop: CancellationToken) {
+        let mut last = None;
         while !stop.is_cancelled() {
-            let Ok(channel) = clients.any(&mut dice) else { return };
+            let Ok((replica, channel)) = clients.other(&mut dice, last) else { return };
+            last = Some(replica);
             // Some connections are cut by the watcher itself.
             let patience = if dice.chance(50) { dice.within(1, 30) } else { u64::MAX };
             tokio::select! {

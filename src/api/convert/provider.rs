@@ -84,6 +84,7 @@ fn capability(capability: &Capability) -> pb::Capability {
         vendor_batch_size: capability.batch_size,
         lost_answer: capability.lost_answer.to_owned(),
         success_proof: capability.success_proof.to_owned(),
+        retry: capability.retry.to_owned(),
     }
 }
 
@@ -174,6 +175,7 @@ mod tests {
             batch_size: 50,
             lost_answer: "it is asked",
             success_proof: "it says so",
+            retry: "a new one",
         };
         let at = |second| Some(Timestamp::from_second(second).unwrap());
         let view = ProviderView {

@@ -7,7 +7,7 @@ use sqlx::postgres::PgConnection;
 use tokio::time::{Instant, timeout};
 
 use super::fault::is_lost;
-use super::session::Session;
+use super::session::{Session, close};
 use crate::store::error::StoreError;
 use crate::store::fault::Fault;
 use crate::store::loans::{Loan, Loans};
@@ -72,9 +72,7 @@ impl Connections {
     /// Waits for the work under way, then closes.
     pub(super) async fn close(&self) {
         for idle in self.loans.close().await {
-            if let Err(error) = idle.connection.close().await {
-                tracing::debug!(%error, "a connection did not close well");
-            }
+            close(idle.connection).await;
         }
     }
 }

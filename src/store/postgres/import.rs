@@ -1,11 +1,10 @@
 //! Fills an empty database, in one transaction, for [`crate::store::moving`].
 
-use sqlx::Connection as _;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
 use super::save::each;
-use super::session::Session;
+use super::session::{Session, close};
 use super::{address, open, save};
 use crate::store::error::StoreError;
 use crate::store::fault::Fault;
@@ -13,7 +12,14 @@ use crate::store::moving::row::{Event, Job, Label, Request, Sealed};
 use crate::store::record::int;
 use crate::store::settings::StoreSettings;
 
+/// A gateway's transaction may idle for moments only. This one waits while the file is read and marked, and what is slow
+/// there must not end it; nobody else may use the database meanwhile.
+const PATIENCE: &str = "\
+    SET LOCAL idle_in_transaction_session_timeout = 3600000; SET LOCAL statement_timeout = 3600000";
 const LOCK: &str = "SELECT position FROM counters FOR UPDATE";
+/// A gateway that starts meanwhile waits here, before it drives anything.
+const LOCK_REPLICAS: &str = "LOCK TABLE replicas IN SHARE MODE";
+const RUNNING: &str = "SELECT name FROM replicas WHERE expires_at > clock_timestamp() ORDER BY name LIMIT 1";
 const HOLDS_SOMETHING: &str = "\
     SELECT EXISTS (SELECT 1 FROM jobs) OR EXISTS (SELECT 1 FROM requests) OR EXISTS (SELECT 1 FROM events)";
 
@@ -26,7 +32,7 @@ impl Import {
     /// Brings the schema up to date and begins.
     ///
     /// # Errors
-    /// Also when the database holds jobs, requests or events already.
+    /// Also when a Drydock runs on the database, or it holds jobs, requests or events already.
     pub(in crate::store) async fn begin(settings: &StoreSettings) -> Result<Self, StoreError> {
         let options = address::parse(&settings.url)
             .map_err(|rule| StoreError::Unavailable(format!("the new store's url {rule}")))?;
@@ -34,7 +40,17 @@ impl Import {
         open::open(&session).await?;
         let mut connection = session.connect().await?;
         sqlx::query("BEGIN").execute(&mut connection).await.map_err(Fault::from)?;
+        sqlx::raw_sql(PATIENCE).execute(&mut connection).await.map_err(Fault::from)?;
         sqlx::query(LOCK).execute(&mut connection).await.map_err(Fault::from)?;
+        sqlx::query(LOCK_REPLICAS).execute(&mut connection).await.map_err(Fault::from)?;
+        let running: Option<String> =
+            sqlx::query_scalar(RUNNING).fetch_optional(&mut connection).await.map_err(Fault::from)?;
+        if let Some(name) = running {
+            return Err(StoreError::Unavailable(format!(
+                "a Drydock runs on the database (replica `{name}`); stop it first, or wait until its lease has run out \
+                 if it was killed"
+            )));
+        }
         let full: bool =
             sqlx::query_scalar(HOLDS_SOMETHING).fetch_one(&mut connection).await.map_err(Fault::from)?;
         if full {
@@ -127,7 +143,7 @@ impl Import {
     pub(in crate::store) async fn commit(mut self) -> Result<(), StoreError> {
         sqlx::query("COMMIT").execute(&mut self.connection).await.map_err(Fault::from)?;
         // The rows are there, however the connection ends.
-        let _ = self.connection.close().await;
+        close(self.connection).await;
         Ok(())
     }
 }

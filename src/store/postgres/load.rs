@@ -6,14 +6,13 @@ use sqlx::Row as _;
 use sqlx::postgres::{PgConnection, PgRow};
 use uuid::Uuid;
 
-use crate::domain::id::{JobId, ProviderId};
-use crate::domain::target::Target;
+use crate::domain::id::ProviderId;
+use crate::store::columns::{Columns, know_job, know_live, know_place, know_request};
 use crate::store::error::StoreError;
-use crate::store::fault::{Fault, damage};
+use crate::store::fault::Fault;
 use crate::store::group::Work;
 use crate::store::lease::Guard;
 use crate::store::ledger::Ledger;
-use crate::store::record::{JobRow, request_of};
 use crate::store::wanted::Wanted;
 
 pub(super) const JOBS_BY_ID: &str =
@@ -56,16 +55,21 @@ pub(super) async fn load(
     let wanted = Wanted::of(works);
     let fences = load_fences(connection, &wanted.guarded).await?;
     if !wanted.requests.is_empty() && load_requests(connection, &wanted.requests, &mut ledger).await? {
-        load_places(connection, &wanted.requests, &mut ledger).await?;
+        for row in all(connection, JOBS_BY_REQUEST, &wanted.requests).await? {
+            know_place(&mut ledger, &row)?;
+        }
     }
     if !wanted.jobs.is_empty() {
         for row in all(connection, JOBS_BY_ID, &wanted.jobs).await? {
-            know(&mut ledger, &row)?;
+            know_job(&mut ledger, &row)?;
         }
     }
     let targets = wanted.targets(works, &ledger);
     if !targets.is_empty() {
-        load_live(connection, targets, &mut ledger).await?;
+        let names: Vec<String> = targets.into_iter().collect();
+        for row in sqlx::query(LIVE_BY_TARGET).bind(names).fetch_all(connection).await? {
+            know_live(&mut ledger, &row)?;
+        }
     }
     Ok((ledger, fences))
 }
@@ -89,62 +93,9 @@ async fn load_requests(
 ) -> Result<bool, Fault> {
     let rows = all(connection, REQUESTS_BY_ID, requests).await?;
     for row in &rows {
-        let digest = <[u8; 32]>::try_from(row.try_get::<&[u8], _>(1)?)
-            .map_err(|_| Fault::Corrupt("a request's digest".to_owned()))?;
-        ledger.know_request(request_of(row.try_get(0)?).map_err(damage)?, digest);
+        know_request(ledger, row)?;
     }
     Ok(!rows.is_empty())
-}
-
-async fn load_places(
-    connection: &mut PgConnection,
-    requests: &BTreeSet<Uuid>,
-    ledger: &mut Ledger,
-) -> Result<(), Fault> {
-    for row in all(connection, JOBS_BY_REQUEST, requests).await? {
-        let job = know(ledger, &row)?;
-        let index = u32::try_from(row.try_get::<i64, _>(7)?)
-            .map_err(|_| Fault::Corrupt("a job's place in its request".to_owned()))?;
-        ledger.know_place(request_of(row.try_get(6)?).map_err(damage)?, index, job);
-    }
-    Ok(())
-}
-
-async fn load_live(
-    connection: &mut PgConnection,
-    targets: BTreeSet<String>,
-    ledger: &mut Ledger,
-) -> Result<(), Fault> {
-    let names: Vec<String> = targets.into_iter().collect();
-    for row in sqlx::query(LIVE_BY_TARGET).bind(names).fetch_all(connection).await? {
-        let target = Target::parse_name(row.try_get(2)?)
-            .map_err(|error| Fault::Corrupt(format!("a job's target: {error}")))?;
-        ledger.know_live(target, JobId::new(row.try_get(0)?), row.try_get(1)?);
-    }
-    Ok(())
-}
-
-/// Tells the ledger of a job. One that cannot be read is told too, so that it harms its own writes alone.
-fn know(ledger: &mut Ledger, row: &PgRow) -> Result<JobId, Fault> {
-    let row = job_row(row)?;
-    let id = row.id;
-    match row.into_job() {
-        Ok(job) => ledger.know_job(job),
-        Err(error) => ledger.know_damage(id, error.to_string()),
-    }
-    Ok(id)
-}
-
-/// The first six columns of a row, in the order of [`JobRow`].
-pub(super) fn job_row(row: &PgRow) -> Result<JobRow, Fault> {
-    Ok(JobRow {
-        id: JobId::new(row.try_get(0)?),
-        version: row.try_get(1)?,
-        sequence: row.try_get(2)?,
-        spec: row.try_get(3)?,
-        status: row.try_get(4)?,
-        control: row.try_get(5)?,
-    })
 }
 
 async fn all(
@@ -154,4 +105,26 @@ async fn all(
 ) -> Result<Vec<PgRow>, sqlx::Error> {
     let ids: Vec<Uuid> = ids.iter().copied().collect();
     sqlx::query(sql).bind(ids).fetch_all(connection).await
+}
+
+impl Columns for PgRow {
+    fn int(&self, column: usize) -> Result<i64, Fault> {
+        Ok(self.try_get(column)?)
+    }
+
+    fn flag(&self, column: usize) -> Result<bool, Fault> {
+        Ok(self.try_get(column)?)
+    }
+
+    fn text(&self, column: usize) -> Result<&str, Fault> {
+        Ok(self.try_get(column)?)
+    }
+
+    fn bytes(&self, column: usize) -> Result<&[u8], Fault> {
+        Ok(self.try_get(column)?)
+    }
+
+    fn uuid(&self, column: usize) -> Result<Uuid, Fault> {
+        Ok(self.try_get(column)?)
+    }
 }

@@ -16,12 +16,14 @@ pub(super) mod fault;
 pub(super) mod import;
 mod leases;
 mod list;
+mod listener;
 mod load;
 mod open;
 #[cfg(test)]
 mod plans;
 mod purge;
 mod read;
+mod rewound;
 mod save;
 mod session;
 mod tail;
@@ -31,10 +33,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use tokio::sync::{Notify, watch};
 use uuid::Uuid;
 
 use self::connections::Connections;
+use self::listener::Listener;
 use self::session::Session;
 use self::tail::{Channel, Heard};
 use self::writer::Writer;
@@ -43,7 +47,7 @@ use super::error::StoreError;
 use super::group::{Door, Guarded, Work, queue};
 use super::lease::{Attendance, Fence, Guard, Leases, Presence, ReplicaId};
 use super::metrics::{CommitCount, Metrics};
-use super::retention::{Purged, Retention};
+use super::retention::{Purge, Purged, Step, Through};
 use super::settings::StoreSettings;
 use crate::domain::event::Event;
 use crate::domain::id::{JobId, ProviderId, RequestId};
@@ -52,8 +56,9 @@ use crate::domain::page::{Page, PageRequest};
 use crate::domain::state::JobState;
 use crate::kit::tasks::Tasks;
 
-/// How long closing waits for writes that were let in.
-const CLOSE_WITHIN: Duration = Duration::from_secs(30);
+/// How long closing waits for writes that were let in. A commit takes milliseconds; where the database is cut off, what
+/// was not answered is not promised, and waiting longer would only have the process killed.
+const CLOSE_WITHIN: Duration = Duration::from_secs(5);
 /// Connections for leases and for asking what is new: a crowd of readers must not cost a lease.
 const SIDE: u32 = 2;
 /// The writer, the listener, and those on the side.
@@ -95,9 +100,14 @@ impl PostgresStore {
         let tasks = Tasks::new();
         let renew = Arc::new(Notify::new());
         let stop = || tasks.token().clone();
-        let listen =
-            tail::listen(session.clone(), channel.clone(), heard.clone(), Arc::clone(&renew), stop());
-        tasks.spawn("store listener", listen);
+        let listener = Listener {
+            session: session.clone(),
+            channel: channel.clone(),
+            heard: heard.clone(),
+            renew: Arc::clone(&renew),
+            poll: settings.poll(),
+        };
+        tasks.spawn("store listener", listener.run(stop()));
         let poll = tail::poll(Arc::clone(&side), heard.clone(), settings.poll(), renew, stop());
         tasks.spawn("store poll", poll);
         let writer = Writer {
@@ -214,9 +224,17 @@ impl Store for PostgresStore {
         self.count_live_jobs().await
     }
 
-    async fn purge(&self, retention: Retention, limit: u32) -> Result<Purged, StoreError> {
-        let purge = purge::plan(&self.readers, retention, limit).await?;
-        self.door.ask(purge, Work::Purge).await
+    async fn too_many(&self, keep: u64) -> Result<Option<Through>, StoreError> {
+        purge::too_many(&self.readers, keep).await
+    }
+
+    async fn purge(&self, through: Through, step: Step) -> Result<Purged, StoreError> {
+        self.door.ask(Purge::Jobs(through, step), Work::Purge).await
+    }
+
+    async fn purge_bare_keys(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
+        let purge = Purge::BareKeys { before: before.as_microsecond(), limit };
+        Ok(self.door.ask(purge, Work::Purge).await?.keys)
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

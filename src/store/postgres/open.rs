@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use sqlx::migrate::{MigrateError, Migration, MigrationType, Migrator};
 use sqlx::postgres::PgConnection;
-use sqlx::{Connection as _, Row as _, SqlSafeStr as _};
+use sqlx::{Row as _, SqlSafeStr as _};
 use uuid::Uuid;
 
-use super::session::Session;
+use super::session::{Session, close};
 use crate::kit::crash_point::{self, CrashPoint};
 use crate::store::error::StoreError;
 use crate::store::fault::Fault;
@@ -48,7 +48,7 @@ pub(super) async fn open(session: &Session) -> Result<Opened, StoreError> {
     let id = store_id(&mut connection).await?;
     let position = newest(&mut connection).await.map_err(Fault::from)?;
     // Whatever it says, everything is committed.
-    let _ = connection.close().await;
+    close(connection).await;
     crash_point::reach(CrashPoint::StoreOpened);
     Ok(Opened { id, position })
 }

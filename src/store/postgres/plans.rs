@@ -107,7 +107,7 @@ async fn hot_statements_look_rows_up() {
         (save::DELETE_SEALED, IDS.to_owned()),
         (purge::FIRST_TOO_MANY, "1000".to_owned()),
         (purge::OLDEST, format!("1000, {ID}, 100")),
-        (purge::DELETE_EVENTS, IDS.to_owned()),
+        (purge::DELETE_EVENTS, format!("{IDS}, 100")),
         (purge::DELETE_JOBS, IDS.to_owned()),
         (purge::DELETE_KEYS, IDS.to_owned()),
         (purge::DELETE_BARE_KEYS, "1000, 100".to_owned()),

@@ -8,20 +8,18 @@ use uuid::Uuid;
 
 use super::PostgresStore;
 use super::list::Plain;
-use super::load::job_row;
 use crate::domain::event::Event;
 use crate::domain::id::{JobId, ProviderId, RequestId};
 use crate::domain::job::Job;
 use crate::domain::page::{MAX_PAGE_SIZE, Page, PageRequest};
 use crate::domain::state::JobState;
+use crate::store::columns::{commits, events, job_row, job_rows};
 use crate::store::contract::JobFilter;
 use crate::store::error::StoreError;
 use crate::store::fault::read_fault;
 use crate::store::list;
 use crate::store::page_token::After;
-use crate::store::record::{
-    EventRow, Events, JobRow, int, live_count, number, page, undamaged, whole_commits,
-};
+use crate::store::record::{int, live_count, page, undamaged};
 
 pub(super) const JOB: &str = "SELECT id, version, sequence, spec, status, control FROM jobs WHERE id = $1";
 pub(super) const REQUEST: &str = "SELECT EXISTS (SELECT 1 FROM requests WHERE id = $1)";
@@ -143,8 +141,7 @@ impl PostgresStore {
                 query.fetch_all(connection).await
             })
             .await?;
-        let mut events = Events::default();
-        rows.iter().map(|row| event(&mut events, row)).collect()
+        events(&rows)
     }
 
     pub(super) async fn read_events(&self, after: u64, limit: u32) -> Result<Vec<Event>, StoreError> {
@@ -164,11 +161,7 @@ impl PostgresStore {
         if get::<Option<i64>>(first, 0)?.is_none() {
             return Ok(Vec::new());
         }
-        let mut events = Events::default();
-        let read = |row| {
-            Ok::<_, StoreError>((number(get(row, 0)?)?, number(get(row, 1)?)?, event(&mut events, row)))
-        };
-        whole_commits(rows.iter().map(read).collect::<Result<_, _>>()?)
+        commits(&rows)
     }
 
     pub(super) async fn ping_reader(&self) -> Result<(), StoreError> {
@@ -178,24 +171,6 @@ impl PostgresStore {
             })
             .await
     }
-}
-
-fn job_rows(rows: &[PgRow]) -> Result<Vec<JobRow>, StoreError> {
-    rows.iter().map(|row| Ok(job_row(row)?)).collect()
-}
-
-fn event(events: &mut Events, row: &PgRow) -> Result<Event, StoreError> {
-    let event = EventRow {
-        position: get(row, 0)?,
-        commit_no: get(row, 1)?,
-        job: JobId::new(get(row, 2)?),
-        sequence: get(row, 3)?,
-        time: get(row, 4)?,
-        kind: get(row, 5)?,
-        message: get(row, 6)?,
-        status: get(row, 7)?,
-    };
-    events.event(event, get(row, 8)?)
 }
 
 fn get<'r, T>(row: &'r PgRow, column: usize) -> Result<T, StoreError>

@@ -1,9 +1,10 @@
 //! Connections, and what every one of them is set to.
 
+use std::fmt;
 use std::time::Duration;
 
 use sqlx::postgres::{PgConnectOptions, PgConnection};
-use sqlx::{AssertSqlSafe, ConnectOptions as _};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 use tokio::time::timeout;
 
 use crate::store::fault::Fault;
@@ -20,12 +21,32 @@ const PEER_GONE_AFTER: Duration = Duration::from_secs(10);
 /// What the network may add to the server's own time for a statement.
 const NETWORK: Duration = Duration::from_secs(5);
 
+/// How long a connection may take to say goodbye. The server ends what does not.
+const CLOSE_WITHIN: Duration = Duration::from_millis(500);
+
 /// How to connect.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub(super) struct Session {
     options: PgConnectOptions,
     settings: String,
     within: Duration,
+}
+
+/// Not derived: sqlx prints the password of its options.
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let user = self.options.get_username();
+        f.debug_struct("Session").field("place", &self.place()).field("user", &user).finish_non_exhaustive()
+    }
+}
+
+/// Closes a connection, and does not wait for a peer that is gone.
+pub(super) async fn close(connection: PgConnection) {
+    match timeout(CLOSE_WITHIN, connection.close()).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => tracing::debug!(%error, "a connection did not close well"),
+        Err(_) => tracing::debug!("a connection did not close in time"),
+    }
 }
 
 impl Session {
@@ -112,4 +133,21 @@ fn settings(statement: Duration) -> String {
         "SET jit = off".to_owned(),
     ]
     .join("; ")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::store::postgres::address;
+    use crate::store::postgres::connections::Connections;
+
+    #[test]
+    fn no_password_is_ever_shown() {
+        let options = address::parse("postgres://u:hunter2@h:5433/d").unwrap();
+        let session = Session::new(options, Duration::from_secs(1));
+        let patient = session.patient(Duration::from_secs(1));
+        let connections = Connections::new(session.clone(), 1);
+        let shown = format!("{session:?} {patient:#?} {connections:?}");
+        assert!(shown.contains("h:5433") && !shown.contains("hunter2"), "{shown}");
+    }
 }

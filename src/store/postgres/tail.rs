@@ -2,13 +2,14 @@
 //!
 //! A notification is sent within the transaction that it tells of, so it arrives after the commit or never. It may
 //! get lost (the listener's connection broke, or died without a word), and then the question that is asked every
-//! `store.poll_ms` finds the same a little later. When that happens again and again, the listener connects anew.
+//! `store.poll_ms` finds the same a little later. When that happens again and again, the listener connects anew
+//! (`listener.rs`).
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::AssertSqlSafe;
-use sqlx::postgres::{PgConnection, PgListener, PgPoolOptions};
+use sqlx::postgres::PgConnection;
 use tokio::sync::{Notify, watch};
 use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
@@ -16,12 +17,8 @@ use uuid::Uuid;
 
 use super::connections::Connections;
 use super::open::newest;
-use super::session::Session;
+use super::rewound;
 
-/// How long after a fault the listener connects again.
-const LISTEN_AGAIN: Duration = Duration::from_secs(1);
-/// How long the listener may take to connect.
-const LISTEN_WITHIN: Duration = Duration::from_secs(10);
 /// So many changes in a row that no notification told of, and the listener is taken for dead.
 const UNTOLD: u32 = 3;
 
@@ -59,6 +56,11 @@ impl Channel {
     /// The channel of the store with this id.
     pub(super) fn of(store: Uuid) -> Self {
         Self(format!("drydock_{}", store.simple()))
+    }
+
+    /// Its name in the database.
+    pub(super) fn name(&self) -> &str {
+        &self.0
     }
 
     /// Tells every replica, this one too, once the transaction of `connection` is committed.
@@ -105,7 +107,8 @@ impl Heard {
         self.leases.send_modify(|count| *count = count.wrapping_add(1));
     }
 
-    fn word(&self, text: &str) {
+    /// Takes in what a notification says.
+    pub(super) fn word(&self, text: &str) {
         match Word::read(text) {
             Some(Word::Events(position)) => drop(self.position(position)),
             Some(Word::Leases) => self.leases(),
@@ -113,50 +116,6 @@ impl Heard {
             None => {}
         }
     }
-}
-
-/// Listens until `stop`; `renew` makes it connect anew.
-pub(super) async fn listen(
-    session: Session,
-    channel: Channel,
-    heard: Heard,
-    renew: Arc<Notify>,
-    stop: CancellationToken,
-) {
-    let pool = PgPoolOptions::new()
-        .max_connections(1)
-        .acquire_timeout(LISTEN_WITHIN)
-        .max_lifetime(None)
-        .idle_timeout(None)
-        .connect_lazy_with(session.options().clone());
-    loop {
-        let hearing = async {
-            let mut listener = PgListener::connect_with(&pool).await?;
-            listener.eager_reconnect(false);
-            listener.listen(&channel.0).await?;
-            // What changed before about leases was not told; positions are asked for anyway.
-            heard.leases();
-            while let Some(notification) = listener.try_recv().await? {
-                heard.word(notification.payload());
-            }
-            Ok::<(), sqlx::Error>(())
-        };
-        tokio::select! {
-            biased;
-            () = stop.cancelled() => break,
-            () = renew.notified() => tracing::info!("notifications get lost; listening on a fresh connection"),
-            ended = hearing => {
-                if let Err(error) = ended {
-                    tracing::debug!(%error, "the listener lost its connection; polling goes on");
-                }
-            }
-        }
-        tokio::select! {
-            () = stop.cancelled() => break,
-            () = tokio::time::sleep(LISTEN_AGAIN) => {}
-        }
-    }
-    pool.close().await;
 }
 
 /// Asks for the newest position at intervals until `stop`.
@@ -177,7 +136,18 @@ pub(super) async fn poll(
             () = stop.cancelled() => break,
             _ = ticks.tick() => {}
         }
-        let asked = connections.run(newest);
+        // Noted before asking: what is known by now is committed, so the answer cannot be less.
+        let known = *heard.newest.borrow();
+        let asked = async {
+            match connections.run(newest).await? {
+                found if found < known => {
+                    let marking =
+                        async |connection: &mut PgConnection| rewound::mark(connection, found, known).await;
+                    connections.run(marking).await
+                }
+                found => Ok(found),
+            }
+        };
         let position = tokio::select! {
             biased;
             () = stop.cancelled() => break,

@@ -17,8 +17,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::Row as _;
 use sqlx::postgres::PgConnection;
-use sqlx::{Connection as _, Row as _};
 use tokio::time::{Instant, timeout};
 use tokio_util::sync::CancellationToken;
 
@@ -26,8 +26,9 @@ use super::connections::Connections;
 use super::fault::is_lost;
 use super::load::load;
 use super::purge;
+use super::rewound;
 use super::save::save;
-use super::session::Session;
+use super::session::{Session, close};
 use super::tail::{Channel, Heard, Word};
 use crate::kit::crash_point::{self, CrashPoint};
 use crate::store::fault::Fault;
@@ -93,15 +94,18 @@ impl Writer {
         for connections in &self.others {
             connections.close().await;
         }
-        if let Some(connection) = self.connection.take()
-            && let Err(error) = connection.close().await
-        {
-            tracing::debug!(%error, "the writing connection did not close well");
+        if let Some(connection) = self.connection.take() {
+            close(connection).await;
         }
     }
 
     async fn transact(&mut self, group: &mut [Work]) -> Result<Ledger, Fault> {
-        let (mut connection, position) = self.begin().await?;
+        let (mut connection, mut position) = self.begin().await?;
+        // Whatever was heard was committed before this lock was got.
+        let known = *self.heard.newest.borrow();
+        if position < known {
+            position = rewound::mark(&mut connection, position, known).await?;
+        }
         let (mut ledger, fences) = load(&mut connection, group, position).await?;
         decide(&mut ledger, group, |guard| fences.permit(guard));
         save(&mut connection, &ledger).await?;

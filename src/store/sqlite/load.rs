@@ -9,12 +9,10 @@ use sqlx::Row as _;
 use sqlx::sqlite::{SqliteConnection, SqliteRow};
 use uuid::Uuid;
 
-use crate::domain::id::JobId;
-use crate::domain::target::Target;
-use crate::store::fault::{Fault, damage};
+use crate::store::columns::{Columns, know_job, know_live, know_place, know_request};
+use crate::store::fault::Fault;
 use crate::store::group::Work;
 use crate::store::ledger::Ledger;
-use crate::store::record::{JobRow, job_id, request_id};
 use crate::store::wanted::Wanted;
 
 pub(super) const JOBS_BY_ID: &str = "\
@@ -38,16 +36,20 @@ pub(super) async fn load(
     let mut ledger = Ledger::new(position);
     let wanted = Wanted::of(works);
     if !wanted.requests.is_empty() && load_requests(connection, &wanted.requests, &mut ledger).await? {
-        load_places(connection, &wanted.requests, &mut ledger).await?;
+        for row in all(connection, JOBS_BY_REQUEST, hex(&wanted.requests)).await? {
+            know_place(&mut ledger, &row)?;
+        }
     }
     if !wanted.jobs.is_empty() {
         for row in all(connection, JOBS_BY_ID, hex(&wanted.jobs)).await? {
-            know(&mut ledger, &row)?;
+            know_job(&mut ledger, &row)?;
         }
     }
     let targets = wanted.targets(works, &ledger);
     if !targets.is_empty() {
-        load_live(connection, targets, &mut ledger).await?;
+        for row in all(connection, LIVE_BY_TARGET, serde_json::json!(targets).to_string()).await? {
+            know_live(&mut ledger, &row)?;
+        }
     }
     Ok(ledger)
 }
@@ -60,61 +62,9 @@ async fn load_requests(
 ) -> Result<bool, Fault> {
     let rows = all(connection, REQUESTS_BY_ID, hex(requests)).await?;
     for row in &rows {
-        let digest = <[u8; 32]>::try_from(row.try_get::<&[u8], _>(1)?)
-            .map_err(|_| Fault::Corrupt("a request's digest".to_owned()))?;
-        ledger.know_request(request_id(row.try_get(0)?).map_err(damage)?, digest);
+        know_request(ledger, row)?;
     }
     Ok(!rows.is_empty())
-}
-
-async fn load_places(
-    connection: &mut SqliteConnection,
-    requests: &BTreeSet<Uuid>,
-    ledger: &mut Ledger,
-) -> Result<(), Fault> {
-    for row in all(connection, JOBS_BY_REQUEST, hex(requests)).await? {
-        let job = know(ledger, &row)?;
-        let index = u32::try_from(row.try_get::<i64, _>(7)?)
-            .map_err(|_| Fault::Corrupt("a job's place in its request".to_owned()))?;
-        ledger.know_place(request_id(row.try_get(6)?).map_err(damage)?, index, job);
-    }
-    Ok(())
-}
-
-async fn load_live(
-    connection: &mut SqliteConnection,
-    targets: BTreeSet<String>,
-    ledger: &mut Ledger,
-) -> Result<(), Fault> {
-    for row in all(connection, LIVE_BY_TARGET, serde_json::json!(targets).to_string()).await? {
-        let target = Target::parse_name(row.try_get(2)?)
-            .map_err(|error| Fault::Corrupt(format!("a job's target: {error}")))?;
-        ledger.know_live(target, job_id(row.try_get(0)?).map_err(damage)?, row.try_get(1)?);
-    }
-    Ok(())
-}
-
-/// Tells the ledger of a job. One that cannot be read is told too, so that it harms its own writes alone.
-fn know(ledger: &mut Ledger, row: &SqliteRow) -> Result<JobId, Fault> {
-    let row = job_row(row)?;
-    let id = row.id;
-    match row.into_job() {
-        Ok(job) => ledger.know_job(job),
-        Err(error) => ledger.know_damage(id, error.to_string()),
-    }
-    Ok(id)
-}
-
-/// The first six columns of a row, in the order of [`JobRow`].
-pub(super) fn job_row(row: &SqliteRow) -> Result<JobRow, Fault> {
-    Ok(JobRow {
-        id: job_id(row.try_get(0)?).map_err(damage)?,
-        version: row.try_get(1)?,
-        sequence: row.try_get(2)?,
-        spec: row.try_get(3)?,
-        status: row.try_get(4)?,
-        control: row.try_get(5)?,
-    })
 }
 
 fn hex(ids: &BTreeSet<Uuid>) -> String {
@@ -127,4 +77,26 @@ async fn all(
     list: String,
 ) -> Result<Vec<SqliteRow>, Fault> {
     Ok(sqlx::query(sql).bind(list).fetch_all(connection).await?)
+}
+
+impl Columns for SqliteRow {
+    fn int(&self, column: usize) -> Result<i64, Fault> {
+        Ok(self.try_get(column)?)
+    }
+
+    fn flag(&self, column: usize) -> Result<bool, Fault> {
+        Ok(self.try_get(column)?)
+    }
+
+    fn text(&self, column: usize) -> Result<&str, Fault> {
+        Ok(self.try_get(column)?)
+    }
+
+    fn bytes(&self, column: usize) -> Result<&[u8], Fault> {
+        Ok(self.try_get(column)?)
+    }
+
+    fn uuid(&self, column: usize) -> Result<Uuid, Fault> {
+        Uuid::from_slice(self.bytes(column)?).map_err(|_| Fault::Corrupt("an id that is no UUID".to_owned()))
+    }
 }

@@ -24,6 +24,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use tokio::sync::watch;
 use uuid::Uuid;
 
@@ -35,7 +36,7 @@ use super::error::StoreError;
 use super::group::{Door, Guarded, Work, queue};
 use super::lease::{Attendance, Fence, Guard, Leases, Presence, ReplicaId};
 use super::metrics::{CommitCount, Metrics};
-use super::retention::{Purged, Retention};
+use super::retention::{Purge, Purged, Step, Through};
 use super::settings::StoreSettings;
 use crate::domain::event::Event;
 use crate::domain::id::{JobId, ProviderId, RequestId};
@@ -185,9 +186,17 @@ impl Store for SqliteStore {
         self.count_live_jobs().await
     }
 
-    async fn purge(&self, retention: Retention, limit: u32) -> Result<Purged, StoreError> {
-        let purge = purge::plan(&self.readers, retention, limit).await?;
-        self.door.ask(purge, Work::Purge).await
+    async fn too_many(&self, keep: u64) -> Result<Option<Through>, StoreError> {
+        purge::too_many(&self.readers, keep).await
+    }
+
+    async fn purge(&self, through: Through, step: Step) -> Result<Purged, StoreError> {
+        self.door.ask(Purge::Jobs(through, step), Work::Purge).await
+    }
+
+    async fn purge_bare_keys(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
+        let purge = Purge::BareKeys { before: before.as_microsecond(), limit };
+        Ok(self.door.ask(purge, Work::Purge).await?.keys)
     }
 
     async fn ping(&self) -> Result<(), StoreError> {

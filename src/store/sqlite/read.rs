@@ -5,21 +5,19 @@ use sqlx::sqlite::SqliteRow;
 
 use super::SqliteStore;
 use super::list::Sqlite;
-use super::load::job_row;
 use super::save::bytes;
 use crate::domain::event::Event;
 use crate::domain::id::{JobId, ProviderId, RequestId};
 use crate::domain::job::Job;
 use crate::domain::page::{MAX_PAGE_SIZE, Page, PageRequest};
 use crate::domain::state::JobState;
+use crate::store::columns::{commits, events, job_row, job_rows};
 use crate::store::contract::JobFilter;
 use crate::store::error::StoreError;
 use crate::store::fault::read_fault;
 use crate::store::list;
 use crate::store::page_token::After;
-use crate::store::record::{
-    EventRow, Events, JobRow, int, job_id, live_count, number, page, undamaged, whole_commits,
-};
+use crate::store::record::{int, live_count, page, undamaged};
 
 pub(super) const JOB: &str = "SELECT id, version, sequence, spec, status, control FROM jobs WHERE id = ?1";
 pub(super) const REQUEST: &str = "SELECT count(*) FROM requests WHERE id = ?1";
@@ -134,8 +132,7 @@ impl SqliteStore {
             })
             .await?;
         drop(reader);
-        let mut events = Events::default();
-        rows.iter().map(|row| event(&mut events, row)).collect()
+        events(&rows)
     }
 
     pub(super) async fn read_events(&self, after: u64, limit: u32) -> Result<Vec<Event>, StoreError> {
@@ -155,35 +152,13 @@ impl SqliteStore {
         if after < purged {
             return Err(StoreError::PositionGone { wanted: after, oldest: purged + 1 });
         }
-        let mut events = Events::default();
-        let read = |row| {
-            Ok::<_, StoreError>((number(get(row, 0)?)?, number(get(row, 1)?)?, event(&mut events, row)))
-        };
-        whole_commits(rows.iter().map(read).collect::<Result<_, _>>()?)
+        commits(&rows)
     }
 
     pub(super) async fn ping_reader(&self) -> Result<(), StoreError> {
         let mut reader = self.readers.get().await?;
         reader.run(async |connection| sqlx::query(PURGED).fetch_one(connection).await.map(drop)).await
     }
-}
-
-fn job_rows(rows: &[SqliteRow]) -> Result<Vec<JobRow>, StoreError> {
-    rows.iter().map(|row| Ok(job_row(row)?)).collect()
-}
-
-fn event(events: &mut Events, row: &SqliteRow) -> Result<Event, StoreError> {
-    let event = EventRow {
-        position: get(row, 0)?,
-        commit_no: get(row, 1)?,
-        job: job_id(get(row, 2)?)?,
-        sequence: get(row, 3)?,
-        time: get(row, 4)?,
-        kind: get(row, 5)?,
-        message: get(row, 6)?,
-        status: get(row, 7)?,
-    };
-    events.event(event, get(row, 8)?)
 }
 
 fn get<'r, T>(row: &'r SqliteRow, column: usize) -> Result<T, StoreError>

@@ -62,7 +62,7 @@ async fn read_schedules(vendor: &Avisi, looks: &mut [Look<'_>]) {
         Ok(open) => open,
         Err(error) => {
             for look in scheduled {
-                look.seen = Some(Err(map::again(&error)));
+                look.seen = Some(Err(error.again()));
             }
             return;
         }
@@ -130,7 +130,7 @@ async fn read_clusters(vendor: &Avisi, looks: &mut [Look<'_>]) {
     let roster = Roster::read(&vendor.client, &wanted).await;
     let now = vendor.clock.now();
     for look in looks.iter_mut().filter(|look| look.seen.is_none()) {
-        let seen = roster.as_ref().map_err(map::again).map(|roster| {
+        let seen = roster.as_ref().map_err(VendorError::again).map(|roster| {
             let seen = infer(&Evidence {
                 operation: &look.planned.operation,
                 notes: &look.notes,

@@ -314,17 +314,3 @@ pub(super) fn not_started(error: VendorError) -> Submitted {
         Reached::Maybe | Reached::Yes => Submitted::Failed(error),
     }
 }
-
-/// The same error for another job of the same call.
-pub(super) fn again(error: &VendorError) -> VendorError {
-    VendorError {
-        kind: error.kind,
-        retry: error.retry,
-        reached: error.reached,
-        code: error.code.clone(),
-        http_status: error.http_status,
-        request_id: error.request_id.clone(),
-        message: error.message.clone(),
-        source: None,
-    }
-}

@@ -108,6 +108,7 @@ fn capabilities(operator: bool, lost_answer_grace: Duration, lost_answer_limit: 
             batch_size: 1,
             lost_answer,
             success_proof,
+            retry: "A new schedule, or for a direct upgrade the version once more, after new prechecks.",
         }],
         observe_batch: OBSERVE_BATCH,
         lost_answer_grace,
@@ -175,7 +176,7 @@ impl Vendor for Avisi {
         };
         let (roster, open) = match read.await {
             Ok(read) => read,
-            Err(error) => return batch.iter().map(|_| Err(map::again(&error))).collect(),
+            Err(error) => return batch.iter().map(|_| Err(error.again())).collect(),
         };
         let versions = match self.client.versions().await {
             Ok(versions) => Some(versions.into_iter().filter_map(|v| v.version).collect::<Vec<_>>()),

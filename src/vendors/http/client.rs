@@ -98,6 +98,13 @@ impl HttpClient {
             .retry(reqwest::retry::never())
             .referer(false)
             .no_proxy();
+        // Keepalives find a dead peer while an answer is awaited; the user timeout bounds what lies unsent in the kernel.
+        let silence = limits.unacknowledged();
+        http = http.tcp_keepalive(silence).tcp_keepalive_interval(silence).tcp_keepalive_retries(2);
+        #[cfg(target_os = "linux")]
+        {
+            http = http.tcp_user_timeout(silence);
+        }
         let pins = tls.pins();
         // A pin that cannot be read must not turn into less of a check.
         if pins.len() != tls.pin_sha256.len() {

@@ -1,25 +1,21 @@
 //! Who we are: a token from IAM, or a signature on every request.
 //!
-//! A token is kept until shortly before its end and renewed once for many callers: who waits while another
-//! renews gets the new token, or the same failure, and does not log in again. A login that IAM refused is the answer
-//! to all who come for a while after it, too: IAM locks accounts after some failed logins. IAM has no logout that the vendor documents for this token; at shutdown it is forgotten.
+//! A token is kept until shortly before its end and renewed once for many callers ([`Logins`]). IAM has no logout that
+//! the vendor documents for this token; at shutdown it is forgotten.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use tokio::sync::Mutex;
-use tokio::time::Instant;
 
 use super::config::{Credentials, Login};
+use super::read;
 use super::sign::{Keys, Signable, authorization, sdk_date};
 use super::wire::{ById, Identity, Named, PasswordMethod, Scope, TokenAuth, TokenBody, TokenUser};
-use super::{fault, read};
-use crate::domain::error::VendorFault;
 use crate::kit::clock::{self, Clock};
 use crate::kit::secret::{ExposeSecret, Secret};
 use crate::vendors::error::{Reached, VendorError};
 use crate::vendors::http::{Call, HttpClient, Reply, Verb};
+use crate::vendors::logins::{LoggedIn, Logins};
 use crate::vendors::redact::redact;
 
 /// Content type of every body that is sent.
@@ -38,47 +34,19 @@ pub(super) struct Auth {
     project_id: String,
     http: HttpClient,
     clock: Clock,
-    cache: Mutex<Cache>,
-    /// Counts logins that ended, so that a waiter can tell that one ended while it waited.
-    ended: AtomicU64,
-}
-
-#[derive(Debug, Default)]
-struct Cache {
-    token: Option<Token>,
-    failed: Option<Failed>,
-}
-
-/// A login that failed.
-#[derive(Debug)]
-struct Failed {
-    /// Its number.
-    login: u64,
-    at: Instant,
-    error: VendorError,
-}
-
-impl Failed {
-    /// Whether it is the answer to a caller who came when `ended` logins had ended. A refusal is that for a while
-    /// to everybody: jobs come one after another too, and not all at once.
-    fn holds(&self, ended: u64) -> bool {
-        let refused = self.error.kind == VendorFault::Unauthenticated;
-        self.login > ended || (refused && self.at.elapsed() < REFUSED_FOR)
-    }
+    logins: Logins<Token>,
 }
 
 #[derive(Clone, Debug)]
 struct Token {
     value: Secret,
     expires_at: Option<Timestamp>,
-    /// The number of the login that made it.
-    login: u64,
 }
 
 /// The right to send one request.
 #[derive(Debug)]
 pub(super) struct Pass {
-    token: Option<Token>,
+    token: Option<LoggedIn<Token>>,
     /// The `X-Security-Token` that goes out with a temporary key pair.
     security_token: Option<Secret>,
 }
@@ -89,19 +57,16 @@ impl Pass {
         self.token.is_some()
     }
 
-    /// A refusal without the token in it. Lists are left alone: they are large, and hold no tokens.
+    /// A refusal without the token in it.
     pub(super) fn redact(&self, reply: Reply) -> Reply {
-        if reply.status.is_success() {
-            return reply;
-        }
-        let token = self.token.as_ref().map(|token| &token.value);
-        redact(reply, &token.into_iter().chain(&self.security_token).collect::<Vec<_>>())
+        let token = self.token.as_ref().map(|token| &token.made.value);
+        without(reply, &token.into_iter().chain(&self.security_token).collect::<Vec<_>>())
     }
 }
 
 impl Auth {
     pub(super) fn new(credentials: Credentials, project_id: String, http: HttpClient, clock: Clock) -> Self {
-        Self { credentials, project_id, http, clock, cache: Mutex::default(), ended: AtomicU64::new(0) }
+        Self { credentials, project_id, http, clock, logins: Logins::new(REFUSED_FOR) }
     }
 
     /// A pass; with `refused`, one that is newer than the one that the vendor refused.
@@ -115,38 +80,17 @@ impl Auth {
             }
             Credentials::Token(login) => login,
         };
-        let refused = refused.and_then(|p| p.token.as_ref()).map(|t| t.login);
-        let ended = self.ended.load(Ordering::Acquire);
-        let mut cache = self.cache.lock().await;
-        if let Some(token) = &cache.token
-            && refused.is_none_or(|old| token.login > old)
-            && token.expires_at.is_none_or(|end| clock::since(self.clock.now(), end) > RENEW_BEFORE)
-        {
-            return Ok(Pass { token: Some(token.clone()), security_token: None });
-        }
-        if let Some(failed) = cache.failed.as_ref().filter(|failed| failed.holds(ended)) {
-            return Err(fault::again(&failed.error));
-        }
-        let outcome = self.log_in(login).await;
-        let number = self.ended.fetch_add(1, Ordering::AcqRel) + 1;
-        match outcome {
-            Ok((value, expires_at)) => {
-                let token = Token { value, expires_at, login: number };
-                *cache = Cache { token: Some(token.clone()), failed: None };
-                Ok(Pass { token: Some(token), security_token: None })
-            }
-            Err(error) => {
-                let failed = Failed { login: number, at: Instant::now(), error: fault::again(&error) };
-                *cache = Cache { token: None, failed: Some(failed) };
-                Err(error)
-            }
-        }
+        let refused = refused.and_then(|pass| pass.token.as_ref()).map(|token| token.login);
+        let now = self.clock.now();
+        let lasts = |token: &Token| token.expires_at.is_none_or(|end| clock::since(now, end) > RENEW_BEFORE);
+        let token = self.logins.get(refused, lasts, self.log_in(login)).await?;
+        Ok(Pass { token: Some(token), security_token: None })
     }
 
     /// Puts a pass on a call.
     pub(super) fn stamp(&self, call: Call, verb: Verb, pass: &Pass) -> Call {
         match (&self.credentials, &pass.token) {
-            (Credentials::Token(_), Some(token)) => call.secret_header("x-auth-token", &token.value),
+            (Credentials::Token(_), Some(token)) => call.secret_header("x-auth-token", &token.made.value),
             (Credentials::Token(_), None) => call,
             (Credentials::Keys(keys), _) => self.signed(call, verb, keys),
         }
@@ -175,7 +119,7 @@ impl Auth {
         }
     }
 
-    async fn log_in(&self, login: &Login) -> Result<(Secret, Option<Timestamp>), VendorError> {
+    async fn log_in(&self, login: &Login) -> Result<Token, VendorError> {
         let body = TokenBody {
             auth: TokenAuth {
                 identity: Identity {
@@ -204,13 +148,19 @@ impl Auth {
         };
         let reply = self.http.send(call).await.map_err(not_sent)?;
         let reply = redact(reply, &[&login.password]);
-        read::token(&reply, self.clock.now()).map_err(not_sent)
+        let (value, expires_at) = read::token(&reply, self.clock.now()).map_err(not_sent)?;
+        Ok(Token { value, expires_at })
     }
 
-    /// Forgets the token.
+    /// Forgets the token; nothing is logged in afterwards.
     pub(super) async fn forget(&self) {
-        *self.cache.lock().await = Cache::default();
+        self.logins.close().await;
     }
+}
+
+/// A refusal without what proved the call. Lists are left alone: they are large, and hold no tokens.
+pub(super) fn without(reply: Reply, tokens: &[&Secret]) -> Reply {
+    if reply.status.is_success() { reply } else { redact(reply, tokens) }
 }
 
 #[cfg(test)]

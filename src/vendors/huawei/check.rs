@@ -10,8 +10,8 @@ use super::client::Client;
 use super::look::{Sight, look};
 use super::map;
 use super::notes::Notes;
+use super::wanted_image;
 use super::wire::{CloudImage, Instance};
-use super::{fault, wanted_image};
 use crate::domain::error::VendorFault;
 use crate::domain::finding::{Finding, Severity};
 use crate::vendors::contract::{CheckReport, Planned};
@@ -36,7 +36,7 @@ pub(super) async fn check(client: &Client, batch: &[Planned]) -> Vec<Result<Chec
                 && let Some(image) = images.get(image_id)
             {
                 match image {
-                    Err(error) if error.kind == VendorFault::RateLimited => return Err(fault::again(error)),
+                    Err(error) if error.kind == VendorFault::RateLimited => return Err(error.again()),
                     image => report.findings.extend(of_image(image_id, image)),
                 }
             }

@@ -13,12 +13,12 @@ use crate::domain::failure::{Failure, FailureReason};
 use crate::vendors::error::{Reached, Retry, VendorError};
 use crate::vendors::http::Reply;
 
+/// A parameter that is missing from the request.
+pub(super) const MISSING: &str = "iMetal.0002";
 /// A bad or unsupported value in the request.
 pub(super) const BAD_VALUE: &str = "iMetal.0001";
 /// Some of the instances asked for do not exist; the message lists them.
 pub(super) const INSTANCES_NOT_FOUND: &str = "iMetal.0200";
-/// A refusal about one instance, most likely its state; the reference's text for it is cut off.
-pub(super) const INSTANCE_REFUSED: &str = "iMetal.0201";
 /// How long to wait after "too many requests" without `Retry-After`: the vendor's FAQ says 2 to 5 seconds.
 const CALM: Duration = Duration::from_secs(5);
 
@@ -70,6 +70,11 @@ fn meaning(status: u16, code: Option<&str>) -> Option<(VendorFault, Reached)> {
     })
 }
 
+/// Whether a code is one of the gateway before the service. Some services spell its prefix `APIG.`.
+pub(super) fn is_gateways(code: &str) -> bool {
+    code.starts_with("APIGW.") || code.starts_with("APIG.")
+}
+
 fn advice(code: Option<&str>) -> &'static str {
     match code {
         Some("APIGW.0101") => " (check `endpoint`: the gateway there does not know CloudDC)",
@@ -105,20 +110,6 @@ fn flat(map: &Map<String, Value>) -> Option<(Option<String>, String)> {
         return None;
     }
     Some((code, message.unwrap_or_default()))
-}
-
-/// The same error once more, for another job that shares its fate. The source stays with the first.
-pub(super) fn again(error: &VendorError) -> VendorError {
-    VendorError {
-        kind: error.kind,
-        retry: error.retry,
-        reached: error.reached,
-        code: error.code.clone(),
-        http_status: error.http_status,
-        request_id: error.request_id.clone(),
-        message: error.message.clone(),
-        source: None,
-    }
 }
 
 /// A refusal as the end of a job.

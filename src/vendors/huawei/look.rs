@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use futures_util::future::join_all;
 
 use super::client::{Client, IDS_PER_LIST};
-use super::fault;
 use super::submit::named_in;
 use super::wire::Instance;
 use crate::domain::error::VendorFault;
@@ -41,7 +40,7 @@ pub(super) async fn look(client: &Client, ids: &[&str]) -> Vec<Result<Sight, Ven
             }
             Err(error) => {
                 for id in chunk {
-                    sights.insert(id, Err(fault::again(&error)));
+                    sights.insert(id, Err(error.again()));
                 }
             }
         }
@@ -57,7 +56,7 @@ pub(super) async fn look(client: &Client, ids: &[&str]) -> Vec<Result<Sight, Ven
     ids.iter()
         .map(|id| match sights.get(id) {
             Some(Ok(sight)) => Ok(sight.clone()),
-            Some(Err(error)) => Err(fault::again(error)),
+            Some(Err(error)) => Err(error.again()),
             None => Err(unlisted()),
         })
         .collect()

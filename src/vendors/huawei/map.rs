@@ -17,7 +17,7 @@ use crate::kit::clock;
 use crate::vendors::contract::{Found, Observation, Phase};
 
 /// After this long the `running` of an accepted reinstall is no longer the one from before it.
-const STALE_RUNNING: Duration = Duration::from_secs(300);
+pub(super) const STALE_RUNNING: Duration = Duration::from_secs(300);
 /// The largest `answer`.
 const MAX_ANSWER_BYTES: usize = 16 * 1024;
 

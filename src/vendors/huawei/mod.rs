@@ -5,6 +5,7 @@
 //! nothing about how far one is.
 
 mod auth;
+mod bystanders;
 mod check;
 mod client;
 mod config;
@@ -30,6 +31,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use self::bystanders::{Bystanders, Standing};
 use self::client::{Client, IDS_PER_LIST, MIN_LIMIT};
 use self::look::{Sight, look};
 use self::map::Context;
@@ -69,6 +71,7 @@ fn configure(common: &CommonSettings, own: toml::Table) -> Result<Build, Vec<Con
             capabilities: capabilities(grace, limit),
             client: Client::new(endpoint, config, http, clock.clone()),
             chunk: AtomicUsize::new(submit::CHUNK),
+            bystanders: Bystanders::default(),
             clock,
         })
     }))
@@ -88,9 +91,12 @@ fn capabilities(lost_answer_grace: Duration, lost_answer_limit: Duration) -> Cap
             lists_images: true,
             batch_size: 50,
             lost_answer: "The instance's state, operation state, launch time and image are compared with those \
-                          before the start; a start is never sent a second time after a lost answer.",
+                          before the start; a start is never sent a second time after a lost answer. Only where \
+                          CloudDC refused a call because of another instance in it, one that stays exactly as it \
+                          was for five minutes is started again.",
             success_proof: "The instance is `running` again after it was seen being reinstalled, or its \
                             operation state turned to `reinstall-succeed`.",
+            retry: "A new reinstall, with the password given anew; the instance must be `running`.",
         }],
         observe_batch: OBSERVE_BATCH,
         lost_answer_grace,
@@ -107,6 +113,7 @@ struct Huawei {
     client: Client,
     /// How many ids one reinstall call takes here, as far as is known.
     chunk: AtomicUsize,
+    bystanders: Bystanders,
     clock: Clock,
 }
 
@@ -166,14 +173,22 @@ impl Vendor for Huawei {
     }
 
     async fn submit(&self, batch: &[Submission]) -> Vec<Submitted> {
-        submit::submit(&self.client, &self.chunk, batch).await
+        submit::submit(&self.client, &self.chunk, &self.bystanders, batch).await
     }
 
     async fn find(&self, planned: &Planned) -> Result<Found, VendorError> {
         let notes = Notes::read(planned.handle.as_ref());
         match look(&self.client, &[&planned.target.id]).await.pop() {
             Some(Ok(Sight::Seen(instance))) => {
-                Ok(map::find(&instance, self.context(planned, &notes), wanted_image(planned)))
+                let found = map::find(&instance, self.context(planned, &notes), wanted_image(planned));
+                let standing = self.bystanders.look(planned.job, &instance, notes.baseline.as_ref());
+                Ok(match (found, standing) {
+                    (Found::CannotTell(_), Standing::NotStarted) => Found::NotArrived { until: None },
+                    (Found::CannotTell(why), Standing::Waiting) => Found::CannotTell(format!(
+                        "the call was refused because of another instance in it; {why}, and is looked at for some minutes"
+                    )),
+                    (found, _) => found,
+                })
             }
             Some(Ok(Sight::Gone(text))) => {
                 Ok(Found::CannotTell(format!("the instance no longer exists ({text})")))

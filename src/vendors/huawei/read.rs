@@ -79,8 +79,8 @@ pub(super) fn start(reply: &Reply) -> Start {
     }
     match reply.status.as_u16() {
         400 if is_about_count(&error) => Start::TooMany(error),
-        400 | 404 if is_about_instances(&error) => Start::SomeRefused(error),
-        400 if error.code.is_some() => Start::Refused(error),
+        400 if is_about_request(&error) => Start::Refused(error),
+        400 | 404 | 409 | 422 if is_about_instances(&error) => Start::SomeRefused(error),
         _ => Start::Failed(error),
     }
 }
@@ -163,9 +163,20 @@ fn is_about_count(error: &VendorError) -> bool {
         && !text.contains("image")
 }
 
-/// Whether a refusal is about some of the instances rather than about the request.
-pub(super) fn is_about_instances(error: &VendorError) -> bool {
-    matches!(error.code.as_deref(), Some(fault::INSTANCES_NOT_FOUND | fault::INSTANCE_REFUSED))
+/// Whether a refusal is about the request as a whole, before any instance was looked at: a value in it, or the word of
+/// the gateway before the service.
+fn is_about_request(error: &VendorError) -> bool {
+    match error.code.as_deref() {
+        Some(fault::BAD_VALUE | fault::MISSING) => true,
+        Some(code) => fault::is_gateways(code),
+        None => false,
+    }
+}
+
+/// Whether a refusal may be about some of the instances. The codes from `iMetal.0201` on are not published, and of a
+/// code that nobody knows this is the careful reading: it refuses those that it names and lets the others be looked up.
+fn is_about_instances(error: &VendorError) -> bool {
+    error.code.as_deref().is_some_and(|code| !fault::is_gateways(code))
 }
 
 #[cfg(test)]
@@ -222,6 +233,40 @@ mod tests {
         }
         let proxy = refusal(400, "<html>request exceeds the limit</html>");
         assert!(!is_about_count(&fault::of(&proxy)));
+    }
+
+    #[test]
+    fn only_a_refusal_of_the_request_itself_is_one_for_every_instance_in_it() {
+        let read = |status: u16, code: &str| {
+            let body = serde_json::json!({"error_code": code, "error_msg": "why"}).to_string();
+            match start(&refusal(status, &body)) {
+                Start::Refused(_) => "all",
+                Start::SomeRefused(_) => "some",
+                Start::Failed(_) => "failed",
+                Start::TooMany(_) => "too many",
+                Start::Taken(_) => "taken",
+            }
+        };
+        for code in ["iMetal.0001", "iMetal.0002", "APIGW.0106", "APIG.0106"] {
+            assert_eq!(read(400, code), "all", "{code}");
+        }
+        for (status, code) in [
+            (400, "iMetal.0101"),
+            (400, "iMetal.0110"),
+            (404, "iMetal.0100"),
+            (404, "iMetal.0200"),
+            (400, "iMetal.0201"),
+            (409, "iMetal.0202"),
+            (422, "iMetal.9999"),
+            (400, "Brand.New"),
+        ] {
+            assert_eq!(read(status, code), "some", "{status} {code}");
+        }
+        for (status, code) in
+            [(401, "iMetal.0003"), (403, "iMetal.0004"), (404, "APIGW.0101"), (500, "iMetal.0099")]
+        {
+            assert_eq!(read(status, code), "failed", "{status} {code}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use super::map::{self, Context};
 use super::notes::{Baseline, Notes};
 use super::read::{self, Start};
 use super::wire::Instance;
-use super::{check, fault, targets};
+use super::{auth, check, fault, targets};
 use crate::domain::id::ProviderId;
 use crate::kit::secret::Secret;
 use crate::vendors::contract::Submitted;
@@ -21,9 +21,16 @@ const NOW: i64 = SENT + 600;
 
 /// What the adapter makes of an answer; `None` for a question that it does not ask.
 pub fn read(question: &str, reply: Reply) -> Option<Reading> {
-    let quotes = question == "start" || question == "token" || !reply.status.is_success();
-    let reply = if quotes { redact(reply, &[&Secret::from(CANARY)]) } else { reply };
-    let mut out = Reading::new(proves_success(&reply.body)).listed(!quotes);
+    let secret = Secret::from(CANARY);
+    // As the adapter's own calls do it.
+    let (reply, listed) = match question {
+        "start" | "token" => (redact(reply, &[&secret]), false),
+        _ => {
+            let listed = reply.status.is_success();
+            (auth::without(reply, &[&secret]), listed)
+        }
+    };
+    let mut out = Reading::new(proves_success(&reply.body)).listed(listed);
     match question {
         "start" => match read::start(&reply) {
             Start::Taken(named) if named.contains(ID) => {

@@ -1,13 +1,14 @@
 //! Starts reinstalls: jobs with the same image and password share calls, in chunks that the vendor takes.
 //!
 //! What may be sent a second time is decided here. Whether a refusal can be partial is not documented, so it is very
-//! little: a bad value (`iMetal.0001`) that is about the number of ids is sent again in smaller chunks, and after
-//! "instances not found" (`iMetal.0200`) those that are seen running and idle are sent once more. After any other
-//! refusal about some instances, the others are looked up. Everything else is left to the engine.
+//! little: a bad value (`iMetal.0001`) that is about the number of ids is sent again in smaller chunks. After a refusal
+//! about some instances, the others are looked up, see [`bystanders`](super::bystanders). Everything else is left to
+//! the engine.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::bystanders::Bystanders;
 use super::client::Client;
 use super::look::{Sight, look};
 use super::notes::Notes;
@@ -28,17 +29,19 @@ const SMALL_CHUNK: usize = 10;
 
 /// Starts a batch. `chunk` is the number of ids that this provider is known to take; it shrinks once, when the
 /// vendor says so.
-pub(super) async fn submit(client: &Client, chunk: &AtomicUsize, batch: &[Submission]) -> Vec<Submitted> {
-    let mut run = Run { client, batch, out: batch.iter().map(|_| None).collect(), stopped: None };
+pub(super) async fn submit(
+    client: &Client,
+    chunk: &AtomicUsize,
+    bystanders: &Bystanders,
+    batch: &[Submission],
+) -> Vec<Submitted> {
+    let mut run = Run { client, bystanders, batch, out: batch.iter().map(|_| None).collect(), stopped: None };
     for group in run.groups() {
-        let mut queue: VecDeque<Part> = group
-            .members
-            .chunks(chunk.load(Ordering::Relaxed).clamp(1, CHUNK))
-            .map(|members| Part { members: members.to_vec(), resent: false })
-            .collect();
-        while let Some(part) = queue.pop_front() {
-            let again = run.send(&group, part, chunk).await;
-            again.into_iter().rev().for_each(|part| queue.push_front(part));
+        let most = chunk.load(Ordering::Relaxed).clamp(1, CHUNK);
+        let mut queue: VecDeque<Vec<usize>> = group.members.chunks(most).map(<[usize]>::to_vec).collect();
+        while let Some(members) = queue.pop_front() {
+            let again = run.send(&group, members, chunk).await;
+            again.into_iter().rev().for_each(|members| queue.push_front(members));
         }
     }
     run.out.into_iter().map(|one| one.unwrap_or_else(|| Submitted::Failed(not_sent(None)))).collect()
@@ -51,15 +54,9 @@ struct Group<'a> {
     members: Vec<usize>,
 }
 
-/// The ids of one call, as places in the batch.
-struct Part {
-    members: Vec<usize>,
-    /// It was refused once because of other instances; it is not sent a third time.
-    resent: bool,
-}
-
 struct Run<'a> {
     client: &'a Client,
+    bystanders: &'a Bystanders,
     batch: &'a [Submission],
     out: Vec<Option<Submitted>>,
     /// Set when the provider as a whole does not take calls now: the rest is not sent.
@@ -115,34 +112,34 @@ impl<'a> Run<'a> {
         members.first().and_then(|place| self.batch.get(*place)).map(|s| &s.planned.permit)
     }
 
-    /// Sends one call and answers for its members. What it returns is to be sent again.
-    async fn send(&mut self, group: &Group<'a>, part: Part, chunk: &AtomicUsize) -> Vec<Part> {
+    /// Sends one call and answers for its members, which are places in the batch. What it returns is to be sent in calls
+    /// of its own.
+    async fn send(&mut self, group: &Group<'a>, members: Vec<usize>, chunk: &AtomicUsize) -> Vec<Vec<usize>> {
         if self.stopped.is_some() {
-            for place in part.members {
+            for place in members {
                 let error = not_sent(self.stopped.as_ref());
                 self.answer(place, Submitted::Failed(error));
             }
             return Vec::new();
         }
-        let ids: Vec<&'a str> = part.members.iter().filter_map(|place| self.id(*place)).collect();
-        let Some(permit) = self.permit(&part.members) else { return Vec::new() };
+        let ids: Vec<&'a str> = members.iter().filter_map(|place| self.id(*place)).collect();
+        let Some(permit) = self.permit(&members) else { return Vec::new() };
         let reply = match self.client.reinstall(group.image_id, group.password, &ids, permit).await {
             Ok(reply) => reply,
             Err(error) => {
-                self.fail(&part.members, error);
+                self.fail(&members, error);
                 return Vec::new();
             }
         };
         match read::start(&reply) {
-            Start::Taken(named) => self.accepted(&part.members, &named, &reply),
-            Start::TooMany(_) if part.members.len() > SMALL_CHUNK => {
+            Start::Taken(named) => self.accepted(&members, &named, &reply),
+            Start::TooMany(_) if members.len() > SMALL_CHUNK => {
                 chunk.store(SMALL_CHUNK, Ordering::Relaxed);
-                let pieces = part.members.chunks(SMALL_CHUNK);
-                return pieces.map(|m| Part { members: m.to_vec(), resent: part.resent }).collect();
+                return members.chunks(SMALL_CHUNK).map(<[usize]>::to_vec).collect();
             }
-            Start::SomeRefused(error) => return self.sort_out(part, &ids, &error).await,
-            Start::TooMany(error) | Start::Refused(error) => self.refuse(&part.members, &error),
-            Start::Failed(error) => self.fail(&part.members, error),
+            Start::SomeRefused(error) => self.sort_out(&members, &ids, &error).await,
+            Start::TooMany(error) | Start::Refused(error) => self.refuse(&members, &error),
+            Start::Failed(error) => self.fail(&members, error),
         }
         Vec::new()
     }
@@ -166,45 +163,30 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// The call was refused because of some instances: refuses those that the vendor names. The others are looked
-    /// up, except that after "not found" those that are seen running and idle are sent once more.
-    async fn sort_out(&mut self, part: Part, ids: &[&'a str], error: &VendorError) -> Vec<Part> {
-        if part.members.len() == 1 {
-            self.refuse(&part.members, error);
-            return Vec::new();
+    /// The call was refused because of some instances: refuses those that the vendor names, and after "not found" those
+    /// that it does not know. The others are looked up: they may have started all the same.
+    async fn sort_out(&mut self, members: &[usize], ids: &[&'a str], error: &VendorError) {
+        if members.len() == 1 {
+            self.refuse(members, error);
+            return;
         }
         let mut guilty: HashSet<&str> = named_in(&error.message, ids).into_iter().collect();
-        let mut idle = HashSet::new();
-        if error.code.as_deref() == Some(fault::INSTANCES_NOT_FOUND) && !part.resent {
-            for (id, sight) in ids.iter().copied().zip(look(self.client, ids).await) {
-                match sight {
-                    Ok(Sight::Gone(_)) => {
-                        guilty.insert(id);
-                    }
-                    Ok(Sight::Seen(instance))
-                        if map::busy_with(&instance).is_none()
-                            && instance.state.as_deref() == Some("running") =>
-                    {
-                        idle.insert(id);
-                    }
-                    Ok(Sight::Seen(_)) | Err(_) => {}
-                }
-            }
+        if error.code.as_deref() == Some(fault::INSTANCES_NOT_FOUND) {
+            let sights = look(self.client, ids).await;
+            let gone = |sight: &Result<Sight, VendorError>| matches!(sight, Ok(Sight::Gone(_)));
+            guilty.extend(ids.iter().zip(&sights).filter(|(_, sight)| gone(sight)).map(|(id, _)| *id));
         }
-        let mut rest = Vec::new();
-        for place in part.members {
+        for &place in members {
             let Some(id) = self.id(place) else { continue };
             if guilty.contains(id) {
                 self.refuse(&[place], error);
-            } else if !guilty.is_empty() && idle.contains(id) {
-                rest.push(place);
             } else {
-                // It may have started all the same: it is looked up, and not sent again from here.
-                let error = fault::again(error).with_reached(Reached::Maybe);
-                self.answer(place, Submitted::Failed(error));
+                if let Some(submission) = self.batch.get(place) {
+                    self.bystanders.add(submission.planned.job);
+                }
+                self.answer(place, Submitted::Failed(error.again().with_reached(Reached::Maybe)));
             }
         }
-        if rest.is_empty() { Vec::new() } else { vec![Part { members: rest, resent: true }] }
     }
 
     fn refuse(&mut self, members: &[usize], error: &VendorError) {
@@ -215,7 +197,7 @@ impl<'a> Run<'a> {
 
     fn fail(&mut self, members: &[usize], error: VendorError) {
         for &place in members {
-            self.answer(place, Submitted::Failed(fault::again(&error)));
+            self.answer(place, Submitted::Failed(error.again()));
         }
         match error.kind {
             VendorFault::Unreachable
@@ -242,7 +224,7 @@ impl<'a> Run<'a> {
 fn not_sent(reason: Option<&VendorError>) -> VendorError {
     match reason {
         Some(reason) => {
-            let mut error = fault::again(reason).with_reached(Reached::No);
+            let mut error = reason.again().with_reached(Reached::No);
             error.message = format!("not sent, since the call before it failed: {}", reason.message);
             error
         }

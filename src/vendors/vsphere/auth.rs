@@ -5,12 +5,9 @@
 //! differ between 30 and 120 minutes), so it is used until it is refused. A running upgrade outlives its session:
 //! a lost session says nothing about a job.
 
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use base64::Engine as _;
-use tokio::sync::Mutex;
-use tokio::time::Instant;
 use url::Url;
 use zeroize::Zeroizing;
 
@@ -19,6 +16,7 @@ use crate::domain::error::VendorFault;
 use crate::kit::secret::{ExposeSecret, Secret};
 use crate::vendors::error::{Reached, Retry, VendorError};
 use crate::vendors::http::{Call, HttpClient, Reply, Verb};
+use crate::vendors::logins::{LoggedIn, Logins};
 
 const ROUTE: &str = "/api/session";
 const HEADER: &str = "vmware-api-session-id";
@@ -33,98 +31,41 @@ pub(super) struct Auth {
     username: String,
     password: Secret,
     http: HttpClient,
-    cache: Mutex<Cache>,
-    /// Counts logins that ended, so that a waiter can tell that one ended while it waited.
-    ended: AtomicU64,
+    logins: Logins<Secret>,
 }
 
-#[derive(Debug, Default)]
-struct Cache {
-    session: Option<Session>,
-    failed: Option<Failed>,
-}
-
-/// A login that failed.
-#[derive(Debug)]
-struct Failed {
-    /// Its number.
-    login: u64,
-    at: Instant,
-    error: VendorError,
-}
-
-impl Failed {
-    /// Whether it is the answer to a caller who came when `ended` logins had ended. A refusal is that for a while
-    /// to everybody: jobs come one after another too, and not all at once.
-    fn holds(&self, ended: u64) -> bool {
-        let refused = self.error.kind == VendorFault::Unauthenticated;
-        self.login > ended || (refused && self.at.elapsed() < REFUSED_FOR)
-    }
-}
-
-/// The right to send requests.
-#[derive(Clone, Debug)]
-pub(super) struct Session {
-    token: Secret,
-    /// The number of the login that made it.
-    login: u64,
-}
+/// The right to send requests: the session's token.
+pub(super) type Session = LoggedIn<Secret>;
 
 impl Auth {
     pub(super) fn new(endpoint: Url, username: String, password: Secret, http: HttpClient) -> Self {
-        Self { endpoint, username, password, http, cache: Mutex::default(), ended: AtomicU64::new(0) }
+        Self { endpoint, username, password, http, logins: Logins::new(REFUSED_FOR) }
     }
 
     /// A session; with `refused`, one that is newer than the one that vCenter refused.
     ///
-    /// Callers that wait while another logs in get its session, or its failure. A login that vCenter refused is the
-    /// answer to all who come within [`REFUSED_FOR`] after it: vCenter locks accounts after some failed logins.
-    ///
     /// # Errors
     /// The login failed. `reached` is `No`: the request that needed the session was not sent.
     pub(super) async fn session(&self, refused: Option<&Session>) -> Result<Session, VendorError> {
-        let ended = self.ended.load(Ordering::Acquire);
-        let mut cache = self.cache.lock().await;
-        if let Some(session) = &cache.session
-            && refused.is_none_or(|old| session.login > old.login)
-        {
-            return Ok(session.clone());
-        }
-        if let Some(failed) = cache.failed.as_ref().filter(|failed| failed.holds(ended)) {
-            return Err(fault::again(&failed.error));
-        }
-        let outcome = self.log_in().await;
-        let number = self.ended.fetch_add(1, Ordering::AcqRel) + 1;
-        match outcome {
-            Ok(token) => {
-                let session = Session { token, login: number };
-                *cache = Cache { session: Some(session.clone()), failed: None };
-                Ok(session)
-            }
-            Err(error) => {
-                let failed = Failed { login: number, at: Instant::now(), error: fault::again(&error) };
-                *cache = Cache { session: None, failed: Some(failed) };
-                Err(error)
-            }
-        }
+        self.logins.get(refused.map(|old| old.login), |_| true, self.log_in()).await
     }
 
     /// Puts the session on a call.
     pub(super) fn stamp(call: Call, session: &Session) -> Call {
-        call.secret_header(HEADER, &session.token)
+        call.secret_header(HEADER, &session.made)
     }
 
     /// A refusal without the session's token.
     pub(super) fn redact(reply: Reply, session: &Session) -> Reply {
-        redact(reply, &session.token)
+        redact(reply, &session.made)
     }
 
-    /// Ends the session, if there is one. Whether vCenter heard it makes no difference: it ends sessions that
-    /// nobody uses.
+    /// Ends the session, if there is one; nothing is logged in afterwards. Whether vCenter heard it makes no
+    /// difference: it ends sessions that nobody uses.
     pub(super) async fn close(&self) {
-        let Some(session) = self.cache.lock().await.session.take() else { return };
-        let call = Call::new(Verb::Delete, self.url(), ROUTE);
-        if let Err(error) = self.http.send(Self::stamp(call, &session)).await {
+        let Some(token) = self.logins.close().await else { return };
+        let call = Call::new(Verb::Delete, self.url(), ROUTE).secret_header(HEADER, &token);
+        if let Err(error) = self.http.send(call).await {
             tracing::debug!(error = %error, "the vCenter session could not be ended; vCenter will");
         }
     }

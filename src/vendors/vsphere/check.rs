@@ -140,7 +140,7 @@ fn listed<'a>(
     planned: &Planned,
     what: &str,
 ) -> Result<&'a Summary, VendorError> {
-    let list = list.map_err(fault::again)?;
+    let list = list.map_err(VendorError::again)?;
     list.get(&*planned.target.id).ok_or_else(|| {
         let text = format!("vCenter lists no `{}` as {what}", planned.target.id);
         VendorError::new(VendorFault::NotFound, Reached::No, text)

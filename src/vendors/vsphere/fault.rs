@@ -167,20 +167,6 @@ fn is_no_such_call(body: &ErrorBody) -> bool {
         || body.messages.iter().any(|m| m.id.as_deref() == Some(NO_SUCH_PATH))
 }
 
-/// The same error once more, for another job that shares its fate. The source stays with the first.
-pub(super) fn again(error: &VendorError) -> VendorError {
-    VendorError {
-        kind: error.kind,
-        retry: error.retry,
-        reached: error.reached,
-        code: error.code.clone(),
-        http_status: error.http_status,
-        request_id: error.request_id.clone(),
-        message: error.message.clone(),
-        source: None,
-    }
-}
-
 /// The reason with which a refused start ends, by the refusal's `error_type`.
 pub(super) fn reason(error_type: Option<&str>) -> FailureReason {
     match error_type {

@@ -101,6 +101,9 @@ fn configure(common: &CommonSettings, own: toml::Table) -> Result<Build, Vec<Con
     }))
 }
 
+const RETRY: &str = "A new upgrade, after new prechecks and compared with a new baseline. One that vCenter reports under \
+                     way is never started over.";
+
 /// A cluster that is upgraded by its Supervisor can be cancelled like one: only where all go by cluster, none can.
 fn capabilities(
     service: Option<Service>,
@@ -126,6 +129,7 @@ fn capabilities(
                       only a cluster that is READY and unchanged allows a second one.",
         success_proof: "The cluster is READY and its current version is the one asked for; where vCenter upgrades it by \
                         its Supervisor, as there.",
+        retry: RETRY,
     };
     let supervisor = Capability {
         target: TargetKind::Supervisor,

@@ -9,7 +9,6 @@ use jiff::Timestamp;
 
 use super::cancelled::after_cancel;
 use super::client::{Client, IDS_PER_QUERY};
-use super::fault;
 use super::judge::Terms;
 use super::map::{self, Outcome, Sight};
 use super::notes::Notes;
@@ -90,7 +89,7 @@ pub(super) async fn clusters(
                     let sight = Sight { summary, ..Sight::default() };
                     (summary, Ok(map::decide(sight, &mut notes, rounds.terms(planned, now))))
                 }
-                Err(error) => (None, Err(fault::again(error))),
+                Err(error) => (None, Err(error.again())),
             };
             Seen { planned, before, notes, outcome, summary, task: None, info: None, result_read: false }
         })
@@ -128,17 +127,17 @@ pub(super) async fn supervisors(
                 (Some(Ok(Some(task))), Err(error)) => {
                     let sight = Sight { task: Some(task), ..Sight::default() };
                     match task.status.as_deref() {
-                        Some("SUCCEEDED") if is_passing(error) => (Some(task), Err(fault::again(error))),
+                        Some("SUCCEEDED") if is_passing(error) => (Some(task), Err(error.again())),
                         _ => (Some(task), Ok(map::decide(sight, &mut notes, terms))),
                     }
                 }
-                (Some(Err(error)), _) => (None, Err(fault::again(error))),
+                (Some(Err(error)), _) => (None, Err(error.again())),
                 // The task is gone, or there never was an id: the target tells.
                 (Some(Ok(None)) | None, Ok(_)) => {
                     let sight = Sight { summary, ..Sight::default() };
                     (None, Ok(map::decide(sight, &mut notes, terms)))
                 }
-                (Some(Ok(None)) | None, Err(error)) => (None, Err(fault::again(error))),
+                (Some(Ok(None)) | None, Err(error)) => (None, Err(error.again())),
             };
             Seen {
                 planned,
@@ -196,7 +195,7 @@ async fn read_tasks<'a>(client: &Client, ids: &[&'a str]) -> HashMap<&'a str, An
         match answer {
             Ok(mut tasks) => found.extend(ids.iter().map(|id| (*id, Ok(tasks.remove(*id))))),
             Err(error) if is_passing(&error) => {
-                found.extend(ids.iter().map(|id| (*id, Err(fault::again(&error)))));
+                found.extend(ids.iter().map(|id| (*id, Err(error.again()))));
             }
             // vCenter will not list tasks for this account: the targets tell.
             Err(error) => {

@@ -111,7 +111,7 @@ fn refusal(error: &VendorError) -> Result<Ran, VendorError> {
         | VendorFault::TimedOut
         | VendorFault::RateLimited
         | VendorFault::Unauthenticated
-        | VendorFault::Garbled => Err(fault::again(error)),
+        | VendorFault::Garbled => Err(error.again()),
     }
 }
 

@@ -7,6 +7,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use uuid::Uuid;
 
+use super::auth::{Auth, Session};
 use super::fault;
 use super::findings;
 use super::judge::{Terms, trace};
@@ -24,7 +25,6 @@ use crate::vendors::contract::Planned;
 use crate::vendors::error::VendorError;
 use crate::vendors::http::Reply;
 use crate::vendors::recorded::{CANARY, Reading, names};
-use crate::vendors::redact::redact;
 
 const OLD: &str = "v1.29.7";
 const NEW: &str = "v1.30.5";
@@ -35,7 +35,7 @@ const NOW: i64 = 1_800_000_000;
 /// What the adapter makes of an answer; `None` for a question that it does not ask.
 pub fn read(question: &str, reply: Reply) -> Option<Reading> {
     let listed = reply.status.is_success();
-    let reply = if listed { reply } else { redact(reply, &[&Secret::from(CANARY)]) };
+    let reply = Auth::redact(reply, &Session { made: Secret::from(CANARY), login: 1 });
     let cluster = planned(TargetKind::Cluster, CLUSTER)?;
     let supervisor = planned(TargetKind::Supervisor, SUPERVISOR)?;
     let mut out = Reading::new(proves_success(&reply.body)).listed(listed);

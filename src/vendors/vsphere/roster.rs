@@ -10,7 +10,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use tokio::sync::Mutex;
 
-use super::fault;
 use super::wire::Summary;
 use crate::vendors::error::VendorError;
 
@@ -36,13 +35,13 @@ impl Roster {
         if let Some((number, answer)) = &*latest
             && *number > came
         {
-            return answer.as_ref().map(Arc::clone).map_err(fault::again);
+            return answer.as_ref().map(Arc::clone).map_err(VendorError::again);
         }
         let number = self.asked.fetch_add(1, Ordering::AcqRel) + 1;
         // Dropped half-way, this call leaves no list behind, and the next caller asks again.
         *latest = None;
         let answer = ask().await.map(Arc::new);
-        let kept = answer.as_ref().map(Arc::clone).map_err(fault::again);
+        let kept = answer.as_ref().map(Arc::clone).map_err(VendorError::again);
         *latest = Some((number, kept));
         answer
     }

@@ -160,7 +160,7 @@ async fn start_chunk(client: &Client, starts: &[Start<'_>], chunk: Vec<usize>) -
             .await
         }
         BatchAnswer::Refused(error, body) => {
-            chunk.into_iter().map(|at| (at, refused(fault::again(&error), body.as_ref()))).collect()
+            chunk.into_iter().map(|at| (at, refused(error.again(), body.as_ref()))).collect()
         }
     }
 }

@@ -178,7 +178,7 @@ pub(super) async fn supervisor_versions(
 }
 
 fn without_notes(error: &VendorError) -> Vec<VersionNotes> {
-    tracing::debug!(error = %fault::again(error), "a version's notes could not be read");
+    tracing::debug!(error = %error, "a version's notes could not be read");
     Vec::new()
 }
 

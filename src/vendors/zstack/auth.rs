@@ -5,20 +5,18 @@ use std::time::Duration;
 use jiff::tz::Offset;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::json;
-use tokio::sync::Mutex;
-use tokio::time::Instant;
 use url::Url;
 
 use super::config::{Credentials, ZstackSettings};
 use super::fault;
-use super::session::{FailedLogin, Pass, Sessions};
+use super::session::{Pass, REFUSED_FOR, Sessions, without_session};
 use super::{read, sign};
 use crate::domain::error::VendorFault;
 use crate::kit::clock::Clock;
 use crate::kit::secret::{ExposeSecret, Secret};
 use crate::vendors::error::{Reached, Retry, VendorError};
 use crate::vendors::http::{Call, HttpClient, Reply, Verb};
-use crate::vendors::redact::redact;
+use crate::vendors::logins::{LoggedIn, Logins};
 
 /// How old a proof that the session lives may be when a start is sent.
 const FRESH: Duration = Duration::from_secs(20);
@@ -35,14 +33,7 @@ pub(super) struct Auth {
     credentials: Credentials,
     configured_offset: Option<Offset>,
     sessions: Sessions,
-    server_time: Mutex<Learnt>,
-}
-
-#[derive(Debug, Default)]
-struct Learnt {
-    time: Option<ServerTime>,
-    generation: u64,
-    failed: Option<FailedLogin>,
+    server_time: Logins<ServerTime>,
 }
 
 /// The server's clock, as far as a signature needs it.
@@ -68,11 +59,11 @@ impl Stamp {
         self.headers.iter().fold(call, |call, (name, value)| call.secret_header(name, value))
     }
 
-    /// A refusal without the session in it: ZStack likes to quote it. Lists are left alone: they are large, and hold no sessions.
+    /// A refusal without the session in it.
     pub fn redact(&self, reply: Reply) -> Reply {
         match &self.session {
-            Some(session) if !reply.status.is_success() => redact(reply, &[session]),
-            Some(_) | None => reply,
+            Some(session) => without_session(reply, session),
+            None => reply,
         }
     }
 }
@@ -85,8 +76,8 @@ impl Auth {
             clock,
             credentials: settings.credentials.clone(),
             configured_offset: settings.server_offset,
-            sessions: Sessions::default(),
-            server_time: Mutex::default(),
+            sessions: Sessions::new(),
+            server_time: Logins::new(REFUSED_FOR),
         }
     }
 
@@ -98,29 +89,8 @@ impl Auth {
                 Ok(session_stamp(pass))
             }
             Credentials::AccessKey { id, secret } => {
-                let asked = Instant::now();
-                let mut learnt = self.server_time.lock().await;
-                let time = match learnt.time {
-                    Some(time) => time,
-                    None => {
-                        if let Some(failed) = learnt.failed.as_ref().filter(|f| f.holds_for(asked)) {
-                            return Err(failed.error());
-                        }
-                        match self.learn(id, secret).await {
-                            Ok(time) => {
-                                learnt.generation += 1;
-                                learnt.failed = None;
-                                *learnt.time.insert(time)
-                            }
-                            Err(error) => {
-                                learnt.failed = Some(FailedLogin::of(&error));
-                                return Err(error);
-                            }
-                        }
-                    }
-                };
-                let generation = learnt.generation;
-                drop(learnt);
+                let learnt = self.server_time.get(None, |_| true, self.learn(id, secret)).await?;
+                let LoggedIn { made: time, login: generation } = learnt;
                 Ok(self.sign(id, secret, verb, url, time, generation))
             }
         }
@@ -142,6 +112,11 @@ impl Auth {
         }
     }
 
+    /// An answer to a call that needs no proof, without the session that another call may have been proven with.
+    pub async fn redact(&self, reply: Reply) -> Reply {
+        self.sessions.redact(reply).await
+    }
+
     /// Whether an answer says that the proof has worn out, so that a new one is worth one more try. Whoever asks
     /// first makes way for the new one.
     pub async fn worn_out(&self, stamp: &Stamp, reply: &Reply) -> bool {
@@ -156,10 +131,7 @@ impl Auth {
             Credentials::AccessKey { .. } => {
                 let skewed = fault::is_skewed(reply);
                 if skewed {
-                    let mut learnt = self.server_time.lock().await;
-                    if learnt.generation == stamp.generation {
-                        learnt.time = None;
-                    }
+                    self.server_time.forget(stamp.generation).await;
                 }
                 skewed
             }
@@ -267,8 +239,8 @@ mod tests {
 
     #[test]
     fn a_quoted_session_is_taken_out_of_errors() {
-        let stamp =
-            session_stamp(Pass { uuid: Secret::from("0af7651916cd43dd8448eb211c80319c"), generation: 1 });
+        let uuid = Secret::from("0af7651916cd43dd8448eb211c80319c");
+        let stamp = session_stamp(Pass { uuid, generation: 1, made_at: tokio::time::Instant::now() });
         let reply = Reply {
             status: http::StatusCode::SERVICE_UNAVAILABLE,
             headers: http::HeaderMap::new(),

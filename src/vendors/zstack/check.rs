@@ -8,7 +8,6 @@ use std::collections::HashMap;
 
 use super::aftermath;
 use super::client::Client;
-use super::fault;
 use super::ids;
 use super::map::{self, Word};
 use super::notes::Notes;
@@ -33,7 +32,7 @@ pub(super) struct Facts {
 pub(super) async fn check(client: &Client, batch: &[Planned]) -> Vec<Result<CheckReport, VendorError>> {
     match gather(client, batch).await {
         Ok(facts) => batch.iter().map(|planned| judge(planned, &facts)).collect(),
-        Err(error) => batch.iter().map(|_| Err(fault::copy(&error))).collect(),
+        Err(error) => batch.iter().map(|_| Err(error.again())).collect(),
     }
 }
 

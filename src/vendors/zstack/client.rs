@@ -87,6 +87,8 @@ impl Client {
     pub async fn api_job(&self, id: &str) -> Result<ApiJob, VendorError> {
         let url = Call::join(&self.base, &["api-jobs", id]);
         let reply = self.http.send(Call::new(Verb::Get, url, "/v1/api-jobs/{uuid}")).await?;
+        // What became of a start may quote the session that the start went out with.
+        let reply = self.auth.redact(reply).await;
         read::api_job(&self.http.looked_at(reply, Is::Inside("inventory", LongJob::SHAPE)))
     }
 

@@ -116,15 +116,6 @@ pub(super) fn without_session(mut error: ErrorCode) -> ErrorCode {
     error
 }
 
-/// The same error for another job of the same batch.
-pub(super) fn copy(error: &VendorError) -> VendorError {
-    let mut copy = VendorError::new(error.kind, error.reached, error.message.clone()).with_retry(error.retry);
-    copy.code.clone_from(&error.code);
-    copy.http_status = error.http_status;
-    copy.request_id.clone_from(&error.request_id);
-    copy
-}
-
 /// Whether a failed start may still have left something running: ZStack lost sight of its own message.
 pub(super) fn is_ambiguous(error: &ErrorCode) -> bool {
     matches!(error.code.as_deref(), Some("SYS.1001" | "SYS.1009" | "SYS.1011" | "SYS.1012" | "SYS.1016"))

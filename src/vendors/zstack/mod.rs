@@ -99,6 +99,10 @@ fn capabilities(lost_answer_grace: Duration, lost_answer_limit: Duration) -> Cap
             lost_answer: "ZStack is asked for the API job and the long job of the X-Job-UUID that Drydock chose; it \
                           takes each X-Job-UUID only once",
             success_proof: "the long job ended Succeeded and its result says success for every host",
+            retry: "A new UpdateClusterOS under a new X-Job-UUID, which leaves alone what is up to date. ZStack's own \
+                    rerunLongJob is never sent: it resets the record under the same uuid with a new apiId, so a lost \
+                    answer could not be told from one that never came, and it very likely fails for jobs that \
+                    UpdateClusterOS itself made.",
         }],
         observe_batch: OBSERVE_BATCH,
         lost_answer_grace,

@@ -108,7 +108,7 @@ pub(super) async fn observe(
             if let Some(Err(error)) = after
                 && must_know_hosts(&job, &notes)
             {
-                return Err(fault::copy(error));
+                return Err(error.again());
             }
             let hosts_after = after.and_then(|hosts| hosts.as_ref().ok()).map(Vec::as_slice);
             let mut out = map::long_job(&job, Context { hosts_after, ..context(clock, planned, &notes) });
@@ -153,7 +153,7 @@ async fn read(
             Err(error) => {
                 for case in asked.iter().filter_map(|id| owners.get(id)) {
                     if let Some(case) = cases.get_mut(*case) {
-                        case.record = Record::Told(Err(fault::copy(&error)));
+                        case.record = Record::Told(Err(error.again()));
                     }
                 }
             }
@@ -228,7 +228,7 @@ async fn hosts_after(client: &Client, cases: &[Case<'_>]) -> HashMap<String, Res
     }
     match client.hosts(&clusters).await.and_then(|hosts| by_cluster(&clusters, hosts)) {
         Ok(by_cluster) => by_cluster.into_iter().map(|(uuid, hosts)| (uuid, Ok(hosts))).collect(),
-        Err(error) => clusters.into_iter().map(|uuid| (uuid, Err(fault::copy(&error)))).collect(),
+        Err(error) => clusters.into_iter().map(|uuid| (uuid, Err(error.again()))).collect(),
     }
 }
 

@@ -5,9 +5,11 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::check::{Facts, judge};
+use super::config::Credentials;
 use super::map::{self, Context};
 use super::notes::Notes;
 use super::read::{self, ApiJob, Start};
+use super::session::{without_password, without_session};
 use super::wire::{Cluster, Host, LongJob, TaskProgress};
 use super::{fault, targets};
 use crate::domain::id::{JobId, ProviderId};
@@ -18,7 +20,6 @@ use crate::vendors::contract::Planned;
 use crate::vendors::error::VendorError;
 use crate::vendors::http::Reply;
 use crate::vendors::recorded::{CANARY, Reading, names};
-use crate::vendors::redact::redact;
 
 const CLUSTER: &str = "932696598b64375ea4ae6226cc0c1407";
 /// An hour after the start, so within all of ZStack's limits.
@@ -27,8 +28,20 @@ const NOW: i64 = SENT + 3600;
 
 /// What the adapter makes of an answer; `None` for a question that it does not ask.
 pub fn read(question: &str, reply: Reply) -> Option<Reading> {
-    let listed = reply.status.is_success();
-    let reply = if listed { reply } else { redact(reply, &[&Secret::from(CANARY)]) };
+    let secret = Secret::from(CANARY);
+    // As the adapter's own calls do it.
+    let (reply, listed) = match question {
+        "login" => {
+            let who = Credentials::Account { account: "admin".to_owned(), password: secret };
+            (without_password(reply, &who), false)
+        }
+        // These go out without any secret, so there is none to quote.
+        "ready" | "version" | "time" => (reply, true),
+        _ => {
+            let listed = reply.status.is_success();
+            (without_session(reply, &secret), listed)
+        }
+    };
     let planned = planned()?;
     let notes = Notes { hosts: Some(2), ..Notes::default() };
     let context = Context {

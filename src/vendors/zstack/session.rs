@@ -1,7 +1,7 @@
 //! One login session for all calls of a provider.
 //!
-//! ZStack's sessions live two hours whatever is done with them, and an account has at most 500: so one is made,
-//! kept until shortly before its end, made anew by one caller while the others wait, and logged out at shutdown.
+//! ZStack's sessions live two hours whatever is done with them, and an account has at most 500: so one is made ([`Logins`]),
+//! kept until shortly before its end, and logged out at shutdown.
 
 use std::time::Duration;
 
@@ -16,41 +16,25 @@ use crate::domain::error::VendorFault;
 use crate::kit::secret::{ExposeSecret, Secret};
 use crate::vendors::error::{Reached, VendorError};
 use crate::vendors::http::{Call, HttpClient, Reply, Verb};
+use crate::vendors::logins::{LoggedIn, Logins};
 use crate::vendors::redact::redact;
 
 /// How long a refused login is not tried again: a wrong password must not lock the account.
-const REFUSED_FOR: Duration = Duration::from_secs(30);
+pub(super) const REFUSED_FOR: Duration = Duration::from_secs(30);
 
 /// The provider's session.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Sessions {
-    state: Mutex<State>,
-}
-
-#[derive(Debug, Default)]
-struct State {
-    live: Option<Live>,
-    /// Counts sessions, so that many callers who saw one die renew it once.
-    generation: u64,
-    failed: Option<FailedLogin>,
-    closed: bool,
+    logins: Logins<Live>,
+    /// Which session ZStack said last to be alive, and when.
+    proven: Mutex<Option<(u64, Instant)>>,
 }
 
 #[derive(Clone, Debug)]
 struct Live {
     uuid: Secret,
+    made_at: Instant,
     renew_at: Instant,
-    proven_at: Instant,
-}
-
-/// A login that failed, kept so that those who waited behind it do not all try again.
-#[derive(Clone, Debug)]
-pub(super) struct FailedLogin {
-    at: Instant,
-    kind: VendorFault,
-    code: Option<String>,
-    status: Option<u16>,
-    message: String,
 }
 
 /// A session to use, and which one it is.
@@ -58,9 +42,15 @@ pub(super) struct FailedLogin {
 pub(super) struct Pass {
     pub uuid: Secret,
     pub generation: u64,
+    pub made_at: Instant,
 }
 
 impl Sessions {
+    /// No session yet.
+    pub fn new() -> Self {
+        Self { logins: Logins::new(REFUSED_FOR), proven: Mutex::default() }
+    }
+
     /// The session, made if there is none or it is about to end.
     pub async fn pass(
         &self,
@@ -68,39 +58,23 @@ impl Sessions {
         base: &url::Url,
         who: &Credentials,
     ) -> Result<Pass, VendorError> {
-        let asked = Instant::now();
-        let mut state = self.state.lock().await;
-        if state.closed {
-            return Err(VendorError::new(VendorFault::Unreachable, Reached::No, "Drydock is shutting down"));
-        }
-        if let Some(live) = state.live.as_ref().filter(|live| live.renew_at > Instant::now()) {
-            return Ok(Pass { uuid: live.uuid.clone(), generation: state.generation });
-        }
-        if let Some(failed) = state.failed.as_ref().filter(|f| f.holds_for(asked)) {
-            return Err(failed.error());
-        }
-        match login(http, base, who).await {
-            Ok(live) => {
-                state.generation += 1;
-                state.failed = None;
-                let pass = Pass { uuid: live.uuid.clone(), generation: state.generation };
-                state.live = Some(live);
-                Ok(pass)
-            }
-            Err(error) => {
-                state.live = None;
-                state.failed = Some(FailedLogin::of(&error));
-                Err(error)
-            }
+        let lasts = |live: &Live| live.renew_at > Instant::now();
+        let LoggedIn { made, login } = self.logins.get(None, lasts, login(http, base, who)).await?;
+        Ok(Pass { uuid: made.uuid, generation: login, made_at: made.made_at })
+    }
+
+    /// An answer to a call that goes out without the session, without it all the same: it may tell of a call that went
+    /// out with it.
+    pub async fn redact(&self, reply: Reply) -> Reply {
+        match self.logins.live().await {
+            Some(live) => without_session(reply, &live.made.uuid),
+            None => reply,
         }
     }
 
     /// Forgets a session that ZStack no longer knows, unless it was renewed already.
     pub async fn forget(&self, generation: u64) {
-        let mut state = self.state.lock().await;
-        if state.generation == generation {
-            state.live = None;
-        }
+        self.logins.forget(generation).await;
     }
 
     /// Asks ZStack whether the session still lives, unless that was shown within `fresh`: a start that meets a
@@ -112,14 +86,12 @@ impl Sessions {
         pass: &Pass,
         fresh: Duration,
     ) -> Result<bool, VendorError> {
-        {
-            let state = self.state.lock().await;
-            let known = state.live.as_ref().filter(|_| state.generation == pass.generation);
-            match known {
-                Some(live) if live.proven_at.elapsed() < fresh => return Ok(true),
-                Some(_) => {}
-                None => return Ok(false),
-            }
+        if self.logins.live().await.is_none_or(|live| live.login != pass.generation) {
+            return Ok(false);
+        }
+        let proven = self.proven.lock().await.filter(|(generation, _)| *generation == pass.generation);
+        if proven.map_or(pass.made_at, |(_, at)| at).elapsed() < fresh {
+            return Ok(true);
         }
         let url = Call::join(base, &["accounts", "sessions", pass.uuid.expose_secret(), "valid"]);
         let reply = http.send(Call::new(Verb::Get, url, "/v1/accounts/sessions/{session}/valid")).await?;
@@ -136,24 +108,14 @@ impl Sessions {
         }
         let valid = reply.json::<serde_json::Value>()?.get("valid").and_then(serde_json::Value::as_bool);
         if valid == Some(true) {
-            let mut state = self.state.lock().await;
-            if state.generation == pass.generation
-                && let Some(live) = state.live.as_mut()
-            {
-                live.proven_at = Instant::now();
-            }
+            *self.proven.lock().await = Some((pass.generation, Instant::now()));
         }
         Ok(valid == Some(true))
     }
 
     /// Logs out; nothing is logged in afterwards.
     pub async fn close(&self, http: &HttpClient, base: &url::Url) {
-        let live = {
-            let mut state = self.state.lock().await;
-            state.closed = true;
-            state.live.take()
-        };
-        let Some(live) = live else { return };
+        let Some(live) = self.logins.close().await else { return };
         let url = Call::join(base, &["accounts", "sessions", live.uuid.expose_secret()]);
         let call = Call::new(Verb::Delete, url, "/v1/accounts/sessions/{session}");
         match http.send(call).await {
@@ -163,33 +125,6 @@ impl Sessions {
             }
             Err(error) => tracing::debug!(error = %error, "the logout did not reach ZStack"),
         }
-    }
-}
-
-impl FailedLogin {
-    /// The failure that just happened.
-    pub fn of(error: &VendorError) -> Self {
-        Self {
-            at: Instant::now(),
-            kind: error.kind,
-            code: error.code.clone(),
-            status: error.http_status,
-            message: error.message.clone(),
-        }
-    }
-
-    /// Whether a caller who began to wait at `asked` must take this failure as its own.
-    pub fn holds_for(&self, asked: Instant) -> bool {
-        let refused = matches!(self.kind, VendorFault::Unauthenticated | VendorFault::PermissionDenied);
-        asked < self.at || (refused && self.at.elapsed() < REFUSED_FOR)
-    }
-
-    /// The failure again, for somebody else.
-    pub fn error(&self) -> VendorError {
-        let mut error = VendorError::new(self.kind, Reached::No, self.message.clone());
-        error.code.clone_from(&self.code);
-        error.http_status = self.status;
-        error
     }
 }
 
@@ -225,11 +160,17 @@ async fn login(http: &HttpClient, base: &url::Url, who: &Credentials) -> Result<
     let reply = http.send(call).await.map_err(|e| e.with_reached(Reached::No))?;
     let reply = without_password(reply, who);
     let (uuid, ttl) = read::login(&reply).map_err(|e| e.with_reached(Reached::No))?;
-    Ok(Live { uuid, renew_at: began + ttl.mul_f64(0.9), proven_at: Instant::now() })
+    Ok(Live { uuid, made_at: Instant::now(), renew_at: began + ttl.mul_f64(0.9) })
+}
+
+/// A refusal without the session in it: ZStack likes to quote it. Lists are left alone: they are large, and hold no
+/// sessions.
+pub(super) fn without_session(reply: Reply, session: &Secret) -> Reply {
+    if reply.status.is_success() { reply } else { redact(reply, &[session]) }
 }
 
 /// A login's answer without the password, and without its hash, which is enough to log in.
-fn without_password(reply: Reply, who: &Credentials) -> Reply {
+pub(super) fn without_password(reply: Reply, who: &Credentials) -> Reply {
     match who {
         Credentials::Account { password, .. } | Credentials::User { password, .. } => {
             redact(reply, &[&Secret::from(hashed(password)), password])
@@ -245,7 +186,69 @@ fn hashed(password: &Secret) -> String {
 
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
+    use tokio::net::TcpListener;
+
     use super::*;
+    use crate::domain::id::ProviderId;
+    use crate::vendors::settings::{Limits, Tls};
+
+    const SESSION: &str = "0af7651916cd43dd8448eb211c80319c";
+    const LOGIN: &str = r#"{"inventory":{"uuid":"0af7651916cd43dd8448eb211c80319c","expiredDate":"Nov 21, 2030 8:00:00 PM"}}"#;
+
+    /// Logs in, and asks whether the session lives. `answer` is what something before ZStack says to that; it is given
+    /// the request, which has the session in its address. An empty answer hangs up.
+    async fn proof(answer: impl Fn(&str) -> String) -> Result<bool, VendorError> {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let base = format!("http://{}/v1", listener.local_addr().unwrap()).parse().unwrap();
+        let limits = Limits::default();
+        let http =
+            HttpClient::build("zstack", ProviderId::parse("z").unwrap(), &limits, &Tls::default()).unwrap();
+        let who = Credentials::Account { account: "admin".to_owned(), password: Secret::from("password") };
+        let sessions = Sessions::new();
+        let serve = async {
+            loop {
+                let (mut tcp, _) = listener.accept().await.unwrap();
+                let mut got = Vec::new();
+                // The whole request, also the body of the login.
+                let end =
+                    |got: &[u8]| got.ends_with(if got.starts_with(b"PUT") { b"}}" } else { b"\r\n\r\n" });
+                while !end(&got) {
+                    assert_ne!(tcp.read_buf(&mut got).await.unwrap(), 0);
+                }
+                let request = String::from_utf8_lossy(&got).into_owned();
+                let reply = if request.starts_with("PUT") {
+                    format!("HTTP/1.1 200 OK\r\nconnection: close\r\n\r\n{LOGIN}")
+                } else {
+                    answer(&request)
+                };
+                tcp.write_all(reply.as_bytes()).await.unwrap();
+            }
+        };
+        let ask = async {
+            let pass = sessions.pass(&http, &base, &who).await.unwrap();
+            assert_eq!(pass.uuid.expose_secret(), SESSION);
+            sessions.prove(&http, &base, &pass, Duration::ZERO).await
+        };
+        tokio::select! {
+            proof = ask => proof,
+            never = serve => never,
+        }
+    }
+
+    #[tokio::test]
+    async fn a_proof_that_fails_gives_no_session_away() {
+        let page = |status: &str, request: &str| {
+            let line = request.lines().next().unwrap_or_default();
+            format!("HTTP/1.1 {status}\r\nconnection: close\r\nx-request-id: {line}\r\n\r\n{line}")
+        };
+        for status in ["200 OK", "302 Found", "404 Not Found", "502 Bad Gateway", "503 Unavailable"] {
+            let shown = format!("{:?}", proof(|request| page(status, request)).await);
+            assert!(!shown.contains(SESSION), "{status}: {shown}");
+        }
+        let shown = format!("{:?}", proof(|_| String::new()).await.unwrap_err());
+        assert!(!shown.contains(SESSION), "hung up: {shown}");
+    }
 
     #[test]
     fn passwords_are_hashed_as_zstack_does() {

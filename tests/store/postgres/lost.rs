@@ -88,6 +88,31 @@ async fn a_database_that_is_away_is_told_and_found_again() {
     store.close().await;
 }
 
+/// A firewall that forgot the connection: no end of it is ever told.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_listener_that_is_cut_off_in_silence_connects_again() {
+    let database = Postgres::new();
+    let (proxy, store) = behind_a_proxy(&database).await;
+    let mut changes = store.lease_changes();
+    // The first connection was made.
+    tokio::time::timeout(Duration::from_secs(20), changes.changed()).await.unwrap().unwrap();
+    proxy.swallow();
+    // It says so once it listens again; nothing else happens that could wake us.
+    tokio::time::timeout(Duration::from_secs(20), changes.changed()).await.unwrap().unwrap();
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn closing_does_not_wait_for_a_database_that_is_cut_off() {
+    let database = Postgres::new();
+    let (proxy, store) = behind_a_proxy(&database).await;
+    create_one(&store, new_job(1, "vc/a")).await;
+    store.job(id(1)).await.unwrap();
+    proxy.swallow();
+    let closing = tokio::time::timeout(Duration::from_secs(10), store.close());
+    assert!(closing.await.is_ok(), "closing hangs");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn sessions_that_an_administrator_ends_are_made_anew() {
     let database = Postgres::new();

@@ -6,6 +6,7 @@ mod opening;
 mod order;
 mod proxy;
 mod replicas;
+mod rewound;
 mod server;
 
 use std::sync::Arc;

@@ -1,9 +1,12 @@
 //! Moving from SQLite: everything comes over, and nothing is driven twice.
 
+use std::time::Duration;
+
 use drydock::domain::page::PageRequest;
 use drydock::domain::state::JobState;
 use drydock::store::StoreError;
 use drydock::store::contract::JobFilter;
+use drydock::store::lease::{Presence, ReplicaId};
 use drydock::store::moving::{Moved, migrate};
 
 use super::Postgres;
@@ -80,6 +83,30 @@ async fn a_move_that_fails_leaves_the_file_in_use() {
     let store = file.open().await;
     assert_eq!(store.job(job.id).await.unwrap().unwrap(), job);
     store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn nothing_is_moved_under_a_running_gateway() {
+    let (file, database) = (Sqlite::new(), Postgres::new());
+    file.open().await.close().await;
+    let store = database.open().await;
+    let replica = ReplicaId::random();
+    let presence = Presence {
+        replica,
+        name: "gateway-a".to_owned(),
+        providers: Vec::new(),
+        reports: Vec::new(),
+        lease: Duration::from_secs(600),
+    };
+    store.attend(&presence).await.unwrap();
+    let refused = migrate(&file.settings(), &database.settings()).await;
+    assert!(
+        matches!(&refused, Err(StoreError::Unavailable(text)) if text.contains("`gateway-a`")),
+        "{refused:?}"
+    );
+    store.leave(replica).await.unwrap();
+    store.close().await;
+    migrate(&file.settings(), &database.settings()).await.unwrap();
 }
 
 #[tokio::test]

@@ -39,12 +39,21 @@ async fn a_wrong_password_is_told() {
     )
     .await;
     let user = &database.user;
-    run(&mut admin, &format!("ALTER ROLE {user} PASSWORD 'right'; GRANT with_password TO {user}")).await;
+    run(&mut admin, &format!("ALTER ROLE {user} PASSWORD '{CANARY}-right'; GRANT with_password TO {user}"))
+        .await;
     let url = database.url(None);
     let refused = refusal(with_password(&url, user, CANARY), &["password", user, "store.url"]).await;
     assert!(matches!(refused, StoreError::Unavailable(_)));
-    let settings = StoreSettings { url: with_password(&url, user, "right"), ..StoreSettings::default() };
-    PostgresStore::open(&settings).await.unwrap().close().await;
+    let settings = StoreSettings {
+        url: with_password(&url, user, &format!("{CANARY}-right")),
+        ..StoreSettings::default()
+    };
+    let store = PostgresStore::open(&settings).await.unwrap();
+    // With connections that were used.
+    store.ping().await.unwrap();
+    let shown = format!("{store:?} {settings:?}");
+    assert!(shown.contains("PostgresStore") && !shown.contains(CANARY), "{shown}");
+    store.close().await;
 }
 
 #[tokio::test]
@@ -142,20 +151,24 @@ async fn too_many_connections_are_told() {
     refusal(database.url(None), &["too many connections", "max_connections"]).await;
 }
 
+/// Makes the server refuse new jobs with this code, and asserts that this is told with this word.
+async fn assert_unwritable(database: &Postgres, store: &Arc<dyn Store>, code: &str, word: &str) {
+    let trigger = format!(
+        "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS \
+         $$ BEGIN RAISE EXCEPTION 'refused by the test' USING ERRCODE = '{code}'; END $$; \
+         CREATE TRIGGER refuse BEFORE INSERT ON jobs EXECUTE FUNCTION refuse()"
+    );
+    database.tamper(&trigger).await;
+    let refused = try_one(store, jobs(vec![new_job(1, "vc/a")])).await;
+    assert!(matches!(&refused, Err(StoreError::Unwritable(text)) if text.contains(word)), "{refused:?}");
+}
+
 #[tokio::test]
 async fn a_read_only_database_is_told() {
     let database = Postgres::new();
     let store = database.open().await;
-    // A standby answers every write with the same code; a trigger stands in for one.
-    database
-        .tamper(
-            "CREATE FUNCTION standby() RETURNS trigger LANGUAGE plpgsql AS \
-             $$ BEGIN RAISE EXCEPTION 'cannot execute INSERT' USING ERRCODE = '25006'; END $$; \
-             CREATE TRIGGER standby BEFORE INSERT ON jobs EXECUTE FUNCTION standby()",
-        )
-        .await;
-    let refused = try_one(&store, jobs(vec![new_job(1, "vc/a")])).await;
-    assert!(matches!(&refused, Err(StoreError::Unwritable(text)) if text.contains("primary")), "{refused:?}");
+    // A standby answers every write like this.
+    assert_unwritable(&database, &store, "25006", "primary").await;
     store.close().await;
 }
 
@@ -163,16 +176,8 @@ async fn a_read_only_database_is_told() {
 async fn a_full_disk_is_told_and_gets_well() {
     let database = Postgres::new();
     let store = database.open().await;
-    database
-        .tamper(
-            "CREATE FUNCTION full_disk() RETURNS trigger LANGUAGE plpgsql AS \
-             $$ BEGIN RAISE EXCEPTION 'could not extend file' USING ERRCODE = '53100'; END $$; \
-             CREATE TRIGGER full_disk BEFORE INSERT ON jobs EXECUTE FUNCTION full_disk()",
-        )
-        .await;
-    let refused = try_one(&store, jobs(vec![new_job(1, "vc/a")])).await;
-    assert!(matches!(&refused, Err(StoreError::Unwritable(text)) if text.contains("full")), "{refused:?}");
-    database.tamper("DROP TRIGGER full_disk ON jobs").await;
+    assert_unwritable(&database, &store, "53100", "full").await;
+    database.tamper("DROP TRIGGER refuse ON jobs").await;
     create_one(&store, new_job(1, "vc/a")).await;
     store.close().await;
 }

@@ -29,6 +29,8 @@ struct State {
     cut: Mutex<Option<Cut>>,
     /// Refuses and cuts everything.
     gone: AtomicBool,
+    /// Connections that were made before swallow all that is sent, both ways, and stay open.
+    swallowed: watch::Sender<u64>,
     changed: watch::Sender<u64>,
 }
 
@@ -39,6 +41,7 @@ impl Proxy {
         let state = Arc::new(State {
             cut: Mutex::new(None),
             gone: AtomicBool::new(false),
+            swallowed: watch::Sender::new(0),
             changed: watch::Sender::new(0),
         });
         let mut tasks = JoinSet::new();
@@ -53,9 +56,10 @@ impl Proxy {
                 let state = Arc::clone(&shared);
                 pipes.spawn(async move {
                     let mut changed = state.changed.subscribe();
+                    let mut swallowed = state.swallowed.subscribe();
                     tokio::select! {
                         _ = changed.changed() => {}
-                        () = pipe(client, server, &state) => {}
+                        () = pipe(client, server, &state, &mut swallowed) => {}
                     }
                 });
             }
@@ -68,6 +72,11 @@ impl Proxy {
         *self.state.cut.lock().unwrap() = Some(cut);
     }
 
+    /// All connections there are go on in silence; what is made later works.
+    pub fn swallow(&self) {
+        self.state.swallowed.send_modify(|count| *count += 1);
+    }
+
     /// Cuts all connections and lets none through, or lets them through again.
     pub fn gone(&self, gone: bool) {
         self.state.gone.store(gone, Ordering::SeqCst);
@@ -77,10 +86,17 @@ impl Proxy {
     }
 }
 
-async fn pipe(mut client: TcpStream, mut server: TcpStream, state: &State) {
+async fn pipe(
+    mut client: TcpStream,
+    mut server: TcpStream,
+    state: &State,
+    swallowed: &mut watch::Receiver<u64>,
+) {
     let (mut asked, mut answered) = (vec![0; 65536], vec![0; 65536]);
     loop {
         tokio::select! {
+            // Both sockets stay open, and nobody reads them.
+            _ = swallowed.changed() => std::future::pending().await,
             read = client.read(&mut asked) => {
                 let Ok(length @ 1..) = read else { return };
                 // With the zero that ends a query: BEGIN says "READ COMMITTED".
