@@ -96,6 +96,7 @@ async fn nothing_is_moved_under_a_running_gateway() {
         name: "gateway-a".to_owned(),
         providers: Vec::new(),
         reports: Vec::new(),
+        watched: Vec::new(),
         lease: Duration::from_secs(600),
     };
     store.attend(&presence).await.unwrap();
