@@ -36,7 +36,7 @@ pub(super) fn job_rows(rows: &[impl Columns]) -> Result<Vec<JobRow>, StoreError>
     rows.iter().map(|row| Ok(job_row(row)?)).collect()
 }
 
-/// The event of a row of position, commit, job, sequence, time, kind, message, status, and the spec of the job.
+/// A row of position, commit, job, sequence, time, kind, message, status, and the spec of the job.
 fn event(events: &mut Events, row: &impl Columns) -> Result<Event, StoreError> {
     let event = EventRow {
         position: row.int(0)?,
@@ -51,20 +51,24 @@ fn event(events: &mut Events, row: &impl Columns) -> Result<Event, StoreError> {
     events.event(event, row.text(8)?)
 }
 
-/// Events from such rows, as far as all of them can be read.
+/// Events of one job, from rows as [`event`] reads them.
 pub(super) fn events(rows: &[impl Columns]) -> Result<Vec<Event>, StoreError> {
     let mut events = Events::default();
     rows.iter().map(|row| event(&mut events, row)).collect()
 }
 
-/// Events from such rows of whole commits; see [`whole_commits`].
+/// Events in the order of their positions, from rows as [`event`] reads them: up to the first commit with damage
+/// ([`whole_commits`]).
 pub(super) fn commits(rows: &[impl Columns]) -> Result<Vec<Event>, StoreError> {
     let mut events = Events::default();
-    let mut read = Vec::with_capacity(rows.len());
-    for row in rows {
-        read.push((number(row.int(0)?)?, number(row.int(1)?)?, event(&mut events, row)));
-    }
-    whole_commits(read)
+    let mut read = |row| {
+        Ok::<_, StoreError>((
+            number(Columns::int(row, 0)?)?,
+            number(Columns::int(row, 1)?)?,
+            event(&mut events, row),
+        ))
+    };
+    whole_commits(rows.iter().map(&mut read).collect::<Result<_, _>>()?)
 }
 
 /// Tells the ledger of a job. One that cannot be read is told too, so that it harms its own writes alone.

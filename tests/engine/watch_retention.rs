@@ -4,7 +4,7 @@ use drydock::domain::error::Error;
 use drydock::domain::id::JobId;
 use drydock::domain::state::JobState;
 use drydock::engine::calls::{WatchBody, WatchFilter, WatchRequest};
-use drydock::store::retention::Retention;
+use drydock::store::retention::{Step, Through};
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 
@@ -20,8 +20,9 @@ async fn batch(house: &House, name: &str, jobs: usize) -> Vec<JobId> {
 
 /// Removes every ended job with its events.
 async fn purge(house: &House) {
-    let all = Retention { ended_before: jiff::Timestamp::MAX, keep: 0 };
-    while house.store.purge(all, 1000).await.unwrap().jobs > 0 {}
+    let all = Through::ended_before(jiff::Timestamp::MAX);
+    let step = Step { jobs: 1000, events: 10_000 };
+    while house.store.purge(all, step).await.unwrap().jobs > 0 {}
 }
 
 #[tokio::test]

@@ -90,7 +90,8 @@ impl House {
         }
         let mut gateways = Vec::new();
         for n in 0..plan.replicas {
-            let (grpc, admin) = (free_port(dice)?, free_port(dice)?);
+            let mut port = || free_port(|least, most| dice.within(least, most));
+            let (grpc, admin) = (port()?, port()?);
             let mut own = common.clone();
             for (section, address) in [("grpc", grpc), ("admin", admin)] {
                 let table = Table::from_iter([("address".to_owned(), address.to_string().into())]);

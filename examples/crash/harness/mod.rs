@@ -14,6 +14,7 @@ pub mod judge;
 pub mod lies;
 pub mod options;
 pub mod points;
+#[path = "../../../tests/support/process.rs"]
 mod process;
 mod proxy;
 mod record;

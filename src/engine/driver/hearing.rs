@@ -214,12 +214,13 @@ impl Work {
 
     /// Plans when a job is looked at next.
     pub(super) fn settle(&mut self, id: JobId, heard: &Heard, step: &Step) {
+        let beat = self.since_beat();
         let Some(live) = self.live.get_mut(&id) else { return };
         let now = self.driver.clock.now();
         let provider = &self.driver.runtime.provider;
         let keeps_time = self.driver.runtime.keeps_time(live.job.spec.target.kind);
         let age = clock::since(live.job.status.submit_time.unwrap_or(live.job.spec.create_time), now);
-        let polled = provider.cadence.next(age, jitter());
+        let polled = provider.cadence.on_beat(beat, provider.cadence.next(age));
         let waits_for_target = live.job.status.waiting_for.iter().any(|w| w.reason == WaitReason::TargetBusy);
         let paused = self.driver.runtime.health.paused(now);
         let mut wait = match plan(&live.job, keeps_time, now) {

@@ -24,10 +24,10 @@ impl Work {
                     let Some(last) = jobs.last().map(|j| j.id) else { return true };
                     after = Some(last);
                     for job in jobs {
-                        // Spread over one poll interval, so that a restart is no stampede.
-                        let spread = self.driver.runtime.provider.cadence.min.mul_f64(jitter());
-                        let wake =
-                            Instant::now() + if job.is_with_vendor() { spread } else { Duration::ZERO };
+                        // On the first beat, which is at another moment for each provider: a restart is no
+                        // stampede, and jobs share their list calls from the beginning.
+                        let wake = Instant::now()
+                            + if job.is_with_vendor() { self.to_beat() } else { Duration::ZERO };
                         self.keep(job, wake);
                     }
                 }

@@ -78,6 +78,10 @@ struct Work {
     next_ping: Instant,
     /// When watched jobs are looked at next.
     next_closer: Instant,
+    /// When the beat began on which jobs are looked at.
+    beat: Instant,
+    /// How far into a beat it began: by chance, so that providers are not all asked at the same moment.
+    phase: Duration,
     /// The store refused a write: somebody else drives.
     fenced: bool,
 }
@@ -143,6 +147,7 @@ impl Driver {
     }
 
     async fn run(self) -> Outcome {
+        let phase = self.runtime.provider.cadence.min.mul_f64(jitter());
         let mut work = Work {
             driver: self,
             live: HashMap::new(),
@@ -151,6 +156,8 @@ impl Driver {
             under_way: HashMap::new(),
             next_ping: Instant::now(),
             next_closer: Instant::now(),
+            beat: Instant::now(),
+            phase,
             fenced: false,
         };
         let cut = work.driver.tenure.cut.clone();
@@ -272,6 +279,17 @@ impl Work {
             }
         }
         ids
+    }
+
+    /// How long the provider's beat goes on.
+    fn since_beat(&self) -> Duration {
+        self.phase + self.beat.elapsed()
+    }
+
+    /// How long it is until the first beat at which jobs that were read at the start are looked at.
+    fn to_beat(&self) -> Duration {
+        let since = self.since_beat();
+        self.driver.runtime.provider.cadence.min.saturating_sub(since)
     }
 
     fn forget(&mut self, id: JobId) {

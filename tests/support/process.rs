@@ -1,5 +1,8 @@
-//! One gateway as a child process: started, stopped, frozen, killed.
+//! One gateway as a child process: started, stopped, frozen, killed. For the crash harness and the bench.
 
+#![allow(dead_code, reason = "each of those who include it uses a part")]
+
+use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -32,6 +35,8 @@ pub struct Gateway {
     ordered: bool,
     /// It is frozen, until then.
     frozen: Option<Instant>,
+    /// The program that runs it, with its arguments; empty when it runs by itself.
+    under: Vec<OsString>,
 }
 
 impl Gateway {
@@ -44,7 +49,28 @@ impl Gateway {
         environment: Vec<(&'static str, String)>,
     ) -> Self {
         let (program, [grpc, admin]) = (program.to_owned(), doors);
-        Self { program, config, log, grpc, admin, environment, child: None, ordered: false, frozen: None }
+        Self {
+            program,
+            config,
+            log,
+            grpc,
+            admin,
+            environment,
+            child: None,
+            ordered: false,
+            frozen: None,
+            under: Vec::new(),
+        }
+    }
+
+    /// The same replica, run by another program, such as `valgrind`.
+    pub fn under(self, program: Vec<OsString>) -> Self {
+        Self { under: program, ..self }
+    }
+
+    /// The process while it runs.
+    pub fn id(&self) -> Option<u32> {
+        self.child.as_ref().and_then(Child::id)
     }
 
     /// Where it serves.
@@ -73,7 +99,10 @@ impl Gateway {
     pub fn spawn(&mut self, orders: Orders) -> anyhow::Result<()> {
         let log = OpenOptions::new().create(true).append(true).open(&self.log)?;
         self.ordered = !orders.is_empty();
-        let child = Command::new(&self.program)
+        let mut words = self.under.iter().map(OsString::as_os_str).chain([self.program.as_os_str()]);
+        let mut command = Command::new(words.next().unwrap_or(self.program.as_os_str()));
+        let child = command
+            .args(words)
             .args(["serve", "--config"])
             .arg(&self.config)
             .env_remove("OTEL_EXPORTER_OTLP_ENDPOINT")
@@ -90,8 +119,7 @@ impl Gateway {
     }
 
     /// Starts the process and waits until it serves or, by its orders, stands still. `false`: it died on the way, as
-    /// it was ordered to. One that
-    /// cannot start because its store is away is started again, as a supervisor would.
+    /// it was ordered to. One that cannot start because its store is away is started again, as a supervisor would.
     pub async fn up(&mut self, orders: Orders) -> anyhow::Result<bool> {
         self.spawn(orders.clone())?;
         let begun = Instant::now();
@@ -218,10 +246,10 @@ impl Gateway {
 }
 
 /// A port that nobody listens on, outside the range that outgoing connections take theirs from: a gateway must find
-/// its port free again after every crash.
-pub fn free_port(dice: &mut super::dice::Dice) -> anyhow::Result<SocketAddr> {
+/// its port free again after every crash. `number` gives any number between two.
+pub fn free_port(mut number: impl FnMut(u64, u64) -> u64) -> anyhow::Result<SocketAddr> {
     for _ in 0..1000 {
-        let port = u16::try_from(dice.within(15_000, 32_000))?;
+        let port = u16::try_from(number(15_000, 32_000))?;
         let address = SocketAddr::from(([127, 0, 0, 1], port));
         if TcpListener::bind(address).is_ok() {
             return Ok(address);
