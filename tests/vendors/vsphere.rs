@@ -1412,7 +1412,7 @@ async fn what_is_watched_gets_its_details_first_within_the_same_requests() {
     for job in &mut jobs[18..20] {
         job.watched = true;
     }
-    let mut detailed = BTreeMap::new();
+    let mut detailed: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for round in 0..6 {
         let before = sim.requests();
         let seen = vendor.observe(&jobs).await;
@@ -1422,7 +1422,7 @@ async fn what_is_watched_gets_its_details_first_within_the_same_requests() {
             let seen = seen.unwrap();
             keep(&mut jobs[at], &seen);
             if !seen.findings.is_empty() {
-                detailed.entry(at).or_insert_with(Vec::new).push(round);
+                detailed.entry(at).or_default().push(round);
             }
         }
     }
