@@ -236,11 +236,15 @@ async fn hosts_after(client: &Client, cases: &[Case<'_>]) -> HashMap<String, Res
 ///
 /// # Errors
 /// One host does not tell its cluster. It may belong to any of them, and a list without it would say that it left.
-fn by_cluster(clusters: &[String], hosts: Vec<Host>) -> Result<HashMap<String, Vec<Host>>, VendorError> {
+pub(super) fn by_cluster(
+    clusters: &[String],
+    hosts: Vec<Host>,
+) -> Result<HashMap<String, Vec<Host>>, VendorError> {
     let mut lists: HashMap<_, _> = clusters.iter().map(|uuid| (uuid.clone(), Vec::new())).collect();
     for host in hosts {
         let Some(cluster) = &host.cluster_uuid else {
-            return Err(VendorError::garbled("a host in ZStack's list does not tell its cluster"));
+            return Err(VendorError::garbled("a host in ZStack's list does not tell its cluster")
+                .with_reached(Reached::Yes));
         };
         if let Some(list) = lists.get_mut(cluster) {
             list.push(host);
