@@ -26,7 +26,7 @@ impl Work {
                     after = Some(last);
                     let permit = &self.driver.tenure.permit;
                     let sent = jobs.iter().filter(|job| job.is_with_vendor());
-                    let sent: Vec<_> = sent.map(|job| planned(job, permit)).collect();
+                    let sent: Vec<_> = sent.map(|job| planned(job, permit, false)).collect();
                     self.driver.runtime.provider.vendor.taken_over(&sent);
                     for job in jobs {
                         // On the first beat, which is at another moment for each provider: a restart is no

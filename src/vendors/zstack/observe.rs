@@ -39,11 +39,13 @@ impl Turns {
     fn pick(&self, watched: &[bool]) -> Vec<usize> {
         let running = watched.len();
         let share = if running <= FEW { running } else { (running / 200).max(4) };
-        let first = self.0.fetch_add(share, Ordering::Relaxed);
+        let round = self.0.fetch_add(1, Ordering::Relaxed);
+        // Where one round ends the next begins, so that everybody comes once before anybody comes again.
         let in_turn = |wanted: bool, most: usize| -> Vec<usize> {
             let all: Vec<_> = (0..running).filter(|n| watched.get(*n) == Some(&wanted)).collect();
-            let turn = if all.is_empty() { 0 } else { first % all.len() };
-            all.iter().cycle().skip(turn).take(most.min(all.len())).copied().collect()
+            let most = most.min(all.len());
+            let turn = round.wrapping_mul(most).checked_rem(all.len()).unwrap_or_default();
+            all.iter().cycle().skip(turn).take(most).copied().collect()
         };
         let others = watched.iter().filter(|watched| !**watched).count();
         let mut picked = in_turn(true, share - (share / 4).min(others));
