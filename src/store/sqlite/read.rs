@@ -19,7 +19,6 @@ use crate::store::list;
 use crate::store::page_token::After;
 use crate::store::record::{int, live_count, page, undamaged};
 
-pub(super) const JOB: &str = "SELECT id, version, sequence, spec, status, control FROM jobs WHERE id = ?1";
 pub(super) const REQUEST: &str = "SELECT count(*) FROM requests WHERE id = ?1";
 pub(super) const LIVE_JOBS: &str = "\
     SELECT id, version, sequence, spec, status, control FROM jobs \
@@ -44,14 +43,6 @@ pub(super) const EVENTS: &str = "\
 pub(super) const PURGED: &str = "SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'purged_through'";
 
 impl SqliteStore {
-    pub(super) async fn read_job(&self, id: JobId) -> Result<Option<Job>, StoreError> {
-        let mut reader = self.readers.get().await?;
-        let row = reader
-            .run(async |connection| sqlx::query(JOB).bind(bytes(id)).fetch_optional(connection).await)
-            .await?;
-        row.map(|row| job_row(&row)?.into_job()).transpose()
-    }
-
     pub(super) async fn read_knows_request(&self, id: RequestId) -> Result<bool, StoreError> {
         let id = id.uuid().into_bytes().to_vec();
         let mut reader = self.readers.get().await?;
