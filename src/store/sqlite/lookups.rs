@@ -10,11 +10,11 @@ use std::sync::{Mutex, PoisonError};
 use sqlx::Row as _;
 use tokio::sync::oneshot;
 
-use super::load::job_row;
 use super::readers::{Reader, Readers};
 use super::save::bytes;
 use crate::domain::id::JobId;
 use crate::domain::job::Job;
+use crate::store::columns::job_row;
 use crate::store::error::StoreError;
 use crate::store::fault::read_fault;
 use crate::store::record::{JobRow, job_id};
@@ -88,7 +88,7 @@ impl Lookups {
             found.insert(job_id(row.try_get(0).map_err(read_fault)?)?, row);
         }
         for (id, tell) in batch {
-            let row = found.get(&id).map(|row| job_row(row)).transpose().map_err(StoreError::from);
+            let row = found.get(&id).map(|row| job_row(*row)).transpose().map_err(StoreError::from);
             // A caller who has gone away meanwhile needs no answer.
             drop(tell.send(row));
         }

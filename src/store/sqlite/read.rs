@@ -11,7 +11,7 @@ use crate::domain::id::{JobId, ProviderId, RequestId};
 use crate::domain::job::Job;
 use crate::domain::page::{MAX_PAGE_SIZE, Page, PageRequest};
 use crate::domain::state::JobState;
-use crate::store::columns::{commits, events, job_row, job_rows};
+use crate::store::columns::{commits, events, job_rows};
 use crate::store::contract::JobFilter;
 use crate::store::error::StoreError;
 use crate::store::fault::read_fault;
