@@ -31,7 +31,8 @@ use crate::store::contract::JobFilter;
 use crate::store::{Store, StoreError};
 
 /// How many live jobs a watch without a snapshot looks for, to learn whether it is about few: one more than that.
-const LOOK: u32 = FEW as u32 + 1;
+const LOOK: u32 = 33;
+const _: () = assert!(LOOK as usize == FEW + 1);
 /// Jobs read at once for a snapshot. A subscriber holds them until its client has read them.
 const SNAPSHOT_PAGE: u32 = 50;
 /// For how many messages an idle subscriber keeps room.
