@@ -43,6 +43,7 @@ const CLOSE_DEADLINE: Duration = Duration::from_secs(3);
 /// What a provider can do that is configured no more: nothing.
 static NO_PROVIDER: Capabilities = Capabilities {
     targets: Vec::new(),
+    check_batch: 256,
     observe_batch: 1,
     lost_answer_grace: Duration::MAX,
     lost_answer_limit: Duration::MAX,

@@ -103,6 +103,7 @@ impl Silent {
         };
         let capabilities = Capabilities {
             targets: vec![capability],
+            check_batch: 256,
             observe_batch: 1,
             lost_answer_grace: Duration::from_secs(60),
             lost_answer_limit: Duration::from_secs(600),

@@ -65,6 +65,8 @@ pub struct State {
     pub hang_checks: bool,
     /// Operations that somebody else started, by target.
     pub foreign: HashMap<String, String>,
+    /// Whether what is under way can be read with the list of targets.
+    pub foreign_unknown: bool,
     /// How long a start takes until it is answered, after it took effect.
     pub slow_submit: Duration,
     /// How often a start was looked up.
@@ -111,6 +113,7 @@ impl Scripted {
                     ),
                     capability(TargetKind::Instance, &[OperationKind::Reinstall]),
                 ],
+                check_batch: 256,
                 observe_batch: 100,
                 lost_answer_grace: Duration::from_millis(50),
                 lost_answer_limit: Duration::from_millis(400),
@@ -206,6 +209,7 @@ impl Vendor for Scripted {
 
     async fn targets(&self, kind: TargetKind, _: &PageRequest) -> Result<Page<TargetInfo>, VendorError> {
         self.gate()?;
+        let under_way_unknown = self.state().foreign_unknown;
         let target = |id: &str| TargetInfo {
             target: Target::parse_name(&format!("providers/a/{}/{id}", kind.collection())).unwrap(),
             display_name: None,
@@ -213,6 +217,7 @@ impl Vendor for Scripted {
             vendor_state: None,
             available_versions: Vec::new(),
             attributes: BTreeMap::new(),
+            under_way_unknown,
             under_way: self.state().foreign.get(id).map(|what| UnderWay {
                 what: what.clone(),
                 vendor_id: Some("id-7".into()),

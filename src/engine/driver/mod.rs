@@ -107,6 +107,8 @@ struct Live {
 struct UnderWay {
     jobs: Vec<JobId>,
     submits: bool,
+    /// It runs prechecks, which may take long.
+    checks: bool,
     /// It only reads: giving it up loses nothing.
     reads: bool,
     abort: AbortHandle,

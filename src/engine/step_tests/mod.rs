@@ -39,6 +39,7 @@ fn capabilities(cancel: CancelSupport) -> Capabilities {
             success_proof: "reported",
             retry: "a new one",
         }],
+        check_batch: 256,
         observe_batch: 100,
         lost_answer_grace: Duration::from_secs(10),
         lost_answer_limit: Duration::from_secs(100),

@@ -3,8 +3,13 @@
 //! The engine keeps one live job for each name, and a check sees an upgrade that runs under another. Between the two
 //! lies a moment: two jobs checked together, or a start that the target does not show yet. What this process started
 //! lately under one name is not started under another. Starts are kept by the Supervisor where the check could tell it.
-//! Open stays what this memory does not hold: starts made before a restart or by another replica, and names that an
-//! unreadable topology does not bring together.
+//!
+//! A claim lives for two minutes from the start, or from the last look at its job: a job that is followed more often
+//! than that holds its claim until its end is seen, one that is looked at more seldom may lose it in between. By then
+//! vCenter shows the upgrade on each of its names, which the check and the last look before a start read. Open stays
+//! what neither holds: a start whose effect vCenter does not show for two minutes while nobody looks, one made by
+//! another replica or just before a restart that does not show yet, and names that an unreadable topology does not
+//! bring together.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -14,7 +19,7 @@ use tokio::time::Instant;
 
 use crate::domain::target::Target;
 
-/// How long a target may take to show that an upgrade began.
+/// How long a claim lives: what a target may take to show that an upgrade began.
 const SHOWS_WITHIN: Duration = Duration::from_secs(120);
 
 /// The starts of the last moments: what was started, under which name.
@@ -32,6 +37,18 @@ impl Doubles {
             Some(_) | None => {
                 recent.insert(whole.to_string(), (named, Instant::now()));
                 Ok(())
+            }
+        }
+    }
+
+    /// A job is followed, and not seen at its end: it keeps its claim, and takes one that nobody has.
+    pub(super) fn hold(&self, whole: &Target, named: &Target) {
+        let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let named = named.to_string();
+        match recent.get(&whole.to_string()) {
+            Some((other, at)) if *other != named && at.elapsed() < SHOWS_WITHIN => {}
+            Some(_) | None => {
+                recent.insert(whole.to_string(), (named, Instant::now()));
             }
         }
     }
@@ -63,5 +80,23 @@ mod tests {
         doubles.claim(&supervisor, &supervisor).unwrap();
         tokio::time::advance(SHOWS_WITHIN).await;
         doubles.claim(&supervisor, &cluster).unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_followed_keeps_the_claim_until_the_end_is_seen() {
+        let of = |name: &str| Target::parse_name(&format!("providers/vc/{name}")).unwrap();
+        let (cluster, supervisor) = (of("clusters/c"), of("supervisors/s"));
+        let doubles = Doubles::default();
+        doubles.claim(&supervisor, &cluster).unwrap();
+        for _ in 0..5 {
+            tokio::time::advance(SHOWS_WITHIN / 2).await;
+            doubles.hold(&supervisor, &cluster);
+            doubles.hold(&supervisor, &supervisor);
+            assert!(doubles.claim(&supervisor, &supervisor).is_err());
+        }
+        doubles.release(&supervisor, &cluster);
+        // After a restart, the first look brings the claim back.
+        doubles.hold(&supervisor, &cluster);
+        assert!(doubles.claim(&supervisor, &supervisor).is_err());
     }
 }

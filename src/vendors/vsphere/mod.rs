@@ -20,6 +20,7 @@ mod doubles;
 mod fault;
 mod find;
 mod findings;
+mod fresh;
 mod judge;
 mod map;
 mod notes;
@@ -73,6 +74,8 @@ use crate::kit::clock::Clock;
 const NAME: &str = "vsphere";
 /// How many jobs one `observe` takes: the list that answers for them is the same for one and for thousands.
 const OBSERVE_BATCH: usize = 1000;
+/// How many jobs one `check` takes: prechecks take long, and what one round found is heard together.
+const CHECK_BATCH: usize = 16;
 /// Drydock keeps the time of scheduled upgrades: vCenter has no schedule.
 const OPERATIONS: &[OperationKind] = &[OperationKind::Upgrade, OperationKind::ScheduledUpgrade];
 
@@ -141,6 +144,7 @@ fn capabilities(
     };
     Capabilities {
         targets: vec![cluster, supervisor],
+        check_batch: CHECK_BATCH,
         observe_batch: OBSERVE_BATCH,
         lost_answer_grace,
         lost_answer_limit,
@@ -233,7 +237,7 @@ fn in_order<A>(size: usize, parts: [(Vec<usize>, Vec<A>); 2], unasked: impl Fn()
 /// The refusal of a start of what was started a moment ago under another name.
 fn started_as(other: &str) -> Failure {
     let text =
-        format!("an upgrade of the same Supervisor was started a moment ago, as `{other}`; nothing was sent");
+        format!("an upgrade of the same Supervisor was started lately, as `{other}`; nothing was sent");
     Failure::new(FailureReason::VendorRejected, text)
 }
 
@@ -367,6 +371,8 @@ impl Vendor for Vsphere {
     async fn find(&self, planned: &Planned) -> Result<Found, VendorError> {
         let rosters = (&self.clusters, &self.supervisors);
         let aimed = aim::aimed(planned);
+        // Until it is known, it may run.
+        self.doubles.hold(&aim::whole(planned), &planned.target);
         let mut found = find::find(&self.client, rosters, &self.rounds, &aimed, self.clock.now()).await?;
         if let Found::Arrived(seen) = &mut found {
             aim::name_both(planned, seen);
@@ -397,6 +403,8 @@ impl Vendor for Vsphere {
                 aim::name_both(named, seen);
                 if is_over(&seen.phase) {
                     self.doubles.release(&aim::whole(named), &named.target);
+                } else {
+                    self.doubles.hold(&aim::whole(named), &named.target);
                 }
             }
         }
