@@ -40,6 +40,10 @@ pub struct Flaky {
     pub lose_acceptance: AtomicBool,
     /// How long the write of a second start's intent takes, in milliseconds.
     pub stall_resend: AtomicU64,
+    /// The next write that takes a start back is committed, and answered as if it were not.
+    pub lose_take_back: AtomicBool,
+    /// Somebody wrote a doubt about a start to a job that has sent none.
+    pub doubted_unsent: AtomicBool,
     /// The next read of a job says so in `held` and waits for `release`.
     pub hold_read: AtomicBool,
     /// Lists wait for `release`.
@@ -59,6 +63,8 @@ impl Flaky {
             failing_reads: AtomicU32::new(0),
             lose_acceptance: AtomicBool::new(false),
             stall_resend: AtomicU64::new(0),
+            lose_take_back: AtomicBool::new(false),
+            doubted_unsent: AtomicBool::new(false),
             hold_read: AtomicBool::new(false),
             hold_lists: AtomicBool::new(false),
             held: Notify::new(),
@@ -171,7 +177,14 @@ impl Store for Flaky {
         }
         self.reach()?;
         let intent = changes.iter().any(|c| c.status.state == JobState::Submitting);
+        let unsent = |c: &&Change| c.status.state == JobState::Pending;
+        let taken_back = changes.iter().filter(unsent).any(|c| c.control.attempts > 0);
+        let doubted = changes.iter().filter(unsent).any(|c| c.control.lost_time.is_some());
+        self.doubted_unsent.fetch_or(doubted, Ordering::SeqCst);
         let answer = self.inner.write(changes, guard).await;
+        if taken_back && self.lose_take_back.swap(false, Ordering::SeqCst) {
+            return Err(away());
+        }
         if intent && self.hold_intent.swap(false, Ordering::SeqCst) {
             self.held.notify_one();
             self.release.notified().await;
@@ -298,4 +311,28 @@ async fn a_proof_that_grew_old_while_the_disk_was_slow_sends_nothing() {
     let job = house.upgrade("c1").await;
     house.in_state(job.id, JobState::Indeterminate).await;
     assert_eq!(house.vendor.state.lock().unwrap().batches, [1], "sent after its proof had ended");
+}
+
+#[tokio::test]
+async fn a_start_that_was_taken_back_leaves_no_doubt_for_the_next_one() {
+    for (first, what) in [(OnSubmit::LoseBefore, "looked up"), (OnSubmit::RateLimit, "refused for now")] {
+        let (house, flaky) = House::flaky(Scripted::new()).await;
+        house.vendor.on_submit("c1", first);
+        flaky.lose_take_back.store(true, Ordering::SeqCst);
+        let job = house.upgrade("c1").await;
+        assert_eq!(house.ended(job.id).await.status.state, JobState::Succeeded, "{what}");
+        assert!(!flaky.lose_take_back.load(Ordering::SeqCst), "{what}: no answer was lost");
+        assert!(!flaky.doubted_unsent.load(Ordering::SeqCst), "{what}");
+        assert_eq!(house.vendor.starts("c1"), 1, "{what}");
+        let events = house.store.job_events(job.id, 0, 100).await.unwrap();
+        assert!(
+            events.iter().all(|e| !e
+                .status
+                .vendor
+                .last_error
+                .as_deref()
+                .is_some_and(|t| t.contains("cannot take"))),
+            "{what}: a step that was not possible was tried"
+        );
+    }
 }

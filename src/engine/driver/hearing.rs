@@ -157,7 +157,7 @@ impl Work {
                         if let Some(live) = self.live.get_mut(&id) {
                             live.job = job;
                         }
-                        if still_fits(&heard, self.live.get(&id).map(|l| &l.job)) {
+                        if self.live.get(&id).is_some_and(|live| heard.still_fits(&live.job)) {
                             again.push((id, heard));
                         } else {
                             self.wake_at(id, Instant::now());
@@ -334,21 +334,5 @@ fn written(heard: &Heard, step: &Step) -> CrashPoint {
         Heard::Rescheduled(..) => CrashPoint::MovedWritten,
         Heard::PasswordGone => CrashPoint::PasswordGoneWritten,
         Heard::Paused(..) => CrashPoint::PausedWritten,
-    }
-}
-
-/// Whether what was heard still means something for a job that was changed meanwhile. Answers of the vendor
-/// always do; a plan that was made for an older state does not.
-fn still_fits(heard: &Heard, job: Option<&Job>) -> bool {
-    let Some(job) = job else { return false };
-    match heard {
-        Heard::Submitted(_)
-        | Heard::Looked(_)
-        | Heard::Observed(_)
-        | Heard::CancelAnswered(_)
-        | Heard::Rescheduled(..) => true,
-        Heard::Checked(_) => job.status.state == JobState::Checking,
-        Heard::Acquired | Heard::StillBusy(_) => !job.control.holds_target,
-        Heard::Held(_) | Heard::CheckBegan | Heard::PasswordGone | Heard::Paused(_) => false,
     }
 }

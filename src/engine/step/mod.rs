@@ -6,6 +6,7 @@
 
 mod cancelability;
 mod draft;
+mod fitting;
 mod follow;
 mod start;
 

@@ -77,6 +77,9 @@ impl Draft<'_> {
                 }
                 self.control.attempts += 1;
                 self.status.submit_time = Some(self.now);
+                // Of this start nothing is lost yet: its grace counts from its own first doubt, never from an earlier
+                // start's.
+                self.control.lost_time = None;
                 self.stop_waiting();
                 true
             }

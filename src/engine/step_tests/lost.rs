@@ -211,3 +211,52 @@ fn a_job_that_is_found_after_all_is_no_failure_any_more() {
     let step = apply(&job, &found, &capabilities, Timestamp::UNIX_EPOCH);
     assert_eq!((step.status.state, step.status.failure), (JobState::Running, None));
 }
+
+#[test]
+fn a_new_start_counts_its_grace_anew_whatever_an_earlier_one_left() {
+    let capabilities = capabilities(CancelSupport::Never("no way"));
+    let mut job = upgrade();
+    job.status.state = JobState::Checking;
+    job.control.lost_time = Some(Timestamp::UNIX_EPOCH);
+    let sent = clock::after(Timestamp::UNIX_EPOCH, Duration::from_secs(1000));
+    let step = apply(&job, &Heard::Checked(Ok(CheckReport::default())), &capabilities, sent);
+    assert!(step.submit);
+    write(&mut job, step);
+    // The process died here; whoever drives next looks for the first time.
+    let absent = Heard::Looked(Ok(Found::NotArrived { until: None }));
+    let step = apply(&job, &absent, &capabilities, clock::after(sent, Duration::from_secs(1)));
+    assert_eq!(step.status.state, JobState::Submitting, "it may still be on its way");
+}
+
+#[test]
+fn what_was_heard_of_a_start_fits_no_job_whose_start_was_taken_back() {
+    let looked = Heard::Looked(Ok(Found::NotArrived { until: None }));
+    let answered = Heard::Submitted(Submitted::Failed(lost()));
+    let mut job = upgrade();
+    for state in JobState::ALL {
+        job.status.state = state;
+        job.status.submit_time = None;
+        let sent = match state {
+            JobState::Submitting
+            | JobState::Running
+            | JobState::Suspended
+            | JobState::Cancelling
+            | JobState::Indeterminate => true,
+            JobState::Pending
+            | JobState::Scheduled
+            | JobState::Checking
+            | JobState::Succeeded
+            | JobState::Failed
+            | JobState::Cancelled
+            | JobState::Rejected
+            | JobState::Superseded
+            | JobState::Missed => false,
+        };
+        assert_eq!(answered.still_fits(&job), sent, "{state:?}");
+        let asked = matches!(state, JobState::Submitting | JobState::Indeterminate);
+        assert_eq!(looked.still_fits(&job), asked, "{state:?}");
+    }
+    job.status.state = JobState::Scheduled;
+    job.status.submit_time = Some(Timestamp::UNIX_EPOCH);
+    assert!(answered.still_fits(&job), "the vendor keeps its schedule");
+}

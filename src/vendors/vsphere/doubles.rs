@@ -2,13 +2,14 @@
 //!
 //! The engine keeps one live job for each name, and a check sees an upgrade that runs under another. Between the two
 //! lies a moment: two jobs checked together, or a start that the target does not show yet. What this process started
-//! lately under one name is not started under another. Starts are kept by the Supervisor where the check could tell it.
+//! lately under one name is not started under another. Starts are kept by the Supervisor where the check could tell it;
+//! it stands in the job's notes, so that a process that takes a provider over holds what another one started before it
+//! starts anything itself.
 //!
-//! A claim lives for two minutes from the start, or from the last look at its job: a job that is followed more often
-//! than that holds its claim until its end is seen, one that is looked at more seldom may lose it in between. By then
-//! vCenter shows the upgrade on each of its names, which the check and the last look before a start read. Open stays
-//! what neither holds: a start whose effect vCenter does not show for two minutes while nobody looks, one made by
-//! another replica or just before a restart that does not show yet, and names that an unreadable topology does not
+//! A claim lives for two minutes from the start, from the takeover, or from the last look at its job: a job that is looked
+//! at more often than that holds its claim until its end is seen, one that is looked at more seldom may lose it in between.
+//! By then vCenter shows the upgrade on its target, which the check and the last look before a start read. Open stay a
+//! start that vCenter does not show for two minutes while nobody looks, and names that an unreadable topology does not
 //! bring together.
 
 use std::collections::HashMap;

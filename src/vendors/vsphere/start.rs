@@ -51,6 +51,7 @@ pub(super) fn notes(planned: &Planned) -> (Notes, Option<bool>) {
     let ignore = ignores(&planned.operation, &checked);
     let notes = Notes {
         aim: checked.aim,
+        supervisor: checked.supervisor,
         baseline: checked.baseline,
         warnings: checked.warnings,
         prechecks_read: checked.prechecks_read,
