@@ -101,6 +101,8 @@ async fn run(options: &Options, program: &Path) -> anyhow::Result<bool> {
             tally.kills,
             report.took.as_secs_f64()
         );
+        let new = report.breaches.iter().filter(|(of, _)| *of == seed);
+        new.for_each(|(_, breach)| println!("  {breach}"));
     })
     .await?;
     println!("\n{report}");

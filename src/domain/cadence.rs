@@ -26,8 +26,7 @@ impl Cadence {
     pub fn on_beat(&self, since: Duration, wait: Duration) -> Duration {
         let beat = self.min.as_nanos().max(1);
         let end = since.saturating_add(wait);
-        let after = (end.as_nanos() % beat) as u64;
-        let after = Duration::from_nanos(after);
+        let after = Duration::from_nanos(u64::try_from(end.as_nanos() % beat).unwrap_or_default());
         let end = if after < self.min / 2 { end - after } else { end.saturating_add(self.min - after) };
         end.saturating_sub(since)
     }

@@ -91,14 +91,12 @@ pub enum Delivery {
 impl Delivery {
     /// The events of a commit that are wanted; `None` when none is.
     pub fn of(commit: &Arc<Commit>, wanted: impl Fn(&Event) -> bool) -> Option<Self> {
-        let picked: Vec<_> = commit.events.iter().filter(|e| wanted(e)).collect();
-        if picked.is_empty() {
-            return None;
-        }
-        if picked.len() == commit.events.len() {
+        // First without a list: most subscribers want all of a commit, or nothing.
+        if commit.events.iter().all(|e| wanted(e)) {
             return Some(Self::Whole(Arc::clone(commit)));
         }
-        Some(Self::Picked(picked.into_iter().map(Arc::clone).collect()))
+        let picked: Vec<_> = commit.events.iter().filter(|e| wanted(e)).map(Arc::clone).collect();
+        if picked.is_empty() { None } else { Some(Self::Picked(picked)) }
     }
 
     /// The events, in order: at least one.

@@ -76,6 +76,8 @@ pub fn install(settings: &TelemetrySettings, otlp: Otlp) -> Result<Telemetry, In
         .with_tracer(traces.tracer("drydock"))
         .with_location(false)
         .with_threads(false)
+        // It would look at the clock each time that a call is polled.
+        .with_tracked_inactivity(false)
         .with_filter(ours);
     let json = match settings.log_format {
         LogFormat::Auto => !std::io::stderr().is_terminal(),

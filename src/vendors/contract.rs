@@ -57,6 +57,10 @@ pub trait Vendor: Send + Sync + 'static {
     /// The images that a reinstall can use.
     async fn images(&self, page: &PageRequest) -> Result<Page<Image>, VendorError>;
 
+    /// Jobs whose start was sent before this process drove them, with the adapter's own notes. Called when a driver
+    /// begins, before it asks for anything else: for an adapter that remembers its own starts. Asks the vendor nothing.
+    fn taken_over(&self, _jobs: &[Planned]) {}
+
     /// Runs prechecks; starts nothing. Also takes the baseline that `find` and `observe` need later.
     async fn check(&self, batch: &[Planned]) -> Vec<Result<CheckReport, VendorError>>;
 

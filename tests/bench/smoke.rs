@@ -35,6 +35,7 @@ async fn measured(subject: Subject, keys: &[&str]) {
     for row in &report.rows {
         assert!(row.ratio.is_finite() && row.ratio >= 0.0, "{row:?}");
         assert!(row.yardstick.value > 0.0, "{row:?}");
+        assert!(row.beside.iter().all(|figure| figure.value.is_finite()), "{row:?}");
     }
     let json: serde_json::Value = serde_json::from_str(&report.json().unwrap()).unwrap();
     assert_eq!(json["rows"][0]["key"], keys[0]);

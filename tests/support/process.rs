@@ -2,11 +2,13 @@
 
 #![allow(dead_code, reason = "each of those who include it uses a part")]
 
+use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs::OpenOptions;
 use std::net::{SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
@@ -245,13 +247,17 @@ impl Gateway {
     }
 }
 
-/// A port that nobody listens on, outside the range that outgoing connections take theirs from: a gateway must find
-/// its port free again after every crash. `number` gives any number between two.
+/// Ports that were given to gateways of this process: one that is down just now must find its port free again.
+static GIVEN: Mutex<BTreeSet<u16>> = Mutex::new(BTreeSet::new());
+
+/// A port that nobody listens on and no other gateway has, outside the ranges that outgoing connections and
+/// `scripts/postgres` take theirs from. `number` gives any number between two.
 pub fn free_port(mut number: impl FnMut(u64, u64) -> u64) -> anyhow::Result<SocketAddr> {
     for _ in 0..1000 {
         let port = u16::try_from(number(15_000, 32_000))?;
         let address = SocketAddr::from(([127, 0, 0, 1], port));
-        if TcpListener::bind(address).is_ok() {
+        let new = GIVEN.lock().unwrap_or_else(PoisonError::into_inner).insert(port);
+        if new && TcpListener::bind(address).is_ok() {
             return Ok(address);
         }
     }

@@ -389,6 +389,33 @@ async fn a_bystander_of_a_refused_call_is_sent_again_only_after_it_stood_still_f
 }
 
 #[tokio::test]
+async fn a_bystander_whose_second_start_lost_its_answer_is_not_sent_a_third_time() {
+    let sim = simulator(1).await;
+    let vendor = adapter(sim.provider());
+    let mut jobs = checked(&*vendor, vec![planned(&instance_id(0), None)]).await;
+    jobs.push(planned(&instance_id(5000), None));
+    assert_eq!(failed(&submit(&*vendor, &mut jobs, PASSWORD).await[0]).reached, Reached::Maybe);
+    for _ in 0..3 {
+        vendor.find(&jobs[0]).await.unwrap();
+    }
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(300)).await;
+    tokio::time::resume();
+    assert!(matches!(vendor.find(&jobs[0]).await.unwrap(), Found::NotArrived { until: None }));
+    // The engine checks it anew and sends it. That arrives, its answer is lost, and `running` is still the old one.
+    jobs.truncate(1);
+    let mut jobs = checked(&*vendor, jobs).await;
+    stage(&sim, Stage::Stale);
+    sim.faults().arm(Some(Route::Submit), Fault::ResetAfter, 1);
+    assert_eq!(failed(&submit(&*vendor, &mut jobs, PASSWORD).await[0]).reached, Reached::Maybe);
+    assert_eq!(sim.effects().starts(&instance_id(0)), 1);
+    for _ in 0..5 {
+        let found = vendor.find(&jobs[0]).await.unwrap();
+        assert!(matches!(found, Found::CannotTell(_)), "{found:?}: it would be wiped twice");
+    }
+}
+
+#[tokio::test]
 async fn an_instance_found_busy_after_a_refusal_is_looked_up_and_never_sent_again() {
     let sim = simulator(3).await;
     sim.behave(|b| b.names_culprits = false);

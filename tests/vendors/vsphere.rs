@@ -690,6 +690,25 @@ async fn one_supervisor_under_two_names_is_started_once() {
 }
 
 #[tokio::test]
+async fn who_takes_a_provider_over_knows_what_was_started_under_another_name() {
+    for service in ["clusters", "supervisors"] {
+        let sim = sim(2, FAST).await;
+        sim.relate(2);
+        let first = connect_by(speaking(&sim, service));
+        let mut jobs = [cluster(0), cluster(1)];
+        check(&first, &mut jobs).await;
+        started(submit_one(&first, &mut jobs[0]).await);
+        // The process ended here; another one reads both jobs, of which the second was checked and not sent.
+        let second = connect_by(speaking(&sim, service));
+        second.taken_over(&jobs[..1]);
+        let (failure, _) = refused(submit_one(&second, &mut jobs[1]).await);
+        assert!(failure.message.contains(&jobs[0].target.to_string()), "{service}: {failure:?}");
+        assert_eq!(sim.effects().starts(&cluster_id(1)), 0, "{service}");
+        assert_eq!(to_the_end(&second, &mut jobs[0]).await.phase, Phase::Succeeded);
+    }
+}
+
+#[tokio::test]
 async fn two_clusters_of_one_supervisor_are_one_upgrade_in_both_services() {
     for service in ["clusters", "supervisors"] {
         let sim = sim(4, FAST).await;
@@ -1412,7 +1431,7 @@ async fn what_is_watched_gets_its_details_first_within_the_same_requests() {
     for job in &mut jobs[18..20] {
         job.watched = true;
     }
-    let mut detailed = BTreeMap::new();
+    let mut detailed: BTreeMap<usize, Vec<usize>> = BTreeMap::new();
     for round in 0..6 {
         let before = sim.requests();
         let seen = vendor.observe(&jobs).await;
@@ -1422,7 +1441,7 @@ async fn what_is_watched_gets_its_details_first_within_the_same_requests() {
             let seen = seen.unwrap();
             keep(&mut jobs[at], &seen);
             if !seen.findings.is_empty() {
-                detailed.entry(at).or_insert_with(Vec::new).push(round);
+                detailed.entry(at).or_default().push(round);
             }
         }
     }

@@ -41,7 +41,8 @@ pub async fn calls(
     let cpu = usage::cpu_seconds(server)?;
     let begun = Instant::now();
     let mut all = JoinSet::new();
-    for channel in channels.iter().cycle().take(callers).cloned() {
+    for channel in channels.iter().cycle().take(callers) {
+        let channel = channel.clone();
         let (request, next) = (Arc::clone(&request), Arc::clone(&next));
         all.spawn(async move {
             let mut times = Vec::new();

@@ -32,7 +32,7 @@ impl Plan {
     /// One provider with default limits.
     pub const SMALL: Self = Self { providers: 1, targets: 1, held: false, budget: None, poll: None };
     /// The same, and what runs is hardly looked at while the bench measures something else.
-    pub const QUIET: Self = Self { poll: Some(Duration::from_secs(600)), ..Self::SMALL };
+    pub const QUIET: Self = Self { poll: Some(Duration::from_secs(3600)), ..Self::SMALL };
 }
 
 /// A gateway that is configured, and runs after [`Server::up`].

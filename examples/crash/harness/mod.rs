@@ -24,6 +24,7 @@ pub mod server;
 mod settle;
 mod storm;
 pub mod takeover;
+mod telling;
 mod truth;
 mod watchers;
 

@@ -26,8 +26,6 @@ use super::settle::{all_ended, happened};
 use super::storm;
 use super::watchers::Watcher;
 
-/// How much faster than life the vendors work: an hour is three seconds.
-pub const SPEED: f64 = 1200.0;
 /// How long watches may take to tell what was committed.
 const CATCH_UP: Duration = Duration::from_secs(10);
 /// How long a watch is listened to after it told everything: it must not tell more.
@@ -42,7 +40,8 @@ pub async fn play(
 ) -> anyhow::Result<(Tally, Vec<Breach>)> {
     let mut tally = Tally { rounds: 1, ..Tally::default() };
     let mut dice = Dice::of(seed, "round");
-    let fleet = Fleet::start(options.targets, SPEED, Ends::Any(&mut Dice::of(seed, "ends"))).await?;
+    let fleet =
+        Fleet::start(options.targets, options.store.speed(), Ends::Any(&mut Dice::of(seed, "ends"))).await?;
     let mut door = Dice::of(seed, "password");
     let password = door.chance(20).then(|| format!("canary{:016x}", door.within(0, u64::MAX)));
     let storage = Storage::make(options.store, options.replicas(), seed, password, servers).await?;

@@ -21,7 +21,7 @@ use super::judge::{Breach, judge};
 use super::options::Options;
 use super::process::{Orders, PATIENCE};
 use super::report::Tally;
-use super::round::{SPEED, Scene};
+use super::round::Scene;
 use super::server::Servers;
 
 /// What a death may cost beside the lease.
@@ -104,7 +104,7 @@ pub async fn measure(options: &Options, count: u64, seed: u64, program: &Path) -
     let servers = Servers::default();
     let storage = Storage::make(options.store, options.replicas(), seed, None, &servers).await?;
     ensure!(storage.is_shared() && options.replicas() > 1, "it takes two to take over: `--store postgres`");
-    let fleet = Fleet::start(TARGETS, SPEED, Ends::Well).await?;
+    let fleet = Fleet::start(TARGETS, options.store.speed(), Ends::Well).await?;
     fleet.hold(true);
     let mut dice = Dice::of(seed, "takeover");
     let plan = Plan { program, replicas: options.replicas(), sealing: true, lease: options.lease() };

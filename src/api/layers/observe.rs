@@ -109,7 +109,7 @@ where
                     active.end(status.code());
                     Ok(answer)
                 }
-                None => Ok(answer.map(|inner| Body::new(Observed { inner, active }))),
+                None => Ok(answer.map(|inner| Body::new(Observed { inner, active, streams: false }))),
             }
         })
     }
@@ -187,6 +187,8 @@ impl Drop for ActiveCall {
 struct Observed {
     inner: Body,
     active: ActiveCall,
+    /// Its first frame is out.
+    streams: bool,
 }
 
 impl HttpBody for Observed {
@@ -198,12 +200,16 @@ impl HttpBody for Observed {
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         let this = self.get_mut();
-        let frame = {
+        // Once a stream tells what happened, it is out of the span: to enter it costs a fifth of a delivery.
+        let frame = if this.streams {
+            Pin::new(&mut this.inner).poll_frame(context)
+        } else {
             let _entered = this.active.span.enter();
             Pin::new(&mut this.inner).poll_frame(context)
         };
         match &frame {
             Poll::Ready(Some(Ok(frame))) => {
+                this.streams = true;
                 if let Some(trailers) = frame.trailers_ref() {
                     let status = Status::from_header_map(trailers);
                     this.active.end(status.map_or(Code::Unknown, |s| s.code()));

@@ -9,6 +9,7 @@ use super::{STORE_BATCH, Work};
 use crate::domain::id::JobId;
 use crate::domain::job::Job;
 use crate::engine::provider::Nudge;
+use crate::engine::round::planned;
 use crate::kit::retry::{Backoff, jitter};
 
 impl Work {
@@ -23,6 +24,10 @@ impl Work {
                 Ok(jobs) => {
                     let Some(last) = jobs.last().map(|j| j.id) else { return true };
                     after = Some(last);
+                    let permit = &self.driver.tenure.permit;
+                    let sent = jobs.iter().filter(|job| job.is_with_vendor());
+                    let sent: Vec<_> = sent.map(|job| planned(job, permit, false)).collect();
+                    self.driver.runtime.provider.vendor.taken_over(&sent);
                     for job in jobs {
                         // On the first beat, which is at another moment for each provider: a restart is no
                         // stampede, and jobs share their list calls from the beginning.

@@ -11,6 +11,7 @@ pub(super) mod fault;
 mod leases;
 mod list;
 mod load;
+mod lookups;
 mod open;
 #[cfg(test)]
 mod plans;
@@ -29,6 +30,7 @@ use tokio::sync::watch;
 use uuid::Uuid;
 
 use self::leases::MemoryLeases;
+use self::lookups::Lookups;
 use self::readers::Readers;
 use self::writer::Writer;
 use super::contract::{Accepted, Change, JobFilter, NewRequest, Store};
@@ -54,6 +56,7 @@ const CLOSE_WITHIN: Duration = Duration::from_secs(30);
 pub struct SqliteStore {
     id: Uuid,
     readers: Arc<Readers>,
+    lookups: Lookups,
     door: Door,
     newest: watch::Receiver<u64>,
     metrics: Arc<Metrics>,
@@ -89,7 +92,16 @@ impl SqliteStore {
             erased: Some(0),
         };
         tasks.spawn("store writer", writer.run(tasks.token().clone()));
-        Ok(Arc::new(Self { id: opened.id, readers, door, newest, metrics, leases, tasks }))
+        Ok(Arc::new(Self {
+            id: opened.id,
+            readers,
+            lookups: Lookups::default(),
+            door,
+            newest,
+            metrics,
+            leases,
+            tasks,
+        }))
     }
 
     /// How much was committed since the store was opened.
@@ -143,7 +155,7 @@ impl Store for SqliteStore {
     }
 
     async fn job(&self, id: JobId) -> Result<Option<Job>, StoreError> {
-        self.read_job(id).await
+        self.lookups.job(&self.readers, id).await
     }
 
     async fn jobs(&self, filter: &JobFilter, page: &PageRequest) -> Result<Page<Job>, StoreError> {

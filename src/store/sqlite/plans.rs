@@ -8,7 +8,7 @@ use uuid::Uuid;
 
 use super::list::Sqlite;
 use super::save::{DELETE_SEALED, UPDATE_JOBS};
-use super::{load, purge, read};
+use super::{load, lookups, purge, read};
 use crate::domain::id::{JobId, ProviderId};
 use crate::domain::operation::OperationKind;
 use crate::domain::state::JobState;
@@ -50,7 +50,9 @@ async fn hot_statements_look_rows_up() {
     let update = UPDATE_JOBS.texts[1].1.to_string();
     let delete = DELETE_SEALED.texts[1].1.to_string();
     for sql in [
-        read::JOB,
+        lookups::JOBS[0].1,
+        lookups::JOBS[1].1,
+        lookups::JOBS[2].1,
         read::LIVE_JOBS,
         read::SEALED,
         read::REQUEST,

@@ -11,7 +11,7 @@ use crate::domain::id::{JobId, ProviderId, RequestId};
 use crate::domain::job::Job;
 use crate::domain::page::{MAX_PAGE_SIZE, Page, PageRequest};
 use crate::domain::state::JobState;
-use crate::store::columns::{commits, events, job_row, job_rows};
+use crate::store::columns::{commits, events, job_rows};
 use crate::store::contract::JobFilter;
 use crate::store::error::StoreError;
 use crate::store::fault::read_fault;
@@ -19,7 +19,6 @@ use crate::store::list;
 use crate::store::page_token::After;
 use crate::store::record::{int, live_count, page, undamaged};
 
-pub(super) const JOB: &str = "SELECT id, version, sequence, spec, status, control FROM jobs WHERE id = ?1";
 pub(super) const REQUEST: &str = "SELECT count(*) FROM requests WHERE id = ?1";
 pub(super) const LIVE_JOBS: &str = "\
     SELECT id, version, sequence, spec, status, control FROM jobs \
@@ -44,14 +43,6 @@ pub(super) const EVENTS: &str = "\
 pub(super) const PURGED: &str = "SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'purged_through'";
 
 impl SqliteStore {
-    pub(super) async fn read_job(&self, id: JobId) -> Result<Option<Job>, StoreError> {
-        let mut reader = self.readers.get().await?;
-        let row = reader
-            .run(async |connection| sqlx::query(JOB).bind(bytes(id)).fetch_optional(connection).await)
-            .await?;
-        row.map(|row| job_row(&row)?.into_job()).transpose()
-    }
-
     pub(super) async fn read_knows_request(&self, id: RequestId) -> Result<bool, StoreError> {
         let id = id.uuid().into_bytes().to_vec();
         let mut reader = self.readers.get().await?;

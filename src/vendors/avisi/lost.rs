@@ -7,6 +7,10 @@
 //! | schedule, operator | an open upgrade to this version, or a finished one made or changed since we sent it | the complete list holds none | one to another version is open, or a finished one tells no time |
 //! | schedule, customer | the cluster has the version, or tells of an upgrade (`upgrading`, `updating`) once the start was due | the start is still ahead: by the vendor's page the same call *re*schedules, so a repeat replaces and never doubles | the start was due, the cluster rests on its old version or has any other word |
 //! | direct | the cluster has the version, or tells of an upgrade | it runs its old version (and a repeat asks for the same version again) | anything else |
+//!
+//! Which word tells of an upgrade is an assumption: Avisi publishes no list, and its clients name none for it. A status
+//! that contains `upgrad` or `updat` counts. If Avisi says it otherwise, the job is not lost by that: it waits until the
+//! version tells, or ends INDETERMINATE.
 
 use std::time::Duration;
 

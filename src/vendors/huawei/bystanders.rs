@@ -3,7 +3,8 @@
 //! Whether CloudDC starts a part of a call that it refuses is not documented, and the first `running` after a start may
 //! be the one from before it: one look at such a bystander proves nothing. A bystander counts as not started when the
 //! vendor refused the call *and* several looks, over as long as a stale `running` is allowed for, all show the instance
-//! exactly as it was before. One look that shows anything else ends that for good.
+//! exactly as it was before. One look that shows anything else ends that for good. So does a new start: it is about to
+//! be sent, and what was learnt of the refused call says nothing of this one's answer.
 //!
 //! This is kept in memory only. Who does not remember a refusal (another replica, a process that was started anew) has
 //! a lost answer like any other, and a lost answer never leads to a second start here.
@@ -37,6 +38,8 @@ struct Bystander {
     looks: u32,
     /// A look showed something else than before the start: it is looked up like any lost answer.
     moved: bool,
+    /// It was sent again since: the refusal tells nothing of that start. Only how often it was one is still counted.
+    resent: bool,
 }
 
 /// What is known of a job's start by the refusal of the call that it was in.
@@ -62,7 +65,16 @@ impl Bystanders {
             return;
         }
         let times = all.get(&job).map_or(0, |one| one.times) + 1;
-        all.insert(job, Bystander { times, refused_at: Instant::now(), looks: 0, moved: false });
+        let one = Bystander { times, refused_at: Instant::now(), looks: 0, moved: false, resent: false };
+        all.insert(job, one);
+    }
+
+    /// A call with this job is about to be sent: from now on, only a refusal of that call tells anything.
+    pub(super) fn disarm(&self, job: JobId) {
+        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(one) = all.get_mut(&job) {
+            one.resent = true;
+        }
     }
 
     /// The instance was looked at. `before` is how it stood before the start; without it nothing is concluded.
@@ -72,7 +84,7 @@ impl Bystanders {
         let idle = instance.state.as_deref() == Some("running");
         one.moved |= !idle || before.is_none_or(|before| *before != Baseline::of(instance));
         one.looks = one.looks.saturating_add(1);
-        if one.moved || one.times > TIMES {
+        if one.moved || one.resent || one.times > TIMES {
             Standing::Unknown
         } else if one.looks >= LOOKS && one.refused_at.elapsed() >= STALE_RUNNING {
             Standing::NotStarted
@@ -144,11 +156,25 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn the_refusal_tells_nothing_of_a_later_start() {
+        let bystanders = Bystanders::default();
+        let still = instance("running", "t0");
+        let look = || bystanders.look(JOB, &still, Some(&Baseline::of(&still)));
+        bystanders.add(JOB);
+        tokio::time::advance(STALE_RUNNING).await;
+        assert_eq!([look(), look(), look()][2], Standing::NotStarted);
+        bystanders.disarm(JOB);
+        tokio::time::advance(STALE_RUNNING).await;
+        assert_eq!([look(), look(), look()], [Standing::Unknown; 3]);
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn a_job_is_sent_again_only_so_often() {
         let bystanders = Bystanders::default();
         let still = instance("running", "t0");
         let before = Baseline::of(&still);
         for time in 1..=TIMES + 1 {
+            bystanders.disarm(JOB);
             bystanders.add(JOB);
             tokio::time::advance(STALE_RUNNING).await;
             let looks: Vec<_> = (0..LOOKS).map(|_| bystanders.look(JOB, &still, Some(&before))).collect();

@@ -2,7 +2,7 @@
 //!
 //! | key | needed | meaning |
 //! |---|---|---|
-//! | `project_id` | yes | the project that owns the instances; tokens are scoped to it |
+//! | `project_id` | yes | the project that owns the instances; tokens are scoped to it. Its id, not its name: it is not looked up |
 //! | `region` | unless every endpoint used is given | such as `cn-east-3`; gives the endpoints below their default |
 //! | `iam_endpoint` | no | default `https://iam.{region}.myhuaweicloud.com` (a token for that region); `https://iam.myhuaweicloud.com` gives one for all regions. Used with `user` |
 //! | `ims_endpoint` | no | default `https://ims.{region}.myhuaweicloud.com`; images come from there |

@@ -124,6 +124,10 @@ impl<'a> Run<'a> {
         }
         let ids: Vec<&'a str> = members.iter().filter_map(|place| self.id(*place)).collect();
         let Some(permit) = self.permit(&members) else { return Vec::new() };
+        members
+            .iter()
+            .filter_map(|place| self.batch.get(*place))
+            .for_each(|s| self.bystanders.disarm(s.planned.job));
         let reply = match self.client.reinstall(group.image_id, group.password, &ids, permit).await {
             Ok(reply) => reply,
             Err(error) => {
@@ -203,9 +207,12 @@ impl<'a> Run<'a> {
             VendorFault::Unreachable
             | VendorFault::TimedOut
             | VendorFault::RateLimited
-            | VendorFault::Unauthenticated
-            | VendorFault::PermissionDenied => self.stopped = Some(error),
-            VendorFault::NotFound | VendorFault::Rejected | VendorFault::Garbled => {}
+            | VendorFault::Unauthenticated => self.stopped = Some(error),
+            // Rights can be given for single resources: it may be about an instance of this call only.
+            VendorFault::PermissionDenied
+            | VendorFault::NotFound
+            | VendorFault::Rejected
+            | VendorFault::Garbled => {}
         }
     }
 

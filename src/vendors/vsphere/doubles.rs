@@ -2,9 +2,9 @@
 //!
 //! The engine keeps one live job for each name, and a check sees an upgrade that runs under another. Between the two
 //! lies a moment: two jobs checked together, or a start that the target does not show yet. What this process started
-//! lately under one name is not started under another. Starts are kept by the Supervisor where the check could tell it.
-//! Open stays what this memory does not hold: starts made before a restart or by another replica, and names that an
-//! unreadable topology does not bring together.
+//! lately under one name is not started under another. Starts are kept by the Supervisor where the check could tell it;
+//! it stands in the job's notes, so that a process that takes a provider over holds what another one started before it
+//! starts anything itself. Open stay names that an unreadable topology does not bring together.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};

@@ -45,6 +45,7 @@ pub(super) fn notes(planned: &Planned) -> (Notes, Option<bool>) {
     let ignore = ignores(&planned.operation, &checked);
     let notes = Notes {
         aim: checked.aim,
+        supervisor: checked.supervisor,
         baseline: checked.baseline,
         warnings: checked.warnings,
         known_tasks: checked.known_tasks,

@@ -1,5 +1,8 @@
 //! Prechecks: what ZStack would refuse, what it would do badly, and what somebody else is doing.
 //!
+//! A host that does not tell its cluster makes the check fail, and the job waits: it may be the very one that is not
+//! Connected, and a baseline without it would count too few hosts.
+//!
 //! A batch costs four or five requests whatever its size. The rules are ZStack's own (zstack
 //! `ClusterApiInterceptor`), asked beforehand because ZStack accepts a start that it is going to fail, and does
 //! not lock a cluster against a second update until a host has changed its state.
@@ -11,6 +14,7 @@ use super::client::Client;
 use super::ids;
 use super::map::{self, Word};
 use super::notes::Notes;
+use super::observe::by_cluster;
 use super::wire::{Cluster, Host, LongJob};
 use crate::domain::error::VendorFault;
 use crate::domain::finding::{Finding, Severity};
@@ -50,11 +54,7 @@ async fn gather(client: &Client, batch: &[Planned]) -> Result<Facts, VendorError
             facts.clusters.insert(uuid, cluster);
         }
     }
-    for host in client.hosts(&uuids).await? {
-        if let Some(cluster) = host.cluster_uuid.clone() {
-            facts.hosts.entry(cluster).or_default().push(host);
-        }
-    }
+    facts.hosts = by_cluster(&uuids, client.hosts(&uuids).await?)?;
     for (_, rows) in client.long_jobs("uuid", &chosen).await {
         facts.taken.extend(rows?);
     }

@@ -39,11 +39,13 @@ impl Turns {
     fn pick(&self, watched: &[bool]) -> Vec<usize> {
         let running = watched.len();
         let share = if running <= FEW { running } else { (running / 200).max(4) };
-        let first = self.0.fetch_add(share, Ordering::Relaxed);
+        let round = self.0.fetch_add(1, Ordering::Relaxed);
+        // Where one round ends the next begins, so that everybody comes once before anybody comes again.
         let in_turn = |wanted: bool, most: usize| -> Vec<usize> {
             let all: Vec<_> = (0..running).filter(|n| watched.get(*n) == Some(&wanted)).collect();
-            let turn = if all.is_empty() { 0 } else { first % all.len() };
-            all.iter().cycle().skip(turn).take(most.min(all.len())).copied().collect()
+            let most = most.min(all.len());
+            let turn = round.wrapping_mul(most).checked_rem(all.len()).unwrap_or_default();
+            all.iter().cycle().skip(turn).take(most).copied().collect()
         };
         let others = watched.iter().filter(|watched| !**watched).count();
         let mut picked = in_turn(true, share - (share / 4).min(others));
@@ -236,11 +238,15 @@ async fn hosts_after(client: &Client, cases: &[Case<'_>]) -> HashMap<String, Res
 ///
 /// # Errors
 /// One host does not tell its cluster. It may belong to any of them, and a list without it would say that it left.
-fn by_cluster(clusters: &[String], hosts: Vec<Host>) -> Result<HashMap<String, Vec<Host>>, VendorError> {
+pub(super) fn by_cluster(
+    clusters: &[String],
+    hosts: Vec<Host>,
+) -> Result<HashMap<String, Vec<Host>>, VendorError> {
     let mut lists: HashMap<_, _> = clusters.iter().map(|uuid| (uuid.clone(), Vec::new())).collect();
     for host in hosts {
         let Some(cluster) = &host.cluster_uuid else {
-            return Err(VendorError::garbled("a host in ZStack's list does not tell its cluster"));
+            return Err(VendorError::garbled("a host in ZStack's list does not tell its cluster")
+                .with_reached(Reached::Yes));
         };
         if let Some(list) = lists.get_mut(cluster) {
             list.push(host);

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use crate::harness::row::{Figure, Goal, Row, median};
 use crate::harness::server::{Plan, Server};
 use crate::harness::tap::Passed;
-use crate::harness::{Bench, commit, wire};
+use crate::harness::{Bench, admin, commit, wire};
 
 const UPGRADE: &str = "/drydock.v1.UpgradeService/UpgradeCluster";
 /// How a ZStack is told to start.
@@ -27,7 +27,11 @@ pub async fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
     let channel = channels.first().context("no connection")?;
     let (mut first, mut added, mut whole, mut commits, mut ratios) =
         (Vec::new(), Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    let mut before = String::new();
     for n in 0..=starts {
+        if n == 1 {
+            before = server.page("/metrics").await?.1;
+        }
         let target = server.fleet.targets(n).into_iter().next().context("no target")?;
         let request = pb::UpgradeClusterRequest { target, ..Default::default() };
         server.fleet.passed();
@@ -40,9 +44,9 @@ pub async fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
             continue;
         }
         let start = passed.iter().find(|p| p.line.starts_with(START)).context("no start")?;
-        let before = || passed.iter().filter(|p| p.asked < start.asked);
+        let earlier = || passed.iter().filter(|p| p.asked < start.asked);
         let vendor: Duration =
-            before().filter_map(|p| Some(p.answered?.saturating_duration_since(p.asked))).sum();
+            earlier().filter_map(|p| Some(p.answered?.saturating_duration_since(p.asked))).sum();
         let total = start.asked.saturating_duration_since(called);
         let begun = passed.iter().map(|p| p.asked).min().unwrap_or(start.asked);
         let own = total.saturating_sub(vendor).as_secs_f64();
@@ -52,7 +56,13 @@ pub async fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
         commits.push(commit);
         ratios.push(own / commit);
     }
+    let after = server.page("/metrics").await?.1;
     server.stop().await?;
+    let grown = |metric: &str| admin::sum(&after, metric) - admin::sum(&before, metric);
+    let (own, own_time) = (
+        grown("drydock_store_commit_duration_seconds_count"),
+        grown("drydock_store_commit_duration_seconds_sum"),
+    );
     let row = Row::new(
         "delay",
         "added delay from RPC to the vendor's start sent, p50",
@@ -61,6 +71,8 @@ pub async fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
         Goal::AtMost(5.0),
     );
     Ok(vec![row.with_ratio(median(&ratios)).beside(vec![
+        Figure::new("the gateway's own commits for a start", own / starts as f64, ""),
+        Figure::new("one of them, on average", own_time / own * 1e3, "ms"),
         Figure::new("to the first request of the check", median(&first) * 1e3, "ms"),
         Figure::new("to the start, with the vendor's answers", median(&whole) * 1e3, "ms"),
     ])])
