@@ -30,6 +30,8 @@ mod scripted;
 #[cfg(test)]
 mod secrets;
 #[cfg(test)]
+mod shutdown;
+#[cfg(test)]
 mod stage;
 #[cfg(test)]
 mod watch_age;

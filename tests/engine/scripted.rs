@@ -61,6 +61,8 @@ pub struct State {
     /// For how long "it did not arrive" is proof; none: for good. Told from the first look on.
     pub proof: Option<Duration>,
     pub proof_ends: Option<jiff::Timestamp>,
+    /// Sessions are never ended.
+    pub hang_close: bool,
     /// Checks never come back.
     pub hang_checks: bool,
     /// Operations that somebody else started, by target.
@@ -356,5 +358,9 @@ impl Vendor for Scripted {
         self.gate().map(|()| Some("scripted 1.0".into()))
     }
 
-    async fn close(&self) {}
+    async fn close(&self) {
+        if self.state().hang_close {
+            std::future::pending::<()>().await;
+        }
+    }
 }

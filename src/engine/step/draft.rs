@@ -1,6 +1,8 @@
 //! A job being changed: every move goes through the state machine, and what follows from a state is brought up to
 //! date at the end.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use super::{Step, Trouble};
@@ -27,12 +29,14 @@ pub(in crate::engine) struct Draft<'a> {
     pub(in crate::engine) capabilities: &'a Capabilities,
     pub(in crate::engine) now: Timestamp,
     pub(super) paused: Option<Timestamp>,
+    /// `None`: a caller's wish, which says nothing of the time.
+    pub(super) overdue_after: Option<Duration>,
 }
 
 impl<'a> Draft<'a> {
     pub(in crate::engine) fn new(job: &'a Job, capabilities: &'a Capabilities, now: Timestamp) -> Self {
         let (status, control) = (job.status.clone(), job.control.clone());
-        Self { job, status, control, capabilities, now, paused: None }
+        Self { job, status, control, capabilities, now, paused: None, overdue_after: None }
     }
 
     /// Moves the state. A move that the state machine does not know changes nothing and is loud.
@@ -146,6 +150,7 @@ impl<'a> Draft<'a> {
     pub(in crate::engine) fn finish(mut self, submit: bool, trouble: Option<Trouble>) -> Step {
         self.honour_cancel_request();
         self.status.cancelable = self.cancelable();
+        self.note_overdue();
         if self.status.state.is_ended() {
             self.status.end_time.get_or_insert(self.now);
             self.stop_waiting();
