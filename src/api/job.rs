@@ -133,6 +133,7 @@ impl Jobs {
         deadline: Option<CallDeadline>,
     ) -> Result<Response<Messages>, Status> {
         let token = request.resume_token.clone();
+        let request = WatchRequest { deadline: deadline.map(|deadline| deadline.at), ..request };
         let watch = self.0.engine.watch(request).await?;
         Ok(Response::new(Messages::new(watch, token, deadline)))
     }

@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use crate::domain::id::JobId;
 
 /// So many jobs a watch may have before its eyes; one with more marks none until it is opened anew.
-const FEW: usize = 32;
+pub(super) const FEW: usize = 32;
 /// How many jobs the other replicas are told of: the newest ones.
 const TOLD: usize = 64;
 

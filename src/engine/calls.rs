@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
 
 use super::commit::Delivery;
 use super::token::ResumeToken;
@@ -237,6 +238,8 @@ pub struct WatchRequest {
     pub latest_only: bool,
     /// How often an idle stream gets a fresh token; `None` for the server's default.
     pub heartbeat: Option<Duration>,
+    /// When its caller's own deadline passes: what the stream holds is given back soon after, also when nobody reads it.
+    pub deadline: Option<Instant>,
     /// End the stream after the last event of the one job in `filter.jobs`.
     pub until_end: bool,
 }

@@ -2,7 +2,7 @@
 //!
 //! Subscribers have no queue of their own. Each remembers a position and takes what it can, when its client
 //! reads; who falls behind the ring is served from the store again. So a slow reader costs nothing but its own
-//! position, and nobody waits for it.
+//! position, and nobody waits for it: subscribers' reads have few places of their own, see [`Reads`].
 
 use std::collections::VecDeque;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -14,6 +14,7 @@ use tokio::time::Instant;
 
 use super::berths::Berths;
 use super::commit::Commit;
+use super::reads::Reads;
 use crate::kit::clock::{self, Clock};
 use crate::kit::tasks::Tasks;
 use crate::store::{Store, StoreError};
@@ -30,6 +31,8 @@ const SWEEP: Duration = Duration::from_secs(1);
 /// The shared recent past.
 pub struct Hub {
     store: Arc<dyn Store>,
+    /// The same store, for subscribers: the tail does not wait for its places.
+    reads: Reads,
     ring: RwLock<Ring>,
     /// The newest position that subscribers may read.
     newest: watch::Sender<u64>,
@@ -75,6 +78,7 @@ impl Hub {
     ) -> Arc<Self> {
         let newest = *store.newest_position().borrow();
         let hub = Arc::new(Self {
+            reads: Reads::new(Arc::clone(&store)),
             store,
             ring: RwLock::new(Ring { floor: newest, ..Ring::default() }),
             newest: watch::Sender::new(newest),
@@ -168,6 +172,17 @@ impl Hub {
         &self.berths
     }
 
+    /// The store, as subscribers read it.
+    pub(super) const fn reads(&self) -> &Reads {
+        &self.reads
+    }
+
+    /// Whether everything after `position` that was published is in memory.
+    pub(super) fn covers(&self, position: u64) -> bool {
+        let floor = self.ring.read().unwrap_or_else(PoisonError::into_inner).floor;
+        (floor..=*self.newest.borrow()).contains(&position)
+    }
+
     /// Whether streams must end.
     pub fn stops(&self) -> watch::Receiver<bool> {
         self.stopped.subscribe()
@@ -190,7 +205,7 @@ impl Hub {
             return Ok(read);
         }
         let newest = *self.newest.borrow();
-        let mut events = self.store.events(position, PORTION).await?;
+        let mut events = self.reads.events(position, PORTION).await?;
         // What the tail has not published yet is left to the next read, so that every subscriber sees one order.
         events.retain(|e| e.position <= newest.max(position));
         Ok(match events.last().map(|e| e.position) {

@@ -30,6 +30,7 @@ mod metrics;
 mod nudge;
 pub mod plan;
 mod provider;
+mod reads;
 mod report;
 mod retention;
 mod retry;

@@ -15,7 +15,7 @@ use futures_util::stream;
 use opentelemetry::metrics::UpDownCounter;
 use tokio::time::{Instant, Sleep};
 
-use super::attention::{Attention, Gaze};
+use super::attention::{Attention, FEW, Gaze};
 use super::calls::{WatchBody, WatchItem, WatchRequest};
 use super::commit::{Commit, Delivery, Shared};
 use super::fault;
@@ -26,11 +26,16 @@ use crate::domain::event::Event;
 use crate::domain::id::JobId;
 use crate::domain::job::Job;
 use crate::domain::page::{Page, PageRequest};
+use crate::domain::state::JobState;
 use crate::store::contract::JobFilter;
 use crate::store::{Store, StoreError};
 
+/// How many live jobs a watch without a snapshot looks for, to learn whether it is about few: one more than that.
+const LOOK: u32 = FEW as u32 + 1;
 /// Jobs read at once for a snapshot. A subscriber holds them until its client has read them.
 const SNAPSHOT_PAGE: u32 = 50;
+/// For how many messages an idle subscriber keeps room.
+const KEPT: usize = 4;
 /// "Latest state only" merges until it holds so many jobs, or has looked at so many events.
 const MERGED_JOBS: usize = 64;
 const MERGED_EVENTS: usize = 4_096;
@@ -70,19 +75,22 @@ pub(super) async fn open(sources: Sources, request: WatchRequest) -> Result<Watc
             let position = ResumeToken::read(store_id, text)?.position();
             if position > newest {
                 // Another replica may have been the first to see it: only the store knows.
-                match sources.store.events(position - 1, 1).await {
+                match sources.hub.reads().events(position - 1, 1).await {
                     Ok(events) if events.is_empty() => return Err(Error::ResumeTokenInvalid),
                     Ok(_) | Err(StoreError::PositionGone { .. } | StoreError::DamagedEvents { .. }) => {}
                     Err(error) => return Err(fault::store(error)),
                 }
             }
-            // A token too old is told before the stream begins.
-            sources.store.events(position, 1).await.map_err(fault::store)?;
+            // A token too old is told before the stream begins. What is in memory is not.
+            if !sources.hub.covers(position) {
+                sources.hub.reads().events(position, 1).await.map_err(fault::store)?;
+            }
             (position, Stage::Live)
         }
         None if request.snapshot => (newest, Stage::Snapshot(Snapshot::default())),
         None => (newest, Stage::Live),
     };
+    let snapshot = matches!(phase, Stage::Snapshot(_));
     let now = Instant::now();
     let heartbeat = request.heartbeat.unwrap_or(sources.heartbeat);
     let (next_beat, ends_at) = (now + heartbeat, now + sources.max_age);
@@ -98,11 +106,12 @@ pub(super) async fn open(sources: Sources, request: WatchRequest) -> Result<Watc
         alarm: Box::pin(tokio::time::sleep_until(next_beat.min(ends_at))),
         hub: Arc::clone(&sources.hub),
         store: sources.store,
-        filter,
         position,
         stage: phase,
         latest_only: request.latest_only,
         single: single.map(|job| Single { job, known_live: false, ended: false }),
+        looks: !snapshot && filter.narrows(),
+        filter,
         ready: VecDeque::new(),
     });
     let watch = stream::unfold(Some(subscription), |subscription| async move {
@@ -113,7 +122,8 @@ pub(super) async fn open(sources: Sources, request: WatchRequest) -> Result<Watc
             None => None,
         }
     });
-    Ok(sources.hub.berths().moor(Box::pin(watch), ends_at))
+    let unread_until = request.deadline.map_or(ends_at, |deadline| deadline.min(ends_at));
+    Ok(sources.hub.berths().moor(Box::pin(watch), unread_until))
 }
 
 struct Subscription {
@@ -128,6 +138,8 @@ struct Subscription {
     single: Option<Single>,
     ready: VecDeque<WatchItem>,
     gaze: Gaze,
+    /// It was shown no jobs, and must still look which ones it is about.
+    looks: bool,
     stops: tokio::sync::watch::Receiver<bool>,
     news: tokio::sync::watch::Receiver<u64>,
     heartbeat: Duration,
@@ -218,9 +230,9 @@ impl Subscription {
 
     async fn read_snapshot(&mut self, mut snapshot: Snapshot) -> Result<(), Error> {
         let mut reading = snapshot.reading.take().unwrap_or_else(|| {
-            let (store, filter) = (Arc::clone(&self.store), self.filter.clone());
+            let (hub, filter) = (Arc::clone(&self.hub), self.filter.clone());
             let request = PageRequest { size: SNAPSHOT_PAGE, token: snapshot.page.take() };
-            Box::pin(async move { store.jobs(&filter, &request).await })
+            Box::pin(async move { hub.reads().jobs(&filter, &request).await })
         });
         let page = tokio::select! {
             page = &mut reading => Some(page.map_err(fault::store)?),
@@ -252,7 +264,7 @@ impl Subscription {
     async fn committed(&mut self) -> Result<u64, Error> {
         let mut newest = *self.store.newest_position().borrow();
         loop {
-            newest = match self.store.events(newest, READ).await {
+            newest = match self.hub.reads().events(newest, READ).await {
                 Ok(events) => match events.last() {
                     Some(later) => later.position,
                     None => return Ok(newest),
@@ -310,6 +322,12 @@ impl Subscription {
                     self.stage = Stage::Over;
                     return Ok(());
                 }
+                if self.looks {
+                    self.looks = false;
+                    Box::pin(self.look()).await;
+                    return Ok(());
+                }
+                rest(&mut self.ready);
                 let due = self.next_beat.min(self.ends_at);
                 if self.alarm.is_elapsed() {
                     self.alarm.as_mut().reset(due);
@@ -324,6 +342,23 @@ impl Subscription {
             }
         }
         Ok(())
+    }
+
+    /// Looks which live jobs a watch without a snapshot is about, so that few get the attention that they would have got
+    /// with one. That is a favour: where it fails, the stream goes on.
+    async fn look(&mut self) {
+        let wanted = |state: &JobState| {
+            !state.is_ended() && (self.filter.states.is_empty() || self.filter.states.contains(state))
+        };
+        let states: Vec<_> = JobState::ALL.into_iter().filter(wanted).collect();
+        if states.is_empty() {
+            return;
+        }
+        let live = JobFilter { states, ..self.filter.clone() };
+        match self.hub.reads().jobs(&live, &PageRequest { size: LOOK, token: None }).await {
+            Ok(page) => page.items.iter().for_each(|job| self.gaze.see(job.id, false)),
+            Err(error) => tracing::debug!(%error, "a watch cannot see which jobs it is about"),
+        }
     }
 
     /// Takes all that is unread, as far as its bounds allow, and delivers of each job only the newest event, at its
@@ -376,12 +411,12 @@ impl Subscription {
         if single.ended || single.known_live {
             return Ok(single.ended);
         }
-        let job = self.store.job(single.job).await.map_err(fault::store)?;
+        let job = self.hub.reads().job(single.job).await.map_err(fault::store)?;
         let Some(job) = job else { return Ok(true) };
         if job.status.state.is_ended() {
             // It may have ended after this stream last read. Only its last event tells whether that was delivered.
             let before_last = job.sequence.saturating_sub(1);
-            let last = self.store.job_events(job.id, before_last, 1).await.map_err(fault::store)?;
+            let last = self.hub.reads().job_events(job.id, before_last, 1).await.map_err(fault::store)?;
             single.ended = last.iter().all(|event| event.position <= self.position);
         }
         single.known_live = true;
@@ -404,6 +439,13 @@ impl Subscription {
     }
 }
 
+/// Gives back the room that a snapshot or much to catch up with has taken: an idle subscriber keeps none of it.
+fn rest(ready: &mut VecDeque<WatchItem>) {
+    if ready.capacity() > KEPT {
+        ready.shrink_to(KEPT);
+    }
+}
+
 /// Counts a subscriber for as long as it lives.
 struct Counted(UpDownCounter<i64>);
 
@@ -423,6 +465,15 @@ impl Drop for Counted {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_idle_subscriber_keeps_no_room_for_many_messages() {
+        let beat = || WatchItem { body: WatchBody::Heartbeat, resume_token: None };
+        let mut ready: VecDeque<_> = (0..64).map(|_| beat()).collect();
+        ready.clear();
+        rest(&mut ready);
+        assert!(ready.capacity() <= KEPT, "{}", ready.capacity());
+    }
 
     /// What an idle subscriber holds here, of the 16 KiB that it may cost in all.
     #[test]

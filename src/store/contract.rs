@@ -208,6 +208,15 @@ pub struct JobFilter {
 }
 
 impl JobFilter {
+    /// Whether it leaves out any job by what is asked of it, names and times aside.
+    pub fn narrows(&self) -> bool {
+        !(self.providers.is_empty()
+            && self.targets.is_empty()
+            && self.states.is_empty()
+            && self.operations.is_empty()
+            && self.labels.is_empty())
+    }
+
     /// Whether an event's job matches, by what the event tells. Times are not asked: an event's job was created
     /// at a time that only its row knows.
     pub fn matches(&self, event: &Event) -> bool {

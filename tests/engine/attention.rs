@@ -9,6 +9,7 @@ use drydock::engine::calls::{WatchFilter, WatchRequest};
 use drydock::engine::{Engine, Watch};
 use futures_util::FutureExt as _;
 use futures_util::StreamExt as _;
+use tokio::time::Instant;
 
 use crate::stage::{PACE, Stage};
 
@@ -70,6 +71,59 @@ async fn a_filter_that_leaves_few_jobs_marks_them_and_one_that_leaves_many_none(
     let [watched, other] = stage.looks(MINUTE, [7, 8]).await;
     assert!(watched >= 50 && other <= 2, "{watched} {other}");
     drop((narrow, wide));
+}
+
+#[tokio::test]
+async fn a_resumed_watch_marks_again_what_its_filter_leaves() {
+    let stage = Stage::new().await;
+    let engine = stage.replica("one").await;
+    stage.old_upgrades(&engine, 40).await;
+    let one = Target::parse_name("providers/a/clusters/c7").unwrap();
+    let narrow = WatchFilter { targets: vec![one], ..WatchFilter::default() };
+    let many = WatchFilter { providers: vec![ProviderId::parse("a").unwrap()], ..WatchFilter::default() };
+    let request = |filter: &WatchFilter| WatchRequest {
+        filter: filter.clone(),
+        snapshot: true,
+        ..WatchRequest::default()
+    };
+    let token = {
+        let mut watch = engine.watch(request(&narrow)).await.unwrap();
+        watch.next().await.unwrap().unwrap();
+        watch.next().await.unwrap().unwrap().resume_token.unwrap().to_string()
+    };
+    let mut open = Vec::new();
+    for filter in [&narrow, &many] {
+        let resumed = WatchRequest { resume_token: Some(token.clone()), ..request(filter) };
+        let mut watch = engine.watch(resumed).await.unwrap();
+        // Nothing has happened: the first message is a sign of life.
+        let (beat, ()) = tokio::join!(watch.next(), stage.pass(MINUTE / 2, PACE));
+        assert!(beat.unwrap().is_ok());
+        open.push(watch);
+    }
+    let [watched, other] = stage.looks(MINUTE, [7, 8]).await;
+    assert!(watched >= 50 && other <= 2, "{watched} {other}");
+    drop(open);
+}
+
+#[tokio::test]
+async fn an_unread_watch_gives_back_what_it_held_at_its_callers_deadline() {
+    let stage = Stage::new().await;
+    let engine = stage.replica("one").await;
+    let jobs = stage.old_upgrades(&engine, 1).await;
+    let unread = engine
+        .watch(WatchRequest {
+            filter: WatchFilter { jobs, ..WatchFilter::default() },
+            deadline: Some(Instant::now() + MINUTE),
+            ..WatchRequest::default()
+        })
+        .await
+        .unwrap();
+    let [watched] = stage.looks(MINUTE / 2, [0]).await;
+    assert!(watched >= 20, "{watched}");
+    stage.pass(MINUTE, PACE).await;
+    let [watched] = stage.looks(MINUTE, [0]).await;
+    assert!(watched <= 2, "{watched}");
+    drop(unread);
 }
 
 #[tokio::test]

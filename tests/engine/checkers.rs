@@ -13,7 +13,7 @@ fn seen(job: &str, sequence: u64) -> Seen {
 }
 
 fn message(at: u64, body: Body, token: Option<&str>) -> Message {
-    Message { at: Duration::from_secs(at), body, token: token.map(str::to_owned) }
+    Message { at: Duration::from_secs(at), asked: Duration::ZERO, body, token: token.map(str::to_owned) }
 }
 
 fn events(at: u64, events: &[(&str, u64)], token: &str) -> Message {
@@ -55,6 +55,7 @@ fn good() -> Recording {
             events(11, &[("b", 2)], "t6"),
         ],
         closed: Duration::from_secs(12),
+        asked: Duration::ZERO,
         end: End::Status { reason: "WATCH_AGED".to_owned(), token: Some("t6".to_owned()) },
     };
     // It had kept an older token than the last.
@@ -64,6 +65,7 @@ fn good() -> Recording {
         opened: Duration::from_secs(20),
         messages: vec![events(21, &[("b", 2)], "t6"), events(22, &[("b", 3)], "t7")],
         closed: Duration::from_secs(25),
+        asked: Duration::ZERO,
         end: End::Cut,
     };
     Recording { latest_only: false, quiet: QUIET, connections: vec![first, second] }
@@ -164,6 +166,12 @@ fn a_token_that_does_not_continue_is_seen() {
 fn silence_and_missing_tokens_are_seen() {
     let silent = found(|r| r.connections[1].closed = Duration::from_secs(33));
     assert_eq!(silent, [Property::Bookmarked]);
+    // The client's own silence is not the stream's.
+    let own = found(|r| {
+        r.connections[1].closed = Duration::from_secs(33);
+        r.connections[1].asked = Duration::from_secs(32);
+    });
+    assert_eq!(own, []);
     let bare = found(|r| r.connections[0].messages[3].token = None);
     assert_eq!(bare, [Property::Bookmarked]);
     let early = found(|r| r.connections[0].messages[0].token = Some("t1".to_owned()));

@@ -50,6 +50,10 @@ pub struct Flaky {
     pub hold_read: AtomicBool,
     /// Lists wait for `release`.
     pub hold_lists: AtomicBool,
+    /// Reads of events after a position below this wait until it sinks.
+    pub hold_events_before: watch::Sender<u64>,
+    /// How many of them wait, now and at most.
+    pub waiting_reads: (AtomicU32, AtomicU32),
     pub held: Notify,
     pub release: Notify,
 }
@@ -70,6 +74,8 @@ impl Flaky {
             doubted_unsent: AtomicBool::new(false),
             hold_read: AtomicBool::new(false),
             hold_lists: AtomicBool::new(false),
+            hold_events_before: watch::Sender::new(0),
+            waiting_reads: (AtomicU32::new(0), AtomicU32::new(0)),
             held: Notify::new(),
             release: Notify::new(),
         }
@@ -213,6 +219,12 @@ impl Store for Flaky {
         self.reach()?;
         if self.hide_events.load(Ordering::SeqCst) {
             return Ok(Vec::new());
+        }
+        if after < *self.hold_events_before.borrow() {
+            let (now, most) = &self.waiting_reads;
+            most.fetch_max(now.fetch_add(1, Ordering::SeqCst) + 1, Ordering::SeqCst);
+            let _ = self.hold_events_before.subscribe().wait_for(|before| after >= *before).await;
+            now.fetch_sub(1, Ordering::SeqCst);
         }
         self.inner.events(after, limit).await
     }

@@ -15,8 +15,11 @@ use drydock::engine::{Engine, Watch};
 use drydock::store::Store;
 use rand::seq::IndexedRandom;
 
-use crate::house::{House, PATIENCE, next};
+use crate::house::{House, next};
 use crate::watch_checks::{Body, End, Fact, Recorder, Seen, Truth, assert_kept};
+
+/// Longer than any stream here is silent while it is read: they beat ten times a second, the rest is for a busy machine.
+const QUIET: Duration = Duration::from_secs(5);
 
 /// What a filter can ask about.
 pub struct Facts<'a> {
@@ -111,8 +114,7 @@ pub struct Follower {
 impl Follower {
     /// Opens a first connection.
     pub async fn new(house: &impl Place, request: WatchRequest, wanted: Wanted) -> Self {
-        // Streams of this house beat ten times a second; the rest is for a busy machine.
-        let recorder = Recorder::new(request.latest_only, PATIENCE);
+        let recorder = Recorder::new(request.latest_only, QUIET);
         let before = *house.store().newest_position().borrow();
         let mut follower =
             Self { recorder, request, wanted, watch: None, before, position: 0, ended_by: None };
@@ -123,7 +125,7 @@ impl Follower {
     /// Begins with a token that another subscription was given before anything happened.
     pub async fn foreign(house: &impl Place, request: WatchRequest) -> Self {
         let token = request.resume_token.clone();
-        let recorder = Recorder::new(request.latest_only, PATIENCE);
+        let recorder = Recorder::new(request.latest_only, QUIET);
         let mut follower = Self {
             recorder,
             request,
@@ -165,6 +167,7 @@ impl Follower {
     /// Reads one message; `None` after the end.
     pub async fn read(&mut self) -> Option<WatchItem> {
         let watch = self.watch.as_mut().expect("an open watch");
+        self.recorder.ask();
         match next(watch).await {
             Some(Ok(item)) => {
                 let body = self.body(&item.body);

@@ -61,6 +61,15 @@ impl House {
         (Self::furnish(vendor, dir, false, store, quick(), Clock::system()).await, flaky)
     }
 
+    /// A house on a store that stalls when told, which keeps few recent events for watches.
+    pub async fn flaky_and_forgetful(vendor: Scripted) -> (Self, Arc<Flaky>) {
+        let dir = tempfile::tempdir().unwrap();
+        let flaky = Arc::new(Flaky::new(Self::open(&dir).await));
+        let store: Arc<dyn Store> = Arc::clone(&flaky) as _;
+        let settings = EngineSettings { watch_ring_events: 16, ..quick() };
+        (Self::furnish(vendor, dir, false, store, settings).await, flaky)
+    }
+
     async fn build(vendor: Scripted, dir: tempfile::TempDir, sealed: bool, settings: EngineSettings) -> Self {
         let store = Self::open(&dir).await;
         Self::furnish(vendor, dir, sealed, store, settings, Clock::system()).await

@@ -39,6 +39,8 @@ mod watch_age;
 #[path = "../support/watch_checks/mod.rs"]
 mod watch_checks;
 #[cfg(test)]
+mod watch_laggards;
+#[cfg(test)]
 mod watch_replicas;
 #[cfg(test)]
 mod watch_retention;

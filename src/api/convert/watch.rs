@@ -23,7 +23,15 @@ impl TryFrom<pb::WatchJobRequest> for WatchRequest {
         let latest_only = latest_only(&mut faults, request.mode);
         let heartbeat = read_duration(&mut faults, "heartbeat", request.heartbeat, HEARTBEAT);
         let snapshot = !request.skip_snapshot;
-        faults.check(Self { filter, snapshot, resume_token, latest_only, heartbeat, until_end: true })
+        faults.check(Self {
+            filter,
+            snapshot,
+            resume_token,
+            latest_only,
+            heartbeat,
+            deadline: None,
+            until_end: true,
+        })
     }
 }
 
@@ -37,7 +45,15 @@ impl TryFrom<pb::WatchJobsRequest> for WatchRequest {
         let latest_only = latest_only(&mut faults, request.mode);
         let heartbeat = read_duration(&mut faults, "heartbeat", request.heartbeat, HEARTBEAT);
         let snapshot = !request.skip_snapshot;
-        faults.check(Self { filter, snapshot, resume_token, latest_only, heartbeat, until_end: false })
+        faults.check(Self {
+            filter,
+            snapshot,
+            resume_token,
+            latest_only,
+            heartbeat,
+            deadline: None,
+            until_end: false,
+        })
     }
 }
 

@@ -205,8 +205,10 @@ pub fn bookmarked(recording: &Recording) -> Vec<Breach> {
     let mut breaches = Vec::new();
     for (index, connection) in recording.connections.iter().enumerate() {
         let mut last = connection.opened;
-        let times = connection.messages.iter().map(|m| m.at).chain([connection.closed]);
-        for at in times {
+        let messages = connection.messages.iter().map(|m| (m.asked, m.at));
+        for (asked, at) in messages.chain([(connection.asked, connection.closed)]) {
+            // A client that did not read cannot tell.
+            last = last.max(asked);
             if at.saturating_sub(last) > recording.quiet {
                 let what = format!("connection {index} was silent from {last:?} to {at:?}");
                 breaches.push(breach(Property::Bookmarked, what));

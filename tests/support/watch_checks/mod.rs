@@ -55,6 +55,8 @@ pub struct Connection {
     pub messages: Vec<Message>,
     /// When it ended.
     pub closed: Duration,
+    /// Since when the client waited for its end.
+    pub asked: Duration,
     /// How.
     pub end: End,
 }
@@ -80,6 +82,8 @@ pub enum End {
 pub struct Message {
     /// When it came.
     pub at: Duration,
+    /// Since when the client waited for it. Before that, silence was its own.
+    pub asked: Duration,
     /// What it said.
     pub body: Body,
     /// Its token, when it had one.

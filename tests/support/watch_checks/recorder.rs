@@ -11,12 +11,14 @@ use super::{Body, Connection, End, Message, Recording};
 pub struct Recorder {
     recording: Recording,
     begun: Instant,
+    asked: Duration,
 }
 
 impl Recorder {
     /// A recording of a subscription whose streams are never silent for longer than `quiet`.
     pub fn new(latest_only: bool, quiet: Duration) -> Self {
-        Self { recording: Recording { latest_only, quiet, connections: Vec::new() }, begun: Instant::now() }
+        let recording = Recording { latest_only, quiet, connections: Vec::new() };
+        Self { recording, begun: Instant::now(), asked: Duration::ZERO }
     }
 
     /// A call was answered.
@@ -28,15 +30,21 @@ impl Recorder {
             opened: now,
             messages: Vec::new(),
             closed: now,
+            asked: now,
             end: End::Cut,
         });
+    }
+
+    /// The client waits for a message from now on. One that does not say so has always waited.
+    pub fn ask(&mut self) {
+        self.asked = self.begun.elapsed();
     }
 
     /// A message came.
     pub fn note(&mut self, body: Body, token: Option<String>) {
         let at = self.begun.elapsed();
         let open = self.recording.connections.last_mut().expect("an open connection");
-        open.messages.push(Message { at, body, token });
+        open.messages.push(Message { at, asked: self.asked, body, token });
         open.closed = at;
     }
 
@@ -44,7 +52,7 @@ impl Recorder {
     pub fn close(&mut self, end: End) {
         let at = self.begun.elapsed();
         let open = self.recording.connections.last_mut().expect("an open connection");
-        (open.closed, open.end) = (at, end);
+        (open.closed, open.asked, open.end) = (at, self.asked, end);
     }
 
     /// The newest token that was given.
