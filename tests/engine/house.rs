@@ -67,7 +67,7 @@ impl House {
         let flaky = Arc::new(Flaky::new(Self::open(&dir).await));
         let store: Arc<dyn Store> = Arc::clone(&flaky) as _;
         let settings = EngineSettings { watch_ring_events: 16, ..quick() };
-        (Self::furnish(vendor, dir, false, store, settings).await, flaky)
+        (Self::furnish(vendor, dir, false, store, settings, Clock::system()).await, flaky)
     }
 
     async fn build(vendor: Scripted, dir: tempfile::TempDir, sealed: bool, settings: EngineSettings) -> Self {
