@@ -8,6 +8,7 @@ mod replicas;
 mod rewound;
 #[path = "../../support/postgres/mod.rs"]
 mod support;
+mod tls;
 
 use std::sync::Arc;
 
