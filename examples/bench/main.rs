@@ -4,6 +4,9 @@
 //! `bench yardstick` it is what the gateway is compared with.
 
 mod harness;
+#[expect(clippy::expect_used, reason = "shared with tests, where a panic is the report")]
+#[path = "../../tests/support/watch_checks/mod.rs"]
+mod watch_checks;
 
 use std::process::ExitCode;
 

@@ -52,9 +52,12 @@ impl Lead {
             Self::Ids
         } else if !filter.targets.is_empty() {
             Self::Column("target", targets(filter))
+        } else if !filter.states.is_empty() && live_only() {
+            // Few of all that is kept is alive, whatever its labels.
+            Self::Column("state", states(filter))
         } else if let Some((key, value)) = filter.labels.first_key_value() {
             Self::Label(key.clone(), value.clone())
-        } else if !filter.states.is_empty() && (live_only() || filter.providers.is_empty()) {
+        } else if !filter.states.is_empty() && filter.providers.is_empty() {
             Self::Column("state", states(filter))
         } else if !filter.providers.is_empty() {
             Self::Column("provider", providers(filter))

@@ -6,3 +6,6 @@ mod harness;
 
 #[cfg(test)]
 mod smoke;
+#[cfg(test)]
+#[path = "../support/watch_checks/mod.rs"]
+mod watch_checks;

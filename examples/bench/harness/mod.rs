@@ -16,6 +16,7 @@ mod fleet;
 pub mod growth;
 pub mod home;
 mod jobs;
+mod judged;
 mod load;
 pub mod options;
 pub mod plot;

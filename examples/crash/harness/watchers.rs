@@ -12,12 +12,14 @@ use tonic::transport::Channel;
 use super::canaries::Canaries;
 use super::clients::Clients;
 use super::dice::Dice;
-use super::process::PATIENCE;
 use super::record::{Seen, Wanted, Watched};
 use crate::watch_checks::{self, End, Recorder, wire};
 
 /// Longer than any heartbeat: a stream that is silent for so long is dead.
 const SILENCE: Duration = Duration::from_secs(2);
+
+/// The same for the record, with what a busy machine may add.
+const QUIET: Duration = Duration::from_secs(5);
 
 /// One watcher. Clones are the same one.
 #[derive(Clone)]
@@ -37,7 +39,7 @@ struct State {
 impl Watcher {
     /// A watcher that has not begun.
     pub fn new(wanted: Wanted, canaries: &Canaries) -> Self {
-        let recorder = Recorder::new(wanted == Wanted::LatestState, PATIENCE);
+        let recorder = Recorder::new(wanted == Wanted::LatestState, QUIET);
         let state = State { recorder, token: String::new(), connections: 0, events: Vec::new() };
         Self { wanted, canaries: canaries.clone(), state: Arc::new(Mutex::new(state)) }
     }

@@ -95,7 +95,7 @@ impl Work {
             }
             let Driver { tenure, attention, .. } = &self.driver;
             let planned = |live: &Live| planned(&live.job, &tenure.permit, attention.is_on(live.job.id));
-            let jobs: Vec<_> = chunk.iter().filter_map(|id| self.live.get(id)).map(planned).collect();
+            let jobs: Vec<_> = chunk.iter().filter_map(|id| Some(planned(self.live.get(id)?))).collect();
             if !jobs.is_empty() {
                 self.send(chunk.to_vec(), ask(jobs), false);
             }

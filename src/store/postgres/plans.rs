@@ -156,6 +156,7 @@ async fn lists_walk_an_index() {
         JobFilter { operations: vec![OperationKind::Reinstall], ..none() },
         JobFilter { labels: labels(), ..none() },
         JobFilter { labels: labels(), states: vec![JobState::Failed], created_after: Some(at), ..none() },
+        JobFilter { labels: labels(), states: vec![JobState::Running], ..none() },
         JobFilter { jobs: vec![id], created_after: Some(at), ..none() },
         JobFilter { targets: (0..100).map(target).collect(), ..none() },
     ];

@@ -135,6 +135,7 @@ async fn lists_walk_an_index_in_order() {
             JobFilter { labels: labels(), states: vec![JobState::Failed], created_after: Some(at), ..none() },
             "l USING PRIMARY KEY",
         ),
+        (JobFilter { labels: labels(), states: vec![JobState::Running], ..none() }, "jobs_by_state"),
         (JobFilter { jobs: vec![id], created_after: Some(at), ..none() }, "sqlite_autoindex_jobs_1 (id=?)"),
         (JobFilter { targets: (0..100).map(target).collect(), ..none() }, "jobs_by_target (target=?"),
     ];

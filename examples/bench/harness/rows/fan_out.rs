@@ -12,6 +12,7 @@ use tonic::transport::Channel;
 
 use crate::harness::crowd::{Ask, Crowd};
 use crate::harness::etcd::{self, Etcd};
+use crate::harness::judged::Before;
 use crate::harness::row::{Figure, Goal, Row, median};
 use crate::harness::server::{Plan, Server};
 use crate::harness::{Bench, jobs, usage, wire, yardstick};
@@ -80,6 +81,7 @@ pub async fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
     let mut ours = Side::open(server.id()?, &channels, &ask, options.subscribers).await?;
     let fresh = ours.each_holds().await?;
 
+    let before = Before::of(&callers[0], &names).await?;
     // The first burst shows what a burst is.
     move_all(&callers, &names, 1).await?;
     let messages = ours.crowd.quiet().await;
@@ -147,6 +149,10 @@ pub async fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
         beside.push(Figure::new("etcd", others.side.each_holds().await?, "bytes"));
     }
     let memory = memory.beside(beside);
+    // A number counts only when every promise was kept.
+    let mut told = messages;
+    told.extend(ours.crowd.quiet().await);
+    before.judge(&callers[0], &names, &told).await?;
     ours.crowd.leave().await;
     theirs.crowd.leave().await;
     plain.stop().await;
