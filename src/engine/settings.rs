@@ -102,6 +102,12 @@ impl EngineSettings {
         range("keep_ended_jobs", self.keep_ended_jobs, 0, 100_000_000);
         range("shutdown_deadline_ms", self.shutdown_deadline_ms, 100, 600_000);
         range("lease_ms", self.lease_ms, 1_000, 600_000);
+        // A person may settle what is overdue, and that must not be a start whose call is still out.
+        let round_ms = self.round_limit_ms.saturating_mul(4);
+        if self.overdue_after_ms < round_ms {
+            faults
+                .push(("overdue_after_ms", format!("must be at least 4 times `round_limit_ms`: {round_ms}")));
+        }
         if self.replica_name.len() > MAX_NAME_BYTES {
             faults.push(("replica_name", format!("must be at most {MAX_NAME_BYTES} bytes")));
         }

@@ -7,7 +7,7 @@ use drydock::simulators::zstack::{self, SimZstack};
 use pb::watch_jobs_response::Message;
 use tonic::{Code, Streaming};
 
-use crate::gateway::{Gateway, PATIENCE, quick};
+use crate::gateway::{Gateway, quick};
 use crate::watch_checks::{Body, End, Recorder, assert_kept, wire};
 
 /// Longer than any stream is silent while it is read: some heartbeats, and the rest for a busy machine.

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use super::overdue::is_appointment;
 use super::{Step, Trouble};
 use crate::domain::capability::Capabilities;
 use crate::domain::error::VendorFault;
@@ -72,6 +73,16 @@ impl<'a> Draft<'a> {
     pub(super) fn wait(&mut self, reason: WaitReason, message: String, until: Option<Timestamp>) {
         let since = self.status.waiting_for.iter().find(|w| w.reason == reason).map_or(self.now, |w| w.since);
         self.status.waiting_for = vec![Waiting { reason, message, since, until }];
+    }
+
+    /// Nothing was heard for now. The time for which the vendor planned the operation is known all the same.
+    pub(super) fn wait_unheard(&mut self, reason: WaitReason, message: String, until: Option<Timestamp>) {
+        let mut planned = self.status.waiting_for.clone();
+        self.wait(reason, message, until);
+        if self.status.state == JobState::Scheduled && self.status.submit_time.is_some() {
+            planned.retain(|waiting| is_appointment(waiting.reason));
+            self.status.waiting_for.append(&mut planned);
+        }
     }
 
     pub(in crate::engine) fn stop_waiting(&mut self) {
@@ -142,7 +153,7 @@ impl<'a> Draft<'a> {
         };
         // The later of the two ends the wait; the same rule plans the next look.
         let until = retry_after.map(|wait| clock::after(self.now, wait)).max(self.paused);
-        self.wait(reason, error.message.clone(), until);
+        self.wait_unheard(reason, error.message.clone(), until);
         Trouble { retry_after }
     }
 

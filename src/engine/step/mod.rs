@@ -165,7 +165,7 @@ pub fn apply(job: &Job, heard: &Heard, capabilities: &Capabilities, around: Arou
                  `secrets.password_key_file` to keep waiting passwords over a restart and for all replicas",
             )),
         ),
-        Heard::Paused(pause) => draft.wait(pause.reason, pause.message.clone(), Some(pause.until)),
+        Heard::Paused(pause) => draft.wait_unheard(pause.reason, pause.message.clone(), Some(pause.until)),
     }
     draft.finish(submit, trouble)
 }

@@ -9,6 +9,10 @@ use crate::domain::job::{JobStatus, WaitReason, Waiting};
 use crate::domain::state::JobState;
 use crate::kit::clock;
 
+/// How long a job may wait for a window of which the vendor does not tell when it is. Windows come back every week or every
+/// month.
+const UNTOLD_WINDOW: Duration = Duration::from_secs(35 * 24 * 3600);
+
 /// From when on a job is overdue: `limit` after its start was sent or, where that is later, after the time that is known
 /// for it. `None` for a job that is not with the vendor.
 pub fn overdue_from(status: &JobStatus, limit: Duration) -> Option<Timestamp> {
@@ -29,13 +33,15 @@ pub fn overdue_from(status: &JobStatus, limit: Duration) -> Option<Timestamp> {
         | JobState::Missed
         | JobState::Indeterminate => return None,
     }
-    let windows = status.waiting_for.iter().filter(|waiting| is_appointment(waiting.reason));
-    let known = windows.filter_map(|waiting| waiting.until).chain(status.scheduled_start);
+    let windows = || status.waiting_for.iter().filter(|waiting| is_appointment(waiting.reason));
+    let untold = status.state == JobState::Scheduled && windows().any(|waiting| waiting.until.is_none());
+    let limit = if untold { limit.max(UNTOLD_WINDOW) } else { limit };
+    let known = windows().filter_map(|waiting| waiting.until).chain(status.scheduled_start);
     Some(clock::after(known.fold(sent, Timestamp::max), limit))
 }
 
 /// Whether the end of such a wait is a time for which the operation was planned.
-const fn is_appointment(reason: WaitReason) -> bool {
+pub(super) const fn is_appointment(reason: WaitReason) -> bool {
     match reason {
         WaitReason::StartTime | WaitReason::MaintenanceWindow => true,
         WaitReason::TargetBusy
