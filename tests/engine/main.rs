@@ -11,9 +11,14 @@ mod follower;
 #[cfg(test)]
 mod foreign;
 #[cfg(test)]
+mod ground;
+#[cfg(test)]
 mod house;
 #[cfg(test)]
 mod jobs;
+#[cfg(test)]
+#[path = "../support/postgres/mod.rs"]
+mod postgres;
 #[cfg(test)]
 mod replicas;
 #[cfg(test)]
