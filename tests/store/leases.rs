@@ -154,7 +154,7 @@ pub async fn leaving_gives_everything_up(on: &impl Backend) {
 
 pub async fn a_write_under_an_old_fence_is_refused(on: &impl Backend) {
     let store = on.open().await;
-    attend(&store, 1, SHORT).await;
+    attend(&store, 1, LONG).await;
     attend(&store, 2, LONG).await;
     let job = create_one(&store, new_job(1, "ams/c1")).await;
     let old = store.take_lease(&provider("ams"), replica(1), SHORT).await.unwrap().unwrap();

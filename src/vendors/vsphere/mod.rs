@@ -40,7 +40,6 @@ mod wire;
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -92,7 +91,7 @@ fn configure(common: &CommonSettings, own: toml::Table) -> Result<Build, Vec<Con
             provider,
             capabilities: capabilities(config.service, grace, limit),
             client: Client::new(endpoint, &config, http),
-            rounds: Rounds { details: config.details, settle: config.settle, cursor: AtomicUsize::new(0) },
+            rounds: Rounds::new(config.details, config.settle),
             prechecks: Prechecks { wait: config.precheck_wait },
             clusters: Roster::default(),
             supervisors: Roster::default(),
