@@ -28,7 +28,7 @@ use crate::domain::event::Event;
 use crate::domain::id::{JobId, ProviderId};
 use crate::domain::job::Job;
 use crate::domain::page::{Page, PageRequest};
-use crate::kit::clock::Clock;
+use crate::kit::clock::{self, Clock};
 use crate::kit::crash_point::{self, CrashPoint};
 use crate::kit::retry::{Backoff, jitter};
 use crate::kit::seal::Sealer;
@@ -38,6 +38,9 @@ use crate::store::{Store, StoreError};
 
 /// How often a caller's change is tried again when the driver wrote first.
 pub(super) const STALE_TRIES: u32 = 8;
+/// How long nothing must have been heard of a job, beside that its provider is not configured here, for a person to settle
+/// it: in the middle of a roll-out another replica may still follow it.
+const ORPHANED_AFTER: Duration = Duration::from_secs(3600);
 /// How long vendors may take to end their sessions at shutdown, all together; never more than a quarter of the time.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(3);
 
@@ -263,7 +266,7 @@ impl Engine {
         self.change(id, |job, capabilities, now| {
             let bounds = wish::Bounds {
                 overdue_after: self.settings.overdue_after(),
-                is_orphan: !self.providers.contains_key(&job.spec.target.provider),
+                is_orphan: !self.providers.contains_key(&job.spec.target.provider) && is_silent(job, now),
             };
             wish::settle(job, capabilities, settlement, &reason, bounds, now).map(Some)
         })
@@ -370,6 +373,12 @@ impl Engine {
         join_all(self.providers.values().cloned().map(close)).await;
         ended
     }
+}
+
+/// Whether nothing was heard of the job for long: a provider that is not configured here may be on another replica.
+fn is_silent(job: &Job, now: Timestamp) -> bool {
+    let heard = job.status.observe_time.unwrap_or(job.status.update_time).max(job.status.update_time);
+    clock::since(heard, now) >= ORPHANED_AFTER
 }
 
 /// Jobs whose provider is configured no more are driven by nobody: that is said once, loudly.
