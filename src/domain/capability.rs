@@ -51,6 +51,9 @@ pub struct Capability {
 pub struct Capabilities {
     /// One entry for each kind of target.
     pub targets: Vec<Capability>,
+    /// How many jobs one `check` may be asked for. Its answers are heard together, so a vendor whose prechecks take long
+    /// wants few: what the first one found is to be fresh when it starts.
+    pub check_batch: usize,
     /// How many jobs one `observe` may be asked for.
     pub observe_batch: usize,
     /// After a lost answer, how long to keep asking before "it did not arrive" is believed: the request may

@@ -371,14 +371,10 @@ impl JobState {
                 | Signal::VendorMissed => {
                     signal.vendor_word().ok_or(IllegalTransition { state: self, signal })
                 }
-                Signal::Hold
-                | Signal::Check
-                | Signal::Submit
-                | Signal::Postpone
-                | Signal::Prevent
-                | Signal::SettleSucceeded
-                | Signal::SettleFailed
-                | Signal::SettleCancelled => illegal,
+                Signal::Hold | Signal::Check | Signal::Submit | Signal::Postpone | Signal::Prevent => illegal,
+                Signal::SettleSucceeded => Ok(Self::Succeeded),
+                Signal::SettleFailed => Ok(Self::Failed),
+                Signal::SettleCancelled => Ok(Self::Cancelled),
             },
             // A cancel is a wish: until the vendor confirms it, "running" from the vendor changes nothing.
             Self::Cancelling => match signal {
@@ -398,14 +394,10 @@ impl JobState {
                 | Signal::VendorMissed => {
                     signal.vendor_word().ok_or(IllegalTransition { state: self, signal })
                 }
-                Signal::Hold
-                | Signal::Check
-                | Signal::Submit
-                | Signal::Postpone
-                | Signal::Prevent
-                | Signal::SettleSucceeded
-                | Signal::SettleFailed
-                | Signal::SettleCancelled => illegal,
+                Signal::Hold | Signal::Check | Signal::Submit | Signal::Postpone | Signal::Prevent => illegal,
+                Signal::SettleSucceeded => Ok(Self::Succeeded),
+                Signal::SettleFailed => Ok(Self::Failed),
+                Signal::SettleCancelled => Ok(Self::Cancelled),
             },
             // Nobody knows; the vendor's later word or a person's settles it.
             Self::Indeterminate => match signal {
@@ -485,7 +477,14 @@ mod tests {
     fn a_person_settles_only_what_may_have_ended_unseen() {
         for state in JobState::ALL {
             let settles = state.next(Signal::SettleFailed).is_ok();
-            let unseen = matches!(state, JobState::Indeterminate | JobState::Running | JobState::Scheduled);
+            let unseen = matches!(
+                state,
+                JobState::Indeterminate
+                    | JobState::Running
+                    | JobState::Scheduled
+                    | JobState::Suspended
+                    | JobState::Cancelling
+            );
             assert_eq!(settles, unseen, "{state:?}");
         }
     }

@@ -104,6 +104,8 @@ pub struct TargetInfo {
     pub attributes: std::collections::BTreeMap<String, String>,
     /// An upgrade or reinstall that the vendor shows under way on it, whoever started it.
     pub under_way: Option<UnderWay>,
+    /// The vendor could not be asked what is under way just now: `None` then says nothing.
+    pub under_way_unknown: bool,
 }
 
 /// An operation that a vendor shows under way on a target.

@@ -27,6 +27,7 @@ use crate::kit::crash_point::{self, CrashPoint};
 use crate::store::StoreError;
 use crate::store::contract::{Accepted, JobFilter, NewJob, NewRequest};
 use crate::vendors::contract::{CheckReport, Planned};
+use crate::vendors::error::VendorError;
 
 /// A start time may lie this far back: clocks differ, and a repeated request is a little older.
 const PAST_TOLERANCE: Duration = Duration::from_secs(300);
@@ -283,19 +284,14 @@ impl Engine {
         let reports = tokio::time::timeout(super::inventory::DEADLINE, asked)
             .await
             .unwrap_or_else(|_| entries.iter().map(|_| Err(super::inventory::too_late())).collect());
-        let now = self.clock.now();
+        let reports: Vec<_> =
+            reports.into_iter().map(|report| report.map_err(|error| runtime.told(error))).collect();
+        judge_health(runtime, &reports, self.clock.now());
         let mut answers = Vec::with_capacity(entries.len());
         for (entry, report) in entries.iter().zip(reports) {
             answers.push(match report {
-                Ok(report) => {
-                    runtime.health.heard(now);
-                    self.judged(entry, report).await
-                }
-                Err(error) => {
-                    let error = runtime.told(error);
-                    runtime.health.failed(&error, now);
-                    Err(fault::vendor(&runtime.provider.id, error))
-                }
+                Ok(report) => self.judged(entry, report).await,
+                Err(error) => Err(fault::vendor(&runtime.provider.id, error)),
             });
         }
         answers
@@ -372,6 +368,14 @@ impl Engine {
             Some((id, _)) => self.store.knows_request(*id).await.map_err(fault::store),
             None => Ok(false),
         }
+    }
+}
+
+/// One answer proves that the provider is there; however many entries met the same outage, it is one.
+fn judge_health(runtime: &Runtime, reports: &[Result<CheckReport, VendorError>], now: Timestamp) {
+    match reports.iter().map(Result::as_ref).collect::<Result<Vec<_>, _>>() {
+        Err(error) if reports.iter().all(Result::is_err) => runtime.health.failed(error, now),
+        Ok(_) | Err(_) => runtime.health.heard(now),
     }
 }
 

@@ -3,7 +3,7 @@
 use jiff::Timestamp;
 
 use crate::domain::event::{EventKind, NewEvent};
-use crate::domain::job::{JobStatus, WaitReason};
+use crate::domain::job::{JobStatus, WaitReason, Waiting};
 
 /// The event for the change from `old` to `new`; `None` when nothing changed that a caller can see, apart from
 /// the moment it was last observed and the fields of the vendor's answer: those hold times and counters that change
@@ -21,8 +21,9 @@ pub fn describe(old: &JobStatus, new: &JobStatus, now: Timestamp) -> Option<NewE
         let percent = new.progress.as_ref().map_or(0.0, |p| p.percent);
         (EventKind::Progressed, format!("{percent:.0} %"))
     } else if waits(old) != waits(new) {
-        let sentence =
-            new.waiting_for.first().map_or_else(|| "no longer waiting".to_owned(), |w| w.message.clone());
+        let known = |w: &&Waiting| waits(old).contains(&(w.reason, w.until.is_some()));
+        let news = new.waiting_for.iter().find(|w| !known(w)).or(new.waiting_for.first());
+        let sentence = news.map_or_else(|| "no longer waiting".to_owned(), |w| w.message.clone());
         (EventKind::WaitingChanged, sentence)
     } else if old.vendor.state != new.vendor.state
         || old.vendor.ids != new.vendor.ids

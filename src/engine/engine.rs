@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use jiff::Timestamp;
 
 use super::attention::Attention;
@@ -27,7 +28,7 @@ use crate::domain::event::Event;
 use crate::domain::id::{JobId, ProviderId};
 use crate::domain::job::Job;
 use crate::domain::page::{Page, PageRequest};
-use crate::kit::clock::Clock;
+use crate::kit::clock::{self, Clock};
 use crate::kit::crash_point::{self, CrashPoint};
 use crate::kit::retry::{Backoff, jitter};
 use crate::kit::seal::Sealer;
@@ -37,12 +38,16 @@ use crate::store::{Store, StoreError};
 
 /// How often a caller's change is tried again when the driver wrote first.
 pub(super) const STALE_TRIES: u32 = 8;
-/// How long a vendor may take to end its session at shutdown.
+/// How long nothing must have been heard of a job, beside that its provider is not configured here, for a person to settle
+/// it: in the middle of a roll-out another replica may still follow it.
+const ORPHANED_AFTER: Duration = Duration::from_secs(3600);
+/// How long vendors may take to end their sessions at shutdown, all together; never more than a quarter of the time.
 const CLOSE_DEADLINE: Duration = Duration::from_secs(3);
 
 /// What a provider can do that is configured no more: nothing.
 static NO_PROVIDER: Capabilities = Capabilities {
     targets: Vec::new(),
+    check_batch: 256,
     observe_batch: 1,
     lost_answer_grace: Duration::MAX,
     lost_answer_limit: Duration::MAX,
@@ -106,7 +111,11 @@ impl Engine {
         let purge = Purge {
             store: Arc::clone(&store),
             clock: clock.clone(),
-            keep: Keep { age: settings.keep_ended(), jobs: settings.keep_ended_jobs },
+            keep: Keep {
+                age: settings.keep_ended(),
+                jobs: settings.keep_ended_jobs,
+                at_least: settings.keep_ended_at_least,
+            },
             purged: metrics.purged.clone(),
             token: tasks.token().clone(),
         };
@@ -131,6 +140,7 @@ impl Engine {
             lease: Duration::from_millis(settings.lease_ms),
             ping_interval: Duration::from_millis(settings.ping_interval_ms),
             round_limit: Duration::from_millis(settings.round_limit_ms),
+            overdue_after: settings.overdue_after(),
         };
         // Attended before anybody is served: drivers run at once where nobody else's do.
         let keeping = match keeper.clone().begin().await {
@@ -250,10 +260,15 @@ impl Engine {
     /// Settles a job that nobody can determine, or that is overdue for good.
     ///
     /// # Errors
-    /// `NotFound`, `WrongState` unless it is INDETERMINATE, or OVERDUE while RUNNING or SCHEDULED at the vendor.
+    /// `NotFound`, `WrongState` unless it is INDETERMINATE, or with the vendor and OVERDUE, or with a vendor whose provider
+    /// is configured no more.
     pub async fn settle(&self, id: JobId, settlement: Settlement, reason: String) -> Result<Job, Error> {
         self.change(id, |job, capabilities, now| {
-            wish::settle(job, capabilities, settlement, &reason, now).map(Some)
+            let bounds = wish::Bounds {
+                overdue_after: self.settings.overdue_after(),
+                is_orphan: !self.providers.contains_key(&job.spec.target.provider) && is_silent(job, now),
+            };
+            wish::settle(job, capabilities, settlement, &reason, bounds, now).map(Some)
         })
         .await
     }
@@ -345,17 +360,25 @@ impl Engine {
     }
 
     /// Second phase: drivers finish the calls that are out, leases are given up so that another replica takes over at once,
-    /// vendors end their sessions.
+    /// vendors end their sessions. All within `deadline`.
     pub async fn shutdown(&self, deadline: Duration) -> Ended {
         self.hub.stop();
-        let ended = self.tasks.shutdown(deadline).await;
-        for runtime in self.providers.values() {
-            if tokio::time::timeout(CLOSE_DEADLINE, runtime.provider.vendor.close()).await.is_err() {
+        let closing = CLOSE_DEADLINE.min(deadline / 4);
+        let ended = self.tasks.shutdown(deadline - closing).await;
+        let close = |runtime: Arc<Runtime>| async move {
+            if tokio::time::timeout(closing, runtime.provider.vendor.close()).await.is_err() {
                 tracing::warn!(provider.name = %runtime.provider.id, "the vendor's session could not be ended in time");
             }
-        }
+        };
+        join_all(self.providers.values().cloned().map(close)).await;
         ended
     }
+}
+
+/// Whether nothing was heard of the job for long: a provider that is not configured here may be on another replica.
+fn is_silent(job: &Job, now: Timestamp) -> bool {
+    let heard = job.status.observe_time.unwrap_or(job.status.update_time).max(job.status.update_time);
+    clock::since(heard, now) >= ORPHANED_AFTER
 }
 
 /// Jobs whose provider is configured no more are driven by nobody: that is said once, loudly.

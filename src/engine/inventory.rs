@@ -115,7 +115,10 @@ impl Engine {
         let view = |info: TargetInfo| {
             let job = jobs.remove(&info.target);
             let foreign = info.under_way.as_ref().filter(|_| job.is_none());
-            runtime.sights.note(&info.target, foreign.map(|under_way| under_way.what.as_str()), now);
+            // Unknown is not none: what was seen a moment ago still counts.
+            if !info.under_way_unknown {
+                runtime.sights.note(&info.target, foreign.map(|under_way| under_way.what.as_str()), now);
+            }
             TargetView { info, observe_time: now, job }
         };
         Ok(infos.into_iter().map(view).collect())

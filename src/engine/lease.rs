@@ -55,6 +55,7 @@ pub(super) struct Keeper {
     pub lease: Duration,
     pub ping_interval: Duration,
     pub round_limit: Duration,
+    pub overdue_after: Duration,
 }
 
 /// A keeper at work.

@@ -1,12 +1,14 @@
 //! Forgets ended jobs that need not be kept, a few at a time.
 //!
 //! Every replica does it, each at its own moments. Steps are short and pause between them, so that a large purge does not
-//! hold up the writes of running jobs. What is too old goes first: that costs a look at an index, and must not wait for
+//! hold up the writes of running jobs. What is old goes by the store's clock: a replica's own may be wrong by months. What
+//! is too old goes first: that costs a look at an index, and must not wait for
 //! the count of what is too many, which walks over all that is kept, once a round.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+use jiff::{SignedDuration, Timestamp};
 use opentelemetry::metrics::Counter;
 use tokio_util::sync::CancellationToken;
 
@@ -29,6 +31,8 @@ pub(super) struct Keep {
     pub age: Duration,
     /// How many ended jobs at most.
     pub jobs: u64,
+    /// For how long after their end however many there are: so long a caller may repeat a request whose answer was lost.
+    pub at_least: Duration,
 }
 
 /// The purge of one process.
@@ -56,14 +60,15 @@ impl Purge {
 
     /// Removes all that may go now.
     async fn round(&self) -> Result<(), StoreError> {
-        let age = jiff::SignedDuration::try_from(self.keep.age).unwrap_or(jiff::SignedDuration::MAX);
-        let old = self.clock.now().checked_sub(age).unwrap_or(jiff::Timestamp::MIN);
+        // Of two clocks the one that removes less.
+        let now = self.store.now().await?.min(self.clock.now());
+        let old = before(now, self.keep.age);
         self.jobs(Through::ended_before(old)).await?;
         while self.store.purge_bare_keys(old, STEP.jobs).await? >= u64::from(STEP.jobs) {
             tokio::time::sleep(PAUSE).await;
         }
         if let Some(through) = self.store.too_many(self.keep.jobs).await? {
-            self.jobs(through).await?;
+            self.jobs(through.min(Through::ended_before(before(now, self.keep.at_least)))).await?;
         }
         Ok(())
     }
@@ -80,4 +85,9 @@ impl Purge {
             tokio::time::sleep(PAUSE).await;
         }
     }
+}
+
+/// `now - age`, saturating at the beginning of time.
+fn before(now: Timestamp, age: Duration) -> Timestamp {
+    SignedDuration::try_from(age).ok().and_then(|age| now.checked_sub(age).ok()).unwrap_or(Timestamp::MIN)
 }

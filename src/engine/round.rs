@@ -55,6 +55,16 @@ impl Ask {
         }
     }
 
+    /// Whether it runs prechecks.
+    pub const fn checks(&self) -> bool {
+        match self {
+            Self::Check(_) => true,
+            Self::Submit(_) | Self::Find(_) | Self::Observe(_) | Self::Cancel(_) | Self::Reschedule(_) => {
+                false
+            }
+        }
+    }
+
     /// The crash points around the call.
     const fn around(&self) -> (CrashPoint, CrashPoint) {
         match self {

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
+/// So long after its end no job is forgotten, nor the `request_id` that made it: a caller whose answer was lost repeats
+/// the request within this, and gets its jobs.
+pub const KEEP_AT_LEAST: Duration = Duration::from_secs(24 * 3600);
 /// The longest name of a replica that a store keeps.
 const MAX_NAME_BYTES: usize = 255;
 
@@ -26,6 +29,9 @@ pub struct EngineSettings {
     /// How long one round of calls to a vendor may take, in milliseconds, and as long again for every 64 jobs that it
     /// asks about. Each call has its own shorter deadline (`limits`); this one ends what hangs. 1000 to 86400000.
     pub round_limit_ms: u64,
+    /// How long an operation may be with a vendor before its job is called OVERDUE and may be settled by a person, in
+    /// milliseconds, from its start on or from the time for which it is scheduled. 1000 to 31536000000 (a year).
+    pub overdue_after_ms: u64,
     /// The first pause after a provider stopped answering, in milliseconds; doubles up to `pause_max_ms`. 10 to
     /// 600000.
     pub pause_first_ms: u64,
@@ -33,8 +39,13 @@ pub struct EngineSettings {
     pub pause_max_ms: u64,
     /// For how long ended jobs are kept, in days, with their events and the `request_id` that made them. 1 to 36500.
     pub keep_ended_days: u32,
-    /// How many ended jobs are kept at most, the latest to end; the others go whatever their age. 0 to 100000000.
+    /// How many ended jobs are kept at most, the latest to end; the others go before their days are over, but not within
+    /// 24 hours of their end. 0 to 100000000.
     pub keep_ended_jobs: u64,
+    /// For how long ended jobs are kept however many there are. No key: what callers are promised of a repeated
+    /// `request_id` rests on it. Tests shorten it.
+    #[serde(skip)]
+    pub keep_ended_at_least: Duration,
     /// How long a shutdown may take, in milliseconds. 100 to 600000.
     pub shutdown_deadline_ms: u64,
     /// How long a provider stays with a replica that is not heard of any more, in milliseconds: so long its jobs wait
@@ -55,10 +66,12 @@ impl Default for EngineSettings {
             live_jobs_limit: 200_000,
             ping_interval_ms: 60_000,
             round_limit_ms: 900_000,
+            overdue_after_ms: 86_400_000,
             pause_first_ms: 2_000,
             pause_max_ms: 120_000,
             keep_ended_days: 90,
             keep_ended_jobs: 1_000_000,
+            keep_ended_at_least: KEEP_AT_LEAST,
             shutdown_deadline_ms: 10_000,
             lease_ms: 10_000,
             replica_name: String::new(),
@@ -82,12 +95,19 @@ impl EngineSettings {
         range("live_jobs_limit", self.live_jobs_limit as u64, 1, 1_000_000);
         range("ping_interval_ms", self.ping_interval_ms, 1_000, 3_600_000);
         range("round_limit_ms", self.round_limit_ms, 1_000, 86_400_000);
+        range("overdue_after_ms", self.overdue_after_ms, 1_000, 31_536_000_000);
         range("pause_first_ms", self.pause_first_ms, 10, 600_000);
         range("pause_max_ms", self.pause_max_ms, self.pause_first_ms.min(3_600_000), 3_600_000);
         range("keep_ended_days", u64::from(self.keep_ended_days), 1, 36_500);
         range("keep_ended_jobs", self.keep_ended_jobs, 0, 100_000_000);
         range("shutdown_deadline_ms", self.shutdown_deadline_ms, 100, 600_000);
         range("lease_ms", self.lease_ms, 1_000, 600_000);
+        // A person may settle what is overdue, and that must not be a start whose call is still out.
+        let round_ms = self.round_limit_ms.saturating_mul(4);
+        if self.overdue_after_ms < round_ms {
+            faults
+                .push(("overdue_after_ms", format!("must be at least 4 times `round_limit_ms`: {round_ms}")));
+        }
         if self.replica_name.len() > MAX_NAME_BYTES {
             faults.push(("replica_name", format!("must be at most {MAX_NAME_BYTES} bytes")));
         }
@@ -97,6 +117,11 @@ impl EngineSettings {
     /// How long ended jobs are kept.
     pub const fn keep_ended(&self) -> Duration {
         Duration::from_secs(self.keep_ended_days as u64 * 86_400)
+    }
+
+    /// How long an operation may be with a vendor before it is overdue.
+    pub const fn overdue_after(&self) -> Duration {
+        Duration::from_millis(self.overdue_after_ms)
     }
 
     /// What people call this replica.

@@ -48,6 +48,7 @@ impl World {
                     fence: Fence(1),
                     holder: holder.map(replica),
                     report: None,
+                    last_holder: holder.map(replica),
                 })
                 .collect(),
         }

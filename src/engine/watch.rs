@@ -33,6 +33,8 @@ use crate::store::{Store, StoreError};
 /// How many live jobs a watch without a snapshot looks for, to learn whether it is about few: one more than that.
 const LOOK: u32 = 33;
 const _: () = assert!(LOOK as usize == FEW + 1);
+/// How long it may wait for that.
+const LOOK_WITHIN: Duration = Duration::from_secs(1);
 /// Jobs read at once for a snapshot. A subscriber holds them until its client has read them.
 const SNAPSHOT_PAGE: u32 = 50;
 /// For how many messages an idle subscriber keeps room.
@@ -267,7 +269,9 @@ impl Subscription {
         loop {
             newest = match self.hub.reads().events(newest, READ).await {
                 Ok(events) => match events.last() {
-                    Some(later) => later.position,
+                    Some(later) if events.len() >= READ as usize => later.position,
+                    // That was all: what is committed from now on is told as news.
+                    Some(later) => return Ok(later.position),
                     None => return Ok(newest),
                 },
                 // Whoever reads on to there is told.
@@ -306,7 +310,13 @@ impl Subscription {
     }
 
     async fn follow(&mut self) -> Result<(), Error> {
-        match self.hub.read(self.position).await.map_err(fault::store)? {
+        let read = tokio::select! {
+            biased;
+            read = self.hub.read(self.position) => read.map_err(fault::store)?,
+            // Where many stand in line, the end of the service does not wait for them.
+            _ = self.stops.changed() => return Ok(()),
+        };
+        match read {
             Read::Commits(commits, last) if self.latest_only => Box::pin(self.merge(&commits, last)).await?,
             Read::Commits(commits, last) => {
                 for commit in &commits {
@@ -356,9 +366,11 @@ impl Subscription {
             return;
         }
         let live = JobFilter { states, ..self.filter.clone() };
-        match self.hub.reads().jobs(&live, &PageRequest { size: LOOK, token: None }).await {
-            Ok(page) => page.items.iter().for_each(|job| self.gaze.see(job.id, false)),
-            Err(error) => tracing::debug!(%error, "a watch cannot see which jobs it is about"),
+        let page = PageRequest { size: LOOK, token: None };
+        match tokio::time::timeout(LOOK_WITHIN, self.hub.reads().jobs(&live, &page)).await {
+            Ok(Ok(page)) => page.items.iter().for_each(|job| self.gaze.see(job.id, false)),
+            Ok(Err(error)) => tracing::debug!(%error, "a watch cannot see which jobs it is about"),
+            Err(_) => tracing::debug!("a watch does not wait any longer to see which jobs it is about"),
         }
     }
 

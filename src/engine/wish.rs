@@ -1,15 +1,17 @@
 //! What callers may wish of a job that exists: cancel it, give it another start, settle it, try it again. Pure.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
 use super::calls::{CancelOutcome, Retrial, Settlement};
-use super::step::{Draft, Step};
+use super::step::{Draft, Step, overdue_from};
 use crate::domain::capability::Capabilities;
 use crate::domain::error::{Error, FieldViolation};
 use crate::domain::event::{EventKind, NewEvent};
 use crate::domain::failure::{Failure, FailureReason};
 use crate::domain::id::JobId;
-use crate::domain::job::{Job, PasswordState, WaitReason, Waiting};
+use crate::domain::job::{Job, PasswordState, WaitReason};
 use crate::domain::operation::{MAX_ACCEPTED_RISKS, Operation, OperationKind};
 use crate::domain::state::{JobState, Signal};
 use crate::store::contract::Change;
@@ -107,6 +109,15 @@ pub fn reschedule(
     Ok(step)
 }
 
+/// When a job that is with a vendor may be settled.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// How long it may be with the vendor before it is overdue.
+    pub overdue_after: Duration,
+    /// Its provider is configured no more: nobody follows it.
+    pub is_orphan: bool,
+}
+
 /// A person's word on a job that nobody can determine, or that is overdue for good. The reason is kept in the event and
 /// in the failure.
 ///
@@ -117,9 +128,10 @@ pub fn settle(
     capabilities: &Capabilities,
     settlement: Settlement,
     reason: &str,
+    bounds: Bounds,
     now: Timestamp,
 ) -> Result<Step, Error> {
-    may_settle(job, now)?;
+    may_settle(job, bounds, now)?;
     let mut draft = Draft::new(job, capabilities, now);
     let (signal, failure) = match settlement {
         Settlement::Succeeded => (Signal::SettleSucceeded, None),
@@ -128,6 +140,10 @@ pub fn settle(
             (Signal::SettleCancelled, Some(Failure::new(FailureReason::Settled, reason)))
         }
     };
+    // Looked up in vain for so long, it is what nobody can determine.
+    if draft.status.state == JobState::Submitting {
+        draft.signal(Signal::GiveUp);
+    }
     draft.status.failure = None;
     draft.end(signal, failure);
     let mut step = draft.finish(false, None);
@@ -142,18 +158,25 @@ pub fn settle(
 
 /// Whether a person may state the outcome: nobody can determine it, or the job is with the vendor and overdue, and nothing
 /// will end that by itself. An operation that failed while no gateway looked may leave no trace at the vendor, and its job
-/// would hold the target for ever.
-fn may_settle(job: &Job, now: Timestamp) -> Result<(), Error> {
+/// would hold the target for ever; so would one whose provider is configured no more, and that need not be overdue. A
+/// start that is out (SUBMITTING) must be overdue in any case: until then it may still arrive.
+fn may_settle(job: &Job, bounds: Bounds, now: Timestamp) -> Result<(), Error> {
     match job.status.state {
         JobState::Indeterminate => return Ok(()),
-        JobState::Running | JobState::Scheduled if job.is_with_vendor() => {}
+        JobState::Running | JobState::Scheduled | JobState::Suspended | JobState::Cancelling
+            if job.is_with_vendor() =>
+        {
+            if bounds.is_orphan {
+                return Ok(());
+            }
+        }
+        JobState::Submitting => {}
         JobState::Running
         | JobState::Scheduled
-        | JobState::Pending
-        | JobState::Checking
-        | JobState::Submitting
         | JobState::Suspended
         | JobState::Cancelling
+        | JobState::Pending
+        | JobState::Checking
         | JobState::Succeeded
         | JobState::Failed
         | JobState::Cancelled
@@ -162,23 +185,27 @@ fn may_settle(job: &Job, now: Timestamp) -> Result<(), Error> {
         | JobState::Missed => {
             return Err(wrong_state(
                 job,
-                "only an INDETERMINATE job can be settled, and one that is OVERDUE while it is RUNNING or SCHEDULED at \
-                 the vendor",
+                "only an INDETERMINATE job can be settled, and one that is with the vendor and OVERDUE",
             ));
         }
     }
     let overdue = job.status.waiting_for.iter().find(|waiting| waiting.reason == WaitReason::Overdue);
-    match overdue {
-        None => Err(wrong_state(
+    if let Some(until) = overdue.and_then(|waiting| waiting.until).filter(|until| *until > now) {
+        return Err(wrong_state(
             job,
-            "it is followed and not OVERDUE; wait for its end, or cancel it. Only what is INDETERMINATE or OVERDUE can \
-             be settled",
-        )),
-        Some(Waiting { until: Some(until), .. }) if *until > now => {
-            Err(wrong_state(job, &format!("it is OVERDUE, and what the vendor shows decides at {until}")))
-        }
-        Some(_) => Ok(()),
+            &format!("it is OVERDUE, and what the vendor shows decides at {until}"),
+        ));
     }
+    let from = overdue_from(&job.status, bounds.overdue_after);
+    if overdue.is_some() || from.is_some_and(|from| from <= now) {
+        return Ok(());
+    }
+    let from = from.map_or_else(String::new, |from| format!(", before {from} unless the vendor shows it"));
+    let text = format!(
+        "it is followed and not OVERDUE{from}; wait for its end, or cancel it. Only what is INDETERMINATE or OVERDUE can \
+         be settled"
+    );
+    Err(wrong_state(job, &text))
 }
 
 /// The operation of a new job that tries an ended one again.

@@ -1,5 +1,5 @@
 //! Tools without a business word: time, permits that end, owned tasks, secrets, back-off, trace context, tables read
-//! whole, crash points for tests.
+//! whole, turns among many, crash points for tests.
 
 pub mod clock;
 pub mod crash_point;
@@ -10,3 +10,4 @@ pub mod secret;
 pub mod table;
 pub mod tasks;
 pub mod trace;
+pub mod turns;

@@ -93,9 +93,13 @@ pub trait Store: Leases {
     async fn too_many(&self, keep: u64) -> Result<Option<Through>, StoreError>;
 
     /// Removes ended jobs, oldest end first, with their events, labels and request keys, in one short commit: at most what
-    /// `step` says. Call it again until it removes nothing. A request key goes once all its jobs are gone. Afterwards
+    /// `step` says. Call it again until it removes nothing. The jobs of one request go together: none does before all of
+    /// them may go. Its key goes once all its jobs are gone. Afterwards
     /// `events` answers `PositionGone` for every position before the last event removed.
     async fn purge(&self, through: Through, step: Step) -> Result<Purged, StoreError>;
+
+    /// The present moment by the store's own clock, which all replicas share: what is removed for its age is removed by it.
+    async fn now(&self) -> Result<Timestamp, StoreError>;
 
     /// Removes request keys from before a moment that stand for no job (all their entries were refused), at most
     /// `limit`. Answers how many.

@@ -55,6 +55,8 @@ pub struct Guard {
     pub provider: ProviderId,
     /// The fence of the lease.
     pub fence: Fence,
+    /// Who holds it. A database that lost its last commits may give the same fence once more, to another one.
+    pub holder: ReplicaId,
 }
 
 /// What a replica says of itself each time it attends.
@@ -108,6 +110,8 @@ pub struct Lease {
     pub holder: Option<ReplicaId>,
     /// What its last holder reported.
     pub report: Option<String>,
+    /// Who held it last, also when it has run out; `None` when it was given up.
+    pub last_holder: Option<ReplicaId>,
 }
 
 /// Presence and leases. All times are the store's own.

@@ -1,6 +1,7 @@
 //! A server on a real port, with a vendor that never answers: what the API itself does can be seen in peace.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -9,16 +10,18 @@ use drydock::domain::cadence::Cadence;
 use drydock::domain::capability::{CancelSupport, Capabilities, Capability};
 use drydock::domain::error::{FieldViolation, VendorFault};
 use drydock::domain::id::ProviderId;
+use drydock::domain::job::Provenance;
 use drydock::domain::operation::OperationKind;
 use drydock::domain::page::{Page, PageRequest};
 use drydock::domain::target::{AvailableVersion, Image, Target, TargetInfo, TargetKind};
 use drydock::engine::{Engine, EngineSettings, Provider};
 use drydock::kit::clock::Clock;
 use drydock::kit::tasks::Tasks;
+use drydock::store::Store;
 use drydock::store::settings::StoreSettings;
 use drydock::store::sqlite::SqliteStore;
 use drydock::vendors::contract::{
-    Asked, CancelAnswer, CheckReport, Found, Observation, Planned, Submission, Submitted, Vendor,
+    Asked, CancelAnswer, CheckReport, Found, Observation, Phase, Planned, Submission, Submitted, Vendor,
 };
 use drydock::vendors::error::{Reached, VendorError};
 use tonic::transport::{Channel, Endpoint};
@@ -28,7 +31,9 @@ pub struct House {
     pub engine: Arc<Engine>,
     pub serving: Serving,
     pub tasks: Tasks,
-    _directory: tempfile::TempDir,
+    /// How many starts the vendor was sent.
+    pub starts: Arc<AtomicU32>,
+    _directory: Option<tempfile::TempDir>,
 }
 
 impl House {
@@ -53,10 +58,26 @@ impl House {
         Self::open_before(GrpcSettings::default(), EngineSettings::default(), vendor).await
     }
 
+    /// On this store, before a vendor that starts everything, and then shows that it runs.
+    pub async fn on(store: Arc<dyn Store>, engine: EngineSettings) -> Self {
+        let shows = Some(Observation::new(Phase::Running, Provenance::Reported));
+        Self::build(store, GrpcSettings::default(), engine, Silent { shows, ..Silent::new() }).await
+    }
+
     async fn open_before(settings: GrpcSettings, engine: EngineSettings, vendor: Silent) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}", directory.path().join("drydock.db").display());
         let store = SqliteStore::open(&StoreSettings { url, ..StoreSettings::default() }).await.unwrap();
+        Self { _directory: Some(directory), ..Self::build(store, settings, engine, vendor).await }
+    }
+
+    async fn build(
+        store: Arc<dyn Store>,
+        settings: GrpcSettings,
+        engine: EngineSettings,
+        vendor: Silent,
+    ) -> Self {
+        let starts = Arc::clone(&vendor.starts);
         let provider = Provider {
             id: ProviderId::parse("silent").unwrap(),
             endpoint: "https://silent.example".to_owned(),
@@ -69,7 +90,7 @@ impl House {
         let tasks = Tasks::new();
         let settings = GrpcSettings { address: "127.0.0.1:0".parse().unwrap(), ..settings };
         let serving = serve(Arc::clone(&engine), &settings, &tasks).await.unwrap();
-        Self { engine, serving, tasks, _directory: directory }
+        Self { engine, serving, tasks, starts, _directory: None }
     }
 
     /// A connection to it.
@@ -82,6 +103,7 @@ impl House {
 struct Silent {
     capabilities: Capabilities,
     shows: Option<Observation>,
+    starts: Arc<AtomicU32>,
 }
 
 impl Silent {
@@ -103,11 +125,12 @@ impl Silent {
         };
         let capabilities = Capabilities {
             targets: vec![capability],
+            check_batch: 256,
             observe_batch: 1,
             lost_answer_grace: Duration::from_secs(60),
             lost_answer_limit: Duration::from_secs(600),
         };
-        Self { capabilities, shows: None }
+        Self { capabilities, shows: None, starts: Arc::default() }
     }
 }
 
@@ -146,6 +169,7 @@ impl Vendor for Silent {
     }
 
     async fn submit(&self, batch: &[Submission]) -> Vec<Submitted> {
+        self.starts.fetch_add(u32::try_from(batch.len()).unwrap(), Ordering::SeqCst);
         let Some(shows) = &self.shows else { return std::future::pending().await };
         batch.iter().map(|_| Submitted::Started(Box::new(shows.clone()))).collect()
     }

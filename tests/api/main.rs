@@ -9,9 +9,14 @@ mod fixture;
 #[cfg(test)]
 mod operations;
 #[cfg(test)]
+#[path = "../support/postgres/mod.rs"]
+mod postgres;
+#[cfg(test)]
 mod server;
 #[cfg(test)]
 mod settle;
+#[cfg(test)]
+mod store_away;
 #[cfg(test)]
 mod streams;
 #[cfg(test)]

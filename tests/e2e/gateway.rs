@@ -128,6 +128,14 @@ impl Gateway {
         status.code().unwrap_or(-1)
     }
 
+    /// How much memory the program holds, in KiB.
+    pub fn resident_kib(&self) -> u64 {
+        let id = self.child.as_ref().and_then(Child::id).expect("the gateway is up");
+        let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
     fn log_file(&self) -> PathBuf {
         self.dir.path().join("log.json")
     }

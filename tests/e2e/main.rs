@@ -11,6 +11,8 @@ mod kills;
 #[cfg(test)]
 mod secrets;
 #[cfg(test)]
+mod silent;
+#[cfg(test)]
 mod traces;
 #[cfg(test)]
 mod watch;

@@ -1,7 +1,7 @@
 //! A store that fails or stalls when a test says so, over a real one; and what an engine makes of it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -42,6 +42,8 @@ pub struct Flaky {
     pub stall_resend: AtomicU64,
     /// The next write that takes a start back is committed, and answered as if it were not.
     pub lose_take_back: AtomicBool,
+    /// Every write with a change of this job is refused as damaged.
+    pub refuse: Mutex<Option<JobId>>,
     /// Somebody wrote a doubt about a start to a job that has sent none.
     pub doubted_unsent: AtomicBool,
     /// The next read of a job says so in `held` and waits for `release`.
@@ -68,6 +70,7 @@ impl Flaky {
             lose_acceptance: AtomicBool::new(false),
             stall_resend: AtomicU64::new(0),
             lose_take_back: AtomicBool::new(false),
+            refuse: Mutex::default(),
             doubted_unsent: AtomicBool::new(false),
             hold_read: AtomicBool::new(false),
             hold_lists: AtomicBool::new(false),
@@ -182,6 +185,10 @@ impl Store for Flaky {
             tokio::time::sleep(Duration::from_millis(self.stall_resend.load(Ordering::SeqCst))).await;
         }
         self.reach()?;
+        let refused = *self.refuse.lock().unwrap();
+        if changes.iter().any(|c| Some(c.id) == refused) {
+            return Err(StoreError::Corrupt("the test says so".into()));
+        }
         let intent = changes.iter().any(|c| c.status.state == JobState::Submitting);
         let unsent = |c: &&Change| c.status.state == JobState::Pending;
         let taken_back = changes.iter().filter(unsent).any(|c| c.control.attempts > 0);
@@ -239,6 +246,11 @@ impl Store for Flaky {
     async fn purge(&self, through: Through, step: Step) -> Result<Purged, StoreError> {
         self.reach()?;
         self.inner.purge(through, step).await
+    }
+
+    async fn now(&self) -> Result<Timestamp, StoreError> {
+        self.reach()?;
+        self.inner.now().await
     }
 
     async fn purge_bare_keys(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {
@@ -347,4 +359,21 @@ async fn a_start_that_was_taken_back_leaves_no_doubt_for_the_next_one() {
             "{what}: a step that was not possible was tried"
         );
     }
+}
+
+#[tokio::test]
+async fn one_job_that_the_store_refuses_stops_no_other() {
+    let (house, flaky) = House::flaky(Scripted::new()).await;
+    house.vendor.state.lock().unwrap().endless = true;
+    let jobs = house.start(vec![upgrade("c1"), upgrade("c2"), upgrade("c3")]).await.unwrap();
+    let jobs: Vec<_> = jobs.into_iter().map(|job| job.unwrap().job.id).collect();
+    for job in &jobs {
+        house.in_state(*job, JobState::Running).await;
+    }
+    *flaky.refuse.lock().unwrap() = Some(jobs[1]);
+    house.vendor.state.lock().unwrap().endless = false;
+    for job in [jobs[0], jobs[2]] {
+        assert_eq!(house.ended(job).await.status.state, JobState::Succeeded);
+    }
+    assert_eq!(house.engine.job(jobs[1]).await.unwrap().status.state, JobState::Running);
 }

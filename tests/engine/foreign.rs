@@ -96,3 +96,19 @@ async fn what_a_job_started_is_shown_as_the_jobs() {
     let busy = house.start(vec![upgrade("t1")]).await.unwrap().remove(0).unwrap_err();
     assert!(matches!(busy, Error::TargetBusy { holder, .. } if holder == job.id), "{busy:?}");
 }
+
+#[tokio::test]
+async fn a_list_that_cannot_tell_erases_nothing_that_was_seen() {
+    let house = House::new(Scripted::new()).await;
+    somebody_starts(&house, "t1");
+    let list = async || {
+        house.engine.targets(None, Some(TargetKind::Cluster), &PageRequest::default()).await.unwrap()
+    };
+    list().await;
+    it_ends(&house);
+    house.vendor.state.lock().unwrap().foreign_unknown = true;
+    let shown = list().await.items;
+    assert!(shown[0].info.under_way.is_none() && shown[0].info.under_way_unknown);
+    let refused = house.start(vec![upgrade("t1")]).await.unwrap().remove(0).unwrap_err();
+    assert!(matches!(refused, Error::ForeignBusy { .. }), "{refused:?}");
+}

@@ -35,6 +35,7 @@ pub struct House {
     pub store: Arc<dyn Store>,
     sealed: bool,
     settings: EngineSettings,
+    clock: Clock,
 }
 
 impl House {
@@ -57,7 +58,7 @@ impl House {
         let dir = tempfile::tempdir().unwrap();
         let flaky = Arc::new(Flaky::new(Self::open(&dir).await));
         let store: Arc<dyn Store> = Arc::clone(&flaky) as _;
-        (Self::furnish(vendor, dir, false, store, quick()).await, flaky)
+        (Self::furnish(vendor, dir, false, store, quick(), Clock::system()).await, flaky)
     }
 
     /// A house on a store that stalls when told, which keeps few recent events for watches.
@@ -66,12 +67,12 @@ impl House {
         let flaky = Arc::new(Flaky::new(Self::open(&dir).await));
         let store: Arc<dyn Store> = Arc::clone(&flaky) as _;
         let settings = EngineSettings { watch_ring_events: 16, ..quick() };
-        (Self::furnish(vendor, dir, false, store, settings).await, flaky)
+        (Self::furnish(vendor, dir, false, store, settings, Clock::system()).await, flaky)
     }
 
     async fn build(vendor: Scripted, dir: tempfile::TempDir, sealed: bool, settings: EngineSettings) -> Self {
         let store = Self::open(&dir).await;
-        Self::furnish(vendor, dir, sealed, store, settings).await
+        Self::furnish(vendor, dir, sealed, store, settings, Clock::system()).await
     }
 
     async fn open(dir: &tempfile::TempDir) -> Arc<dyn Store> {
@@ -87,6 +88,7 @@ impl House {
         sealed: bool,
         store: Arc<dyn Store>,
         settings: EngineSettings,
+        clock: Clock,
     ) -> Self {
         let provider = Provider {
             id: ProviderId::parse("a").unwrap(),
@@ -101,26 +103,41 @@ impl House {
                 .unwrap()
         });
         let engine =
-            Engine::start_up(Arc::clone(&store), vec![provider], settings.clone(), sealer, Clock::system())
+            Engine::start_up(Arc::clone(&store), vec![provider], settings.clone(), sealer, clock.clone())
                 .await
                 .unwrap();
-        Self { dir, vendor, engine, store, sealed, settings }
+        Self { dir, vendor, engine, store, sealed, settings, clock }
     }
 
-    /// Ends this engine in order and starts another one on the same file, which keeps so many ended jobs.
+    /// Ends this engine in order and starts another one on the same file, which keeps so many ended jobs, however lately
+    /// they ended.
     pub async fn restart_keeping(mut self, keep_ended_jobs: u64) -> Self {
+        self.settings.keep_ended_at_least = Duration::ZERO;
         self.settings.keep_ended_jobs = keep_ended_jobs;
+        self.restart().await
+    }
+
+    /// The same, without a word on those that ended lately.
+    pub async fn restart_keeping_few(mut self, keep_ended_jobs: u64) -> Self {
+        self.settings.keep_ended_jobs = keep_ended_jobs;
+        self.restart().await
+    }
+
+    /// Ends this engine in order and starts another one on the same file, whose clock is ahead.
+    pub async fn restart_ahead(mut self, by: Duration) -> Self {
+        self.clock = Clock::paused_at(drydock::kit::clock::after(Clock::system().now(), by));
         self.restart().await
     }
 
     /// Ends this engine in order and starts another one on the same file.
     pub async fn restart(self) -> Self {
-        let Self { dir, vendor, engine, store, sealed, settings } = self;
+        let Self { dir, vendor, engine, store, sealed, settings, clock } = self;
         engine.shutdown(Duration::from_secs(5)).await;
         drop(engine);
         store.close().await;
         drop(store);
-        Self::build(vendor, dir, sealed, settings).await
+        let store = Self::open(&dir).await;
+        Self::furnish(vendor, dir, sealed, store, settings, clock).await
     }
 
     pub async fn start(&self, entries: Vec<StartEntry>) -> Result<Vec<Result<Started, Error>>, Error> {

@@ -11,9 +11,14 @@ mod follower;
 #[cfg(test)]
 mod foreign;
 #[cfg(test)]
+mod ground;
+#[cfg(test)]
 mod house;
 #[cfg(test)]
 mod jobs;
+#[cfg(test)]
+#[path = "../support/postgres/mod.rs"]
+mod postgres;
 #[cfg(test)]
 mod replicas;
 #[cfg(test)]
@@ -24,6 +29,8 @@ mod retries;
 mod scripted;
 #[cfg(test)]
 mod secrets;
+#[cfg(test)]
+mod shutdown;
 #[cfg(test)]
 mod stage;
 #[cfg(test)]

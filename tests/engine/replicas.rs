@@ -1,5 +1,7 @@
 //! Several replicas: engines over one store, in one process. What each of them can lose is its way to the store, and
 //! that is what the flaky store in front of each takes away.
+//!
+//! A behaviour is a function over the [`Ground`] that the replicas stand on, and a test of each is made on every ground.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -18,11 +20,10 @@ use drydock::engine::{Engine, EngineSettings, Provider};
 use drydock::kit::clock::Clock;
 use drydock::store::Store;
 use drydock::store::retention::{Step, Through};
-use drydock::store::settings::StoreSettings;
-use drydock::store::sqlite::SqliteStore;
 use tokio::time::Instant;
 
 use crate::flaky::Flaky;
+use crate::ground::Ground;
 use crate::house::{PATIENCE, next, reinstall, request, upgrade};
 use crate::scripted::Scripted;
 
@@ -35,7 +36,8 @@ const SELDOM: Cadence = Cadence { min: Duration::from_secs(300), max: Duration::
 const OFTEN: Cadence = Cadence { min: Duration::from_millis(10), max: Duration::from_millis(40) };
 
 struct Fleet {
-    _dir: tempfile::TempDir,
+    ground: Ground,
+    /// The test's own.
     store: Arc<dyn Store>,
     vendors: BTreeMap<&'static str, Scripted>,
     cadence: Cadence,
@@ -48,12 +50,10 @@ struct Replica {
 }
 
 impl Fleet {
-    async fn new(providers: &[&'static str], lease: Duration) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let url = format!("sqlite://{}", dir.path().join("drydock.db").display());
-        let store = SqliteStore::open(&StoreSettings { url, ..StoreSettings::default() }).await.unwrap();
+    async fn new(ground: Ground, providers: &[&'static str], lease: Duration) -> Self {
+        let store = ground.store().await;
         let vendors = providers.iter().map(|id| (*id, Scripted::without_grace())).collect();
-        Self { _dir: dir, store, vendors, cadence: OFTEN, lease }
+        Self { ground, store, vendors, cadence: OFTEN, lease }
     }
 
     async fn replica(&self, name: &str) -> Replica {
@@ -72,7 +72,7 @@ impl Fleet {
             replica_name: name.to_owned(),
             ..EngineSettings::default()
         };
-        let way = Arc::new(Flaky::new(Arc::clone(&self.store)));
+        let way = Arc::new(Flaky::new(self.ground.store().await));
         let store: Arc<dyn Store> = Arc::clone(&way) as _;
         let engine =
             Engine::start_up(store, providers.collect(), settings, None, Clock::system()).await.unwrap();
@@ -135,9 +135,8 @@ fn on(provider: &str, cluster: &str) -> StartEntry {
     StartEntry { target: Target::parse_name(&name).unwrap(), ..upgrade("c") }
 }
 
-#[tokio::test]
-async fn providers_are_spread_and_every_replica_tells_who_drives_what() {
-    let fleet = Fleet::new(&["a", "b", "c", "d"], LONG).await;
+async fn providers_are_spread_and_every_replica_tells_who_drives_what(ground: Ground) {
+    let fleet = Fleet::new(ground, &["a", "b", "c", "d"], LONG).await;
     let one = fleet.replica("one").await;
     for id in fleet.vendors.keys() {
         assert_eq!(one.driver_of(id).as_deref(), Some("one"), "driven as soon as it has started");
@@ -176,9 +175,8 @@ async fn providers_are_spread_and_every_replica_tells_who_drives_what() {
     assert_eq!(ids.len(), 2, "each run has its own id");
 }
 
-#[tokio::test]
-async fn after_a_clean_stop_another_replica_drives_at_once() {
-    let mut fleet = Fleet::new(&["a", "b"], LONG).await;
+async fn after_a_clean_stop_another_replica_drives_at_once(ground: Ground) {
+    let mut fleet = Fleet::new(ground, &["a", "b"], LONG).await;
     fleet.cadence = SELDOM;
     let one = fleet.replica("one").await;
     let two = fleet.replica("two").await;
@@ -200,9 +198,8 @@ async fn after_a_clean_stop_another_replica_drives_at_once() {
     }
 }
 
-#[tokio::test]
-async fn a_clean_stop_waits_for_the_start_that_is_out() {
-    let fleet = Fleet::new(&["a"], LONG).await;
+async fn a_clean_stop_waits_for_the_start_that_is_out(ground: Ground) {
+    let fleet = Fleet::new(ground, &["a"], LONG).await;
     let one = fleet.replica("one").await;
     let two = fleet.replica("two").await;
     fleet.vendor("a").state.lock().unwrap().slow_submit = Duration::from_millis(400);
@@ -215,9 +212,8 @@ async fn a_clean_stop_waits_for_the_start_that_is_out() {
     assert_eq!(fleet.vendor("a").state.lock().unwrap().finds, 0, "its answer was not lost");
 }
 
-#[tokio::test]
-async fn a_replica_that_is_cut_off_loses_its_providers_and_starts_nothing_any_more() {
-    let fleet = Fleet::new(&["a"], SHORT).await;
+async fn a_replica_that_is_cut_off_loses_its_providers_and_starts_nothing_any_more(ground: Ground) {
+    let fleet = Fleet::new(ground, &["a"], SHORT).await;
     let one = fleet.replica("one").await;
     let two = fleet.replica("two").await;
     assert_eq!(one.driver_of("a").as_deref(), Some("one"));
@@ -239,9 +235,10 @@ async fn a_replica_that_is_cut_off_loses_its_providers_and_starts_nothing_any_mo
     assert_eq!(fleet.job(job.id).await.version, job.version, "nobody wrote it again");
 }
 
-#[tokio::test]
-async fn a_start_whose_sender_vanished_is_not_believed_lost_before_its_grace_from_the_take_over() {
-    let mut fleet = Fleet::new(&["a"], SHORT).await;
+async fn a_start_whose_sender_vanished_is_not_believed_lost_before_its_grace_from_the_take_over(
+    ground: Ground,
+) {
+    let mut fleet = Fleet::new(ground, &["a"], SHORT).await;
     // A grace of 50 ms: the old holder may have sent just before its lease ended.
     fleet.vendors.insert("a", Scripted::new());
     let one = fleet.replica("one").await;
@@ -258,9 +255,8 @@ async fn a_start_whose_sender_vanished_is_not_believed_lost_before_its_grace_fro
     assert_eq!(fleet.vendor("a").starts("c1"), 1);
 }
 
-#[tokio::test]
-async fn what_is_asked_of_one_replica_reaches_the_driver_on_another() {
-    let mut fleet = Fleet::new(&["a"], LONG).await;
+async fn what_is_asked_of_one_replica_reaches_the_driver_on_another(ground: Ground) {
+    let mut fleet = Fleet::new(ground, &["a"], LONG).await;
     fleet.cadence = SELDOM;
     fleet.vendor("a").state.lock().unwrap().endless = true;
     let one = fleet.replica("one").await;
@@ -277,9 +273,8 @@ async fn what_is_asked_of_one_replica_reaches_the_driver_on_another() {
     assert_eq!(one.driver_of("a").as_deref(), Some("one"));
 }
 
-#[tokio::test]
-async fn a_hint_that_was_lost_strands_no_job() {
-    let mut fleet = Fleet::new(&["a"], Duration::from_secs(600)).await;
+async fn a_hint_that_was_lost_strands_no_job(ground: Ground) {
+    let mut fleet = Fleet::new(ground, &["a"], Duration::from_secs(600)).await;
     fleet.cadence = SELDOM;
     let one = fleet.replica("one").await;
     let two = fleet.replica("two").await;
@@ -299,9 +294,8 @@ async fn a_hint_that_was_lost_strands_no_job() {
     assert_eq!(one.driver_of("a").as_deref(), Some("one"));
 }
 
-#[tokio::test]
-async fn without_the_store_nothing_is_started_and_everything_goes_on_when_it_is_back() {
-    let fleet = Fleet::new(&["a"], SHORT).await;
+async fn without_the_store_nothing_is_started_and_everything_goes_on_when_it_is_back(ground: Ground) {
+    let fleet = Fleet::new(ground, &["a"], SHORT).await;
     let vendor = fleet.vendor("a");
     vendor.state.lock().unwrap().endless = true;
     let one = fleet.replica("one").await;
@@ -344,9 +338,8 @@ async fn without_the_store_nothing_is_started_and_everything_goes_on_when_it_is_
     assert_eq!((vendor.starts("c1"), vendor.starts("c2")), (1, 1));
 }
 
-#[tokio::test]
-async fn a_lease_that_ran_out_and_nobody_took_costs_no_answer() {
-    let fleet = Fleet::new(&["a"], SHORT).await;
+async fn a_lease_that_ran_out_and_nobody_took_costs_no_answer(ground: Ground) {
+    let fleet = Fleet::new(ground, &["a"], SHORT).await;
     let vendor = fleet.vendor("a");
     let one = fleet.replica("one").await;
     let fence = one.view("a").driver.unwrap().fence;
@@ -362,9 +355,8 @@ async fn a_lease_that_ran_out_and_nobody_took_costs_no_answer() {
     assert!(one.view("a").driver.unwrap().fence > fence, "it was taken anew");
 }
 
-#[tokio::test]
-async fn a_password_that_only_another_replica_remembers_is_said_to_be_out_of_reach() {
-    let fleet = Fleet::new(&["a"], LONG).await;
+async fn a_password_that_only_another_replica_remembers_is_said_to_be_out_of_reach(ground: Ground) {
+    let fleet = Fleet::new(ground, &["a"], LONG).await;
     let one = fleet.replica("one").await;
     let two = fleet.replica("two").await;
     two.sees("one", "a").await;
@@ -377,9 +369,8 @@ async fn a_password_that_only_another_replica_remembers_is_said_to_be_out_of_rea
     assert_eq!(fleet.vendor("a").state.lock().unwrap().passwords, ["Canary-2"]);
 }
 
-#[tokio::test]
-async fn a_replica_that_slept_through_a_purge_goes_on_after_it() {
-    let fleet = Fleet::new(&["a"], LONG).await;
+async fn a_replica_that_slept_through_a_purge_goes_on_after_it(ground: Ground) {
+    let fleet = Fleet::new(ground, &["a"], LONG).await;
     let one = fleet.replica("one").await;
     let two = fleet.replica("two").await;
     two.way.hide_events.store(true, Ordering::SeqCst);
@@ -403,3 +394,35 @@ async fn a_replica_that_slept_through_a_purge_goes_on_after_it() {
     .await;
     assert_eq!(seen, ());
 }
+
+/// Makes a test of every behaviour on one ground. One that is not listed does not compile without a warning.
+macro_rules! behaviours {
+    ($ground:ident: $($name:ident),* $(,)?) => {
+        mod $ground {
+            $(
+                #[tokio::test]
+                async fn $name() {
+                    super::$name(crate::ground::Ground::$ground().await).await;
+                }
+            )*
+        }
+    };
+    ($($name:ident),* $(,)?) => {
+        behaviours!(sqlite: $($name),*);
+        behaviours!(postgres: $($name),*);
+    };
+}
+
+behaviours!(
+    providers_are_spread_and_every_replica_tells_who_drives_what,
+    after_a_clean_stop_another_replica_drives_at_once,
+    a_clean_stop_waits_for_the_start_that_is_out,
+    a_replica_that_is_cut_off_loses_its_providers_and_starts_nothing_any_more,
+    a_start_whose_sender_vanished_is_not_believed_lost_before_its_grace_from_the_take_over,
+    what_is_asked_of_one_replica_reaches_the_driver_on_another,
+    a_hint_that_was_lost_strands_no_job,
+    without_the_store_nothing_is_started_and_everything_goes_on_when_it_is_back,
+    a_lease_that_ran_out_and_nobody_took_costs_no_answer,
+    a_password_that_only_another_replica_remembers_is_said_to_be_out_of_reach,
+    a_replica_that_slept_through_a_purge_goes_on_after_it,
+);

@@ -61,10 +61,14 @@ pub struct State {
     /// For how long "it did not arrive" is proof; none: for good. Told from the first look on.
     pub proof: Option<Duration>,
     pub proof_ends: Option<jiff::Timestamp>,
+    /// Sessions are never ended.
+    pub hang_close: bool,
     /// Checks never come back.
     pub hang_checks: bool,
     /// Operations that somebody else started, by target.
     pub foreign: HashMap<String, String>,
+    /// Whether what is under way can be read with the list of targets.
+    pub foreign_unknown: bool,
     /// How long a start takes until it is answered, after it took effect.
     pub slow_submit: Duration,
     /// How often a start was looked up.
@@ -111,6 +115,7 @@ impl Scripted {
                     ),
                     capability(TargetKind::Instance, &[OperationKind::Reinstall]),
                 ],
+                check_batch: 256,
                 observe_batch: 100,
                 lost_answer_grace: Duration::from_millis(50),
                 lost_answer_limit: Duration::from_millis(400),
@@ -206,6 +211,7 @@ impl Vendor for Scripted {
 
     async fn targets(&self, kind: TargetKind, _: &PageRequest) -> Result<Page<TargetInfo>, VendorError> {
         self.gate()?;
+        let under_way_unknown = self.state().foreign_unknown;
         let target = |id: &str| TargetInfo {
             target: Target::parse_name(&format!("providers/a/{}/{id}", kind.collection())).unwrap(),
             display_name: None,
@@ -213,6 +219,7 @@ impl Vendor for Scripted {
             vendor_state: None,
             available_versions: Vec::new(),
             attributes: BTreeMap::new(),
+            under_way_unknown,
             under_way: self.state().foreign.get(id).map(|what| UnderWay {
                 what: what.clone(),
                 vendor_id: Some("id-7".into()),
@@ -351,5 +358,9 @@ impl Vendor for Scripted {
         self.gate().map(|()| Some("scripted 1.0".into()))
     }
 
-    async fn close(&self) {}
+    async fn close(&self) {
+        if self.state().hang_close {
+            std::future::pending::<()>().await;
+        }
+    }
 }

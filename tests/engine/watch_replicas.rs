@@ -10,9 +10,9 @@ use drydock::engine::calls::{WatchFilter, WatchRequest};
 use drydock::engine::{Engine, EngineSettings, Provider};
 use drydock::kit::clock::Clock;
 use drydock::store::Store;
-use drydock::store::settings::StoreSettings;
 
 use crate::follower::{Follower, Place, everything};
+use crate::ground::Ground;
 use crate::house::{PATIENCE, request, upgrade};
 use crate::scripted::Scripted;
 
@@ -75,9 +75,9 @@ async fn settled(replicas: &[Replica; 2]) {
     tokio::time::timeout(PATIENCE, wait).await.expect("an end of all jobs");
 }
 
-async fn back_and_forth(stores: [Arc<dyn Store>; 2]) {
+async fn back_and_forth(ground: Ground) {
     let vendor = Scripted::new();
-    let [one, two] = stores;
+    let (one, two) = (ground.store().await, ground.store().await);
     let replicas = [Replica::new("one", one, &vendor).await, Replica::new("two", two, &vendor).await];
     let mut every = Follower::all(&replicas[0], WatchFilter::default(), everything()).await;
     let latest = WatchRequest { snapshot: true, latest_only: true, ..WatchRequest::default() };
@@ -117,46 +117,12 @@ async fn back_and_forth(stores: [Arc<dyn Store>; 2]) {
     }
 }
 
-mod on_sqlite {
-    use drydock::store::sqlite::SqliteStore;
-
-    use super::*;
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_reconnect_on_another_replica_goes_on_exactly() {
-        let dir = tempfile::tempdir().unwrap();
-        let url = format!("sqlite://{}", dir.path().join("drydock.db").display());
-        let store: Arc<dyn Store> =
-            SqliteStore::open(&StoreSettings { url, ..StoreSettings::default() }).await.unwrap();
-        back_and_forth([Arc::clone(&store), store]).await;
-    }
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reconnect_on_another_replica_goes_on_exactly_on_sqlite() {
+    back_and_forth(Ground::sqlite().await).await;
 }
 
-mod on_postgres {
-    use drydock::store::postgres::PostgresStore;
-    use sqlx::postgres::PgConnectOptions;
-    use sqlx::{AssertSqlSafe, ConnectOptions as _};
-
-    use super::*;
-
-    /// The address of a new schema and its user on the server that all tests share.
-    #[expect(clippy::disallowed_methods, reason = "where the tests' server is, whoever runs the tests says")]
-    async fn schema() -> String {
-        let server = std::env::var("DRYDOCK_TEST_POSTGRES")
-            .expect("this test needs PostgreSQL: run it with `cargo nextest run` or `scripts/postgres run`");
-        let mut admin = server.parse::<PgConnectOptions>().unwrap().connect().await.unwrap();
-        let user = format!("t_{}", uuid::Uuid::new_v4().simple());
-        let make = format!("CREATE ROLE {user} LOGIN; CREATE SCHEMA AUTHORIZATION {user}");
-        sqlx::raw_sql(AssertSqlSafe(make)).execute(&mut admin).await.unwrap();
-        let (_, place) = server.split_once('@').unwrap();
-        format!("postgres://{user}@{place}")
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn a_reconnect_on_another_replica_goes_on_exactly() {
-        let settings = StoreSettings { url: schema().await, ..StoreSettings::default() };
-        let one = PostgresStore::open(&settings).await.unwrap();
-        let two = PostgresStore::open(&settings).await.unwrap();
-        back_and_forth([one, two]).await;
-    }
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reconnect_on_another_replica_goes_on_exactly_on_postgres() {
+    back_and_forth(Ground::postgres().await).await;
 }

@@ -129,7 +129,7 @@ pub async fn giving_up_lets_the_next_one_in_at_once(on: &impl Backend) {
     attend(&store, 1, LONG).await;
     attend(&store, 2, LONG).await;
     let fence = store.take_lease(&provider("ams"), replica(1), LONG).await.unwrap().unwrap();
-    let guard = Guard { provider: provider("ams"), fence };
+    let guard = Guard { provider: provider("ams"), fence, holder: replica(1) };
     // Another's word, or an old fence, gives nothing up.
     store.release_leases(replica(2), std::slice::from_ref(&guard)).await.unwrap();
     assert_eq!(store.take_lease(&provider("ams"), replica(2), LONG).await.unwrap(), None);
@@ -154,11 +154,11 @@ pub async fn leaving_gives_everything_up(on: &impl Backend) {
 
 pub async fn a_write_under_an_old_fence_is_refused(on: &impl Backend) {
     let store = on.open().await;
-    attend(&store, 1, SHORT).await;
+    attend(&store, 1, LONG).await;
     attend(&store, 2, LONG).await;
     let job = create_one(&store, new_job(1, "ams/c1")).await;
     let old = store.take_lease(&provider("ams"), replica(1), SHORT).await.unwrap().unwrap();
-    let old = Guard { provider: provider("ams"), fence: old };
+    let old = Guard { provider: provider("ams"), fence: old, holder: replica(1) };
     // It ran out, but nobody took it: nothing is wrong yet.
     tokio::time::sleep(SHORT * 2).await;
     let written = store.write(vec![change(&job, JobState::Checking)], Some(old.clone())).await.unwrap();
@@ -167,7 +167,7 @@ pub async fn a_write_under_an_old_fence_is_refused(on: &impl Backend) {
     let refused = store.write(vec![change(&job, JobState::Submitting)], Some(old)).await;
     assert!(matches!(refused, Err(StoreError::Fenced(of)) if of == provider("ams")));
     assert_eq!(store.job(job.id).await.unwrap().unwrap().status.state, JobState::Checking);
-    let new = Guard { provider: provider("ams"), fence: new };
+    let new = Guard { provider: provider("ams"), fence: new, holder: replica(2) };
     store.write(vec![change(&job, JobState::Submitting)], Some(new)).await.unwrap().remove(0).unwrap();
     store.close().await;
 }
@@ -178,13 +178,13 @@ pub async fn a_guard_covers_its_own_provider_only(on: &impl Backend) {
     let ours = create_one(&store, new_job(1, "ams/c1")).await;
     let theirs = create_one(&store, new_job(2, "fra/c1")).await;
     let fence = store.take_lease(&provider("ams"), replica(1), LONG).await.unwrap().unwrap();
-    let guard = Guard { provider: provider("ams"), fence };
+    let guard = Guard { provider: provider("ams"), fence, holder: replica(1) };
     let both = vec![change(&ours, JobState::Checking), change(&theirs, JobState::Checking)];
     let refused = store.write(both, Some(guard)).await;
     assert!(matches!(refused, Err(StoreError::Fenced(_))));
     assert_eq!(store.job(ours.id).await.unwrap().unwrap().version, ours.version);
     // A provider that nobody ever leased.
-    let never = Guard { provider: provider("fra"), fence };
+    let never = Guard { provider: provider("fra"), fence, holder: replica(1) };
     let refused = store.write(vec![change(&theirs, JobState::Checking)], Some(never)).await;
     assert!(matches!(refused, Err(StoreError::Fenced(_))));
     store.close().await;
@@ -199,5 +199,33 @@ pub async fn reports_of_the_holder_are_shown_to_all(on: &impl Backend) {
     let seen = attend(&store, 2, LONG).await;
     let reports: Vec<_> = seen.leases.iter().map(|l| (l.provider.as_str(), l.report.as_deref())).collect();
     assert_eq!(reports, [("ams", Some("{\"a\":1}"))]);
+    store.close().await;
+}
+
+pub async fn a_fence_is_good_for_its_holder_alone(on: &impl Backend) {
+    let store = on.open().await;
+    attend(&store, 1, LONG).await;
+    let job = create_one(&store, new_job(1, "ams/c1")).await;
+    let fence = store.take_lease(&provider("ams"), replica(1), LONG).await.unwrap().unwrap();
+    let held = Guard { provider: provider("ams"), fence, holder: replica(1) };
+    let other = Guard { holder: replica(2), ..held.clone() };
+    let refused = store.write(vec![change(&job, JobState::Checking)], Some(other)).await;
+    assert!(matches!(refused, Err(StoreError::Fenced(of)) if of == provider("ams")));
+    store.write(vec![change(&job, JobState::Checking)], Some(held)).await.unwrap().remove(0).unwrap();
+    store.close().await;
+}
+
+pub async fn who_held_a_lease_that_ran_out_is_told_and_who_gave_it_up_is_not(on: &impl Backend) {
+    let store = on.open().await;
+    attend(&store, 1, SHORT).await;
+    let fence = store.take_lease(&provider("ams"), replica(1), SHORT).await.unwrap().unwrap();
+    tokio::time::sleep(SHORT * 2).await;
+    let seen = attend(&store, 2, LONG).await.leases.remove(0);
+    assert_eq!((seen.fence, seen.holder, seen.last_holder), (fence, None, Some(replica(1))));
+    let taken = store.take_lease(&provider("ams"), replica(2), LONG).await.unwrap().unwrap();
+    let guard = Guard { provider: provider("ams"), fence: taken, holder: replica(2) };
+    store.release_leases(replica(2), &[guard]).await.unwrap();
+    let seen = attend(&store, 1, LONG).await.leases.remove(0);
+    assert_eq!((seen.fence, seen.holder, seen.last_holder), (taken, None, None));
     store.close().await;
 }

@@ -92,6 +92,8 @@ macro_rules! behaviours {
                 leaving_gives_everything_up,
                 a_write_under_an_old_fence_is_refused,
                 a_guard_covers_its_own_provider_only,
+                a_fence_is_good_for_its_holder_alone,
+                who_held_a_lease_that_ran_out_is_told_and_who_gave_it_up_is_not,
                 reports_of_the_holder_are_shown_to_all,
             }
             retention {
@@ -100,6 +102,7 @@ macro_rules! behaviours {
                 only_so_many_ended_jobs_are_kept,
                 a_reader_behind_a_purge_is_told,
                 a_purged_request_key_is_new_again,
+                the_jobs_of_one_request_go_together,
                 a_key_that_made_no_job_goes_by_its_age,
                 a_job_of_many_events_goes_in_several_steps,
                 a_step_ends_between_jobs_when_their_events_are_too_many,

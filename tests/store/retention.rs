@@ -104,16 +104,42 @@ pub async fn a_reader_behind_a_purge_is_told(on: &impl Backend) {
 
 pub async fn a_purged_request_key_is_new_again(on: &impl Backend) {
     let store = on.open().await;
-    let both = keyed(key(7), 1, vec![new_job(1, "ams/c1"), new_job(2, "ams/c2")]);
-    let made = store.create(both).await.unwrap();
-    let made: Vec<_> = made.into_iter().map(|a| a.unwrap().job).collect();
-    end(&store, &made[0]).await;
-    store.purge(all(), step(10)).await.unwrap();
-    assert!(store.knows_request(key(7)).await.unwrap(), "one of its jobs is live");
-    end(&store, &made[1]).await;
+    let made = store.create(keyed(key(7), 1, vec![new_job(1, "ams/c1")])).await.unwrap().remove(0).unwrap();
+    end(&store, &made.job).await;
     store.purge(all(), step(10)).await.unwrap();
     assert!(!store.knows_request(key(7)).await.unwrap());
     assert!(!try_one(&store, keyed(key(7), 2, vec![new_job(3, "ams/c1")])).await.unwrap().reused);
+    store.close().await;
+}
+
+pub async fn the_jobs_of_one_request_go_together(on: &impl Backend) {
+    let store = on.open().await;
+    let both = || keyed(key(7), 1, vec![new_job(1, "ams/c1"), new_job(2, "ams/c2")]);
+    let made = store.create(both()).await.unwrap();
+    let made: Vec<_> = made.into_iter().map(|a| a.unwrap().job).collect();
+    let ended_at = async |job, second| {
+        let mut change = change(job, JobState::Succeeded);
+        change.status.end_time = Some(at(second));
+        store.write(vec![change], None).await.unwrap().remove(0).unwrap();
+    };
+    ended_at(&made[0], 5001).await;
+    assert_eq!(store.purge(all(), step(10)).await.unwrap(), Purged::default(), "the other one lives");
+    let again = store.create(both()).await.unwrap();
+    assert!(again.iter().all(|one| one.as_ref().is_ok_and(|one| one.reused)), "nothing is made twice");
+    ended_at(&made[1], 5010).await;
+    let until_five = Through::ended_before(at(5005));
+    assert_eq!(
+        store.purge(until_five, step(10)).await.unwrap(),
+        Purged::default(),
+        "the other ended too lately"
+    );
+    let mut keys = 0;
+    for _ in 0..2 {
+        let purged = store.purge(all(), step(1)).await.unwrap();
+        assert_eq!(purged.jobs, 1);
+        keys += purged.keys;
+    }
+    assert_eq!((keys, kept(&store, 1..=2).await), (1, vec![]));
     store.close().await;
 }
 

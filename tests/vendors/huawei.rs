@@ -416,6 +416,19 @@ async fn a_bystander_whose_second_start_lost_its_answer_is_not_sent_a_third_time
 }
 
 #[tokio::test]
+async fn a_call_that_is_forbidden_does_not_keep_the_others_from_being_made() {
+    let sim = simulator(2).await;
+    let vendor = adapter(sim.provider());
+    let jobs = vec![planned(&instance_id(0), None), planned(&instance_id(1), Some(&image_id(2)))];
+    let mut jobs = checked(&*vendor, jobs).await;
+    sim.faults().arm(Some(Route::Submit), Fault::HtmlBefore(403), 1);
+    let submitted = submit(&*vendor, &mut jobs, PASSWORD).await;
+    assert_eq!(failed(&submitted[0]).kind, VendorFault::PermissionDenied);
+    assert!(matches!(submitted[1], Submitted::Started(_)), "{submitted:?}");
+    assert_eq!([0, 1].map(|n| sim.effects().starts(&instance_id(n))), [0, 1]);
+}
+
+#[tokio::test]
 async fn an_instance_found_busy_after_a_refusal_is_looked_up_and_never_sent_again() {
     let sim = simulator(3).await;
     sim.behave(|b| b.names_culprits = false);

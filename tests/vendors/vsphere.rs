@@ -218,7 +218,7 @@ async fn a_batch_of_clusters_starts_by_one_call_and_reaches_its_version() {
         assert_eq!(seen.vendor_state.as_deref(), Some("STARTED"));
         assert_eq!(seen.answer.as_deref(), Some(r#"{"res":"STARTED"}"#));
     }
-    assert_eq!(sim.requests() - before, 1);
+    assert_eq!(sim.requests() - before, 2, "a last look, and one call");
     for (n, job) in jobs.iter_mut().enumerate() {
         let seen = to_the_end(&vendor, job).await;
         assert_eq!((&seen.phase, seen.provenance), (&Phase::Succeeded, Provenance::Reported));
@@ -400,8 +400,9 @@ async fn one_forbidden_cluster_does_not_keep_the_others() {
     check(&vendor, &mut jobs).await;
     let before = sim.requests();
     let outcomes = submit(&vendor, &mut jobs).await;
-    // One call for the first hundred, one each for those, one for the other fifty.
-    assert_eq!(sim.requests() - before, 102);
+    // One call for the first hundred, one each for those, one for the other fifty; and a last look before each of the
+    // two, and before each eight of the single ones.
+    assert_eq!(sim.requests() - before, 102 + 2 + 13);
     for (n, outcome) in outcomes.into_iter().enumerate() {
         if n == 42 {
             let (failure, _) = refused(outcome);
@@ -611,8 +612,9 @@ async fn an_older_vcenter_is_told_apart() {
     let error = vendor.check(&jobs).await.remove(0).unwrap_err();
     assert_eq!((error.kind, error.reached), (VendorFault::Rejected, Reached::No));
     assert!(error.message.contains("providers/vc/clusters/"), "{}", error.message);
-    let (failure, _) = refused(submit_one(&vendor, &mut jobs[0]).await);
-    assert!(failure.message.contains("later version"), "{failure:?}");
+    // Nothing is sent; the new check says the same.
+    let error = lost(submit_one(&vendor, &mut jobs[0]).await);
+    assert!(error.reached == Reached::No && error.message.contains("later version"), "{error:?}");
     let targets = vendor.targets(TargetKind::Supervisor, &PageRequest::default()).await.unwrap();
     assert_eq!(targets.items[0].display_name.as_deref(), Some("supervisor-0"), "they are still listed");
     let mut job = cluster(0);
@@ -739,7 +741,7 @@ async fn the_service_can_be_set() {
     check(&vendor, &mut jobs).await;
     let before = sim.requests();
     submit(&vendor, &mut jobs).await.into_iter().for_each(|o| assert_eq!(started(o).ids.get("task"), None));
-    assert_eq!(sim.requests() - before, 1, "one upgradeMultiple");
+    assert_eq!(sim.requests() - before, 2, "a last look, and one upgradeMultiple");
     for job in &mut jobs {
         assert_eq!(to_the_end(&vendor, job).await.phase, Phase::Succeeded);
     }
@@ -1006,6 +1008,43 @@ async fn versions_and_foreign_upgrades_stand_against_a_start() {
     for mut missing in [cluster(99), supervisor(99)] {
         let error = vendor.check(std::slice::from_mut(&mut missing)).await.remove(0).unwrap_err();
         assert_eq!((error.kind, error.reached), (VendorFault::NotFound, Reached::No));
+    }
+}
+
+#[tokio::test]
+async fn an_upgrade_begun_at_vcenter_since_the_check_is_not_started_again() {
+    let sim = sim(3, SLOW).await;
+    let vendor = connect(&no_prechecks(&sim));
+    for of in [cluster, supervisor] {
+        let mut jobs = [of(0), of(1), of(2)];
+        check(&vendor, &mut jobs).await;
+        let taken = jobs[1].target.id.to_string();
+        sim.start_elsewhere(&taken, LATER_VERSION);
+        let mut outcomes = submit(&vendor, &mut jobs).await;
+        let error = lost(outcomes.remove(1));
+        assert_eq!((error.reached, error.kind), (Reached::No, VendorFault::Garbled), "it is checked anew");
+        assert!(error.message.contains(LATER_VERSION), "{error}");
+        assert_eq!(sim.effects().starts(&taken), 0);
+        outcomes.into_iter().for_each(|outcome| drop(started(outcome)));
+        let report = vendor.check(&jobs[1..2]).await.remove(0).unwrap();
+        assert!(report.foreign.is_some(), "the new check tells");
+    }
+}
+
+#[tokio::test]
+async fn warnings_accepted_by_name_pass_only_when_the_prechecks_were_read_to_their_end() {
+    for read in [true, false] {
+        let sim = sim(1, FAST).await;
+        let vendor = if read { connect(&sim) } else { connect(&no_prechecks(&sim)) };
+        let mut job = supervisor(0);
+        sim.script(&supervisor_id(0), Outcome::PrecheckWarning);
+        let risk = "vsphere.TkcCompatibility.Incompatible".to_owned();
+        job.operation = Operation::Upgrade(Upgrade { accepted_risks: vec![risk], ..next() });
+        check(&vendor, std::slice::from_mut(&mut job)).await;
+        started(submit_one(&vendor, &mut job).await);
+        let end = to_the_end(&vendor, &mut job).await.phase;
+        assert_eq!(end == Phase::Succeeded, read, "{end:?}");
+        assert_eq!(matches!(end, Phase::Rejected(_)), !read, "{end:?}");
     }
 }
 

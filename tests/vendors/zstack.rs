@@ -555,16 +555,12 @@ async fn a_start_that_died_of_its_session_and_was_lost_may_be_sent_again() {
     // Expired, and the 202 is lost on top of it.
     rig.sim.faults().arm(Some(Route::Submit), Fault::ExpiredSession, 1);
     rig.sim.faults().arm(Some(Route::Observe), Fault::ResetBefore, 6);
-    let seen = rig.started(&mut job).await;
-    assert_eq!(seen.phase, Phase::Scheduled, "taken, and not to be read");
+    let Submitted::Failed(error) = rig.start(&job).await else { panic!("taken, and not to be read") };
+    assert_eq!(error.reached, Reached::Maybe);
     rig.sim.faults().clear();
-    let mut lost = Planned { handle: None, ..job.clone() };
-    assert!(matches!(rig.vendor.find(&lost).await, Ok(Found::NotArrived { until: None })));
-    assert!(
-        matches!(&rig.look(&mut job).await.phase, Phase::Rejected(f) if f.vendor_code.as_deref() == Some("ID.1001"))
-    );
-    lost.attempts = 2;
-    rig.started(&mut lost).await;
+    assert!(matches!(rig.vendor.find(&job).await, Ok(Found::NotArrived { until: None })));
+    job.attempts = 2;
+    rig.started(&mut job).await;
     assert_eq!(rig.sim.effects().starts(&target_id(0)), 1);
 }
 
@@ -663,6 +659,31 @@ async fn somebody_elses_update_is_shown_on_its_cluster() {
     let report = rig.vendor.check(&[planned(3)]).await.remove(0).unwrap();
     assert_eq!(report.foreign.as_deref(), Some(shown.what.as_str()), "list and check tell the same");
     assert_eq!(rig.vendor.drift(), []);
+}
+
+#[tokio::test]
+async fn an_update_in_a_state_that_no_document_has_is_still_under_way() {
+    let rig = Rig::at(WATCHABLE).await;
+    rig.sim.script(&target_id(3), Outcome::UnknownState);
+    assert!(rig.sim.foreign_update(&target_id(3)));
+    let report = rig.vendor.check(&[planned(3)]).await.remove(0).unwrap();
+    assert!(report.foreign.is_some(), "{report:?}");
+    let all = rig.vendor.targets(TargetKind::Cluster, &PageRequest::default()).await.unwrap().items;
+    let busy: Vec<_> = all.iter().filter_map(|t| t.under_way.as_ref()).collect();
+    assert_eq!(busy.len(), 1);
+    assert_eq!(busy[0].vendor_state.as_deref(), Some("Migrating"));
+}
+
+#[tokio::test]
+async fn what_is_under_way_is_unknown_where_it_cannot_be_read() {
+    let rig = Rig::at(WATCHABLE).await;
+    assert!(rig.sim.foreign_update(&target_id(3)));
+    rig.sim.faults().arm(Some(Route::Observe), Fault::HtmlBefore(503), 10);
+    let all = rig.vendor.targets(TargetKind::Cluster, &PageRequest::default()).await.unwrap().items;
+    assert!(all.iter().all(|t| t.under_way.is_none() && t.under_way_unknown), "{all:?}");
+    rig.sim.faults().clear();
+    let all = rig.vendor.targets(TargetKind::Cluster, &PageRequest::default()).await.unwrap().items;
+    assert!(all.iter().all(|t| !t.under_way_unknown));
 }
 
 #[tokio::test]

@@ -43,12 +43,12 @@ impl Backend {
         }
     }
 
-    /// How many times as fast as life the vendors work. An hour is three seconds, or fifteen where a provider may be
-    /// left alone for a lease: an operation must last longer than that, as in life, or nobody sees it under way.
+    /// How many times as fast as life the vendors work. An hour is three seconds, or six where a provider may be
+    /// left alone for a lease: an operation should last longer than that, as in life, or nobody sees it under way.
     pub const fn speed(self) -> f64 {
         match self {
             Self::Sqlite => 1200.0,
-            Self::Postgres => 240.0,
+            Self::Postgres => 600.0,
         }
     }
 }

@@ -10,19 +10,21 @@ use tokio::time::Instant;
 use super::clients::Clients;
 use super::dice::Dice;
 use super::fleet::Fleet;
-use super::process::PATIENCE;
 use super::record::Happened;
 use super::truth::is_end;
 
 /// How long a job may be INDETERMINATE before a person looks: the vendor's later word may come.
 const DOUBT: Duration = Duration::from_secs(2);
+/// How long jobs may take to end. What came and went unseen is believed by Huawei's adapter after five minutes, and a
+/// window at Avisi may be long.
+const ENDED_WITHIN: Duration = Duration::from_secs(360);
 
 /// Waits until every job has ended. Gives up after a long while; the judge then finds what never ended.
 pub async fn all_ended(clients: &Clients, fleet: &Fleet, dice: &mut Dice) -> anyhow::Result<()> {
     let begun = Instant::now();
     let mut moved = begun;
     let mut left = usize::MAX;
-    while begun.elapsed() < PATIENCE {
+    while begun.elapsed() < ENDED_WITHIN {
         let jobs = clients.jobs(dice).await?;
         let live: Vec<_> = jobs.iter().filter(|job| !is_end(state(job))).collect();
         if live.is_empty() {

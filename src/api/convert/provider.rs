@@ -185,6 +185,7 @@ mod tests {
             labels: BTreeMap::from([("site".to_owned(), "ams".to_owned())]),
             capabilities: Capabilities {
                 targets: vec![capability(CancelSupport::Asked), capability(CancelSupport::Never("no way"))],
+                check_batch: 256,
                 observe_batch: 1,
                 lost_answer_grace: Duration::ZERO,
                 lost_answer_limit: Duration::ZERO,
@@ -233,6 +234,7 @@ mod tests {
             available_versions: Vec::new(),
             attributes: BTreeMap::new(),
             under_way: Some(under_way),
+            under_way_unknown: false,
         };
         let at = Timestamp::from_second(7).unwrap();
         let ours = crate::domain::id::JobId::new(uuid::Uuid::from_u128(7));

@@ -12,7 +12,7 @@ use crate::domain::target::Target;
 use crate::engine::lifespan;
 use crate::engine::plan::{Plan, plan};
 use crate::engine::provider::Nudge;
-use crate::engine::step::{Heard, Step, apply};
+use crate::engine::step::{Around, Heard, Step, apply};
 use crate::kit::clock;
 use crate::kit::crash_point::{self, CrashPoint};
 use crate::kit::retry::{Backoff, jitter};
@@ -25,6 +25,8 @@ use crate::vendors::contract::Submitted;
 const STALE_TRIES: u32 = 8;
 /// An unchanged job's observation time is written at most this often.
 const TOUCH: Duration = Duration::from_secs(30);
+/// For how long a job is left alone that the store refuses to write.
+const SET_ASIDE: Duration = Duration::from_secs(300);
 
 impl Work {
     /// Applies what was heard, writes it, and plans what comes next.
@@ -58,7 +60,10 @@ impl Work {
         let now = self.driver.clock.now();
         let stopping = self.driver.tenure.finish.is_cancelled();
         let paused_here = !self.driver.tenure.permit.holds();
-        let paused = self.driver.runtime.health.paused(now).map(|pause| pause.until);
+        let around = Around {
+            paused: self.driver.runtime.health.paused(now).map(|pause| pause.until),
+            overdue_after: self.driver.overdue_after,
+        };
         let mut writes: Vec<(JobId, Heard, Step)> = Vec::new();
         for (id, heard) in heard {
             // Once told to stop, or without a lease, nothing may be started: the check is made again by whoever drives
@@ -74,7 +79,7 @@ impl Work {
                 self.driver.runtime.sights.note(&live.job.spec.target, foreign, now);
             }
             let capabilities = self.driver.runtime.provider.vendor.capabilities();
-            let step = apply(&live.job, &heard, capabilities, paused, now);
+            let step = apply(&live.job, &heard, capabilities, around, now);
             let quiet = step.event.is_none() && step.control == live.job.control;
             if quiet && clock::since(live.written, now) < TOUCH {
                 live.job.status.clone_from(&step.status);
@@ -173,40 +178,18 @@ impl Work {
                     again.push((id, Heard::StillBusy(format!("waits for {holder}, which holds the target"))));
                 }
                 Err(StoreError::Missing(_)) => self.forget(id),
+                Err(error @ StoreError::Corrupt(_)) => {
+                    tracing::error!(
+                        job.id = %id,
+                        error = %error,
+                        minutes = SET_ASIDE.as_secs() / 60,
+                        "the store refuses a job; it is set aside, and the others go on"
+                    );
+                    self.wake_at(id, Instant::now() + SET_ASIDE);
+                }
                 Err(error) => {
                     tracing::error!(job.id = %id, error = %error, "a job cannot be written");
                     self.wake_at(id, Instant::now() + Duration::from_secs(5));
-                }
-            }
-        }
-    }
-
-    /// Writes until the store takes it: what was heard from a vendor must not be lost to a busy disk. `None`: told to
-    /// stop (the vendor is asked again after the next start), or somebody else drives.
-    pub(super) async fn write_until_done(
-        &mut self,
-        changes: Vec<Change>,
-    ) -> Option<Vec<Result<Job, StoreError>>> {
-        let retry = Backoff { first: Duration::from_millis(100), max: Duration::from_secs(5) };
-        let mut failures = 0;
-        loop {
-            let guard = self.driver.tenure.guard();
-            match self.driver.store.write(changes.clone(), Some(guard.clone())).await {
-                Ok(results) => return Some(results),
-                Err(StoreError::Fenced(_)) => {
-                    if self.driver.tenure.renewed(&guard).await {
-                        continue;
-                    }
-                    self.fenced = true;
-                    return None;
-                }
-                Err(error) => {
-                    failures += 1;
-                    tracing::error!(error = %error, jobs = changes.len(), "the store takes no writes; tried again");
-                    if self.driver.tenure.finish.is_cancelled() && failures > 3 {
-                        return None;
-                    }
-                    tokio::time::sleep(retry.delay(failures, jitter())).await;
                 }
             }
         }

@@ -13,6 +13,7 @@ mod closer;
 mod hearing;
 mod intake;
 mod rounds;
+mod writing;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, HashSet};
@@ -57,6 +58,8 @@ pub(super) struct Driver {
     pub ping_interval: Duration,
     /// How long a round may take, and as long again for every 64 jobs.
     pub round_limit: Duration,
+    /// How long an operation may be with the vendor before it is called overdue.
+    pub overdue_after: Duration,
 }
 
 /// How a driver ended.
@@ -108,6 +111,8 @@ struct Live {
 struct UnderWay {
     jobs: Vec<JobId>,
     submits: bool,
+    /// It runs prechecks, which may take long.
+    checks: bool,
     /// It only reads: giving it up loses nothing.
     reads: bool,
     abort: AbortHandle,

@@ -21,14 +21,17 @@ use crate::kit::trace::TraceParent;
 use crate::vendors::contract::{Planned, Submission, Submitted};
 use crate::vendors::error::{Reached, VendorError};
 
-/// How many jobs one round checks.
-const CHECK_BATCH: usize = 256;
+/// How many rounds of one provider check at once: prechecks can take minutes, and running jobs are still looked at.
+const CHECK_ROUNDS: usize = ROUNDS - 2;
+/// When jobs that found no such round are due again.
+const CHECK_AGAIN: Duration = Duration::from_millis(250);
 /// How many jobs one round starts: as many as one vendor call can, within these bounds. What a round heard is written
 /// when all of it was heard, so a crash loses the answers of one round.
 const START_BATCH: (usize, usize) = (16, 128);
 /// How many jobs one round looks up, cancels or moves, one call each.
 const SINGLES: usize = 32;
-/// How old a check may be when its start is sent; it grows old only while the store takes no writes.
+/// How old a check's answer may be when its start is sent; it grows old only while the store takes no writes. How old
+/// what it tells is already is the adapter's to bound (`Capabilities::check_batch`, a last look before the call).
 const CHECK_HOLDS: Duration = Duration::from_secs(30);
 
 impl Work {
@@ -100,7 +103,13 @@ impl Work {
     }
 
     /// Marks jobs CHECKING, then asks for their prechecks.
-    pub(super) async fn begin_checks(&mut self, ids: Vec<JobId>) {
+    pub(super) async fn begin_checks(&mut self, mut ids: Vec<JobId>) {
+        let batch = self.driver.runtime.provider.vendor.capabilities().check_batch.max(1);
+        let checking = self.under_way.values().filter(|round| round.checks).count();
+        let room = CHECK_ROUNDS.saturating_sub(checking).saturating_mul(batch).min(ids.len());
+        for id in ids.split_off(room) {
+            self.wake_at(id, Instant::now() + CHECK_AGAIN);
+        }
         let mut began = Vec::new();
         let mut ready = Vec::new();
         for id in ids {
@@ -129,7 +138,7 @@ impl Work {
             self.hear(began).await;
         }
         ready.retain(|id| self.live.get(id).is_some_and(|l| l.job.status.state == JobState::Checking));
-        self.ask_each(ready, CHECK_BATCH, Ask::Check);
+        self.ask_each(ready, batch, Ask::Check);
     }
 
     /// Sends starts whose intent is durable. Writing it may have taken long: what the check found may not hold any
@@ -202,12 +211,12 @@ impl Work {
         let runtime = Arc::clone(&self.driver.runtime);
         let shares = u32::try_from(1 + ids.len() / 64).unwrap_or(u32::MAX);
         let limit = self.driver.round_limit.saturating_mul(shares);
-        let reads = ask.reads();
+        let (reads, checks) = (ask.reads(), ask.checks());
         let abort = self.rounds.spawn(async move {
             let answers = tokio::time::timeout(limit, round::ask(runtime, ask, traces)).await;
             answers.map_or(Done::Overdue, Done::Answers)
         });
-        self.under_way.insert(abort.id(), UnderWay { jobs: ids, submits, reads, abort });
+        self.under_way.insert(abort.id(), UnderWay { jobs: ids, submits, checks, reads, abort });
     }
 
     pub(super) fn ping(&mut self) {
@@ -224,7 +233,10 @@ impl Work {
             let answer = tokio::time::timeout(limit, vendor.ping()).await;
             Done::Pinged(answer.unwrap_or_else(|_| Err(overdue())))
         });
-        self.under_way.insert(abort.id(), UnderWay { jobs: Vec::new(), submits: false, reads: true, abort });
+        self.under_way.insert(
+            abort.id(),
+            UnderWay { jobs: Vec::new(), submits: false, checks: false, reads: true, abort },
+        );
     }
 
     /// Takes in a finished round.

@@ -98,7 +98,7 @@ impl Keeping {
     /// call took whose answer was dropped is given up.
     fn prolong(&mut self, attendance: &Attendance, asked: Moment, leaving: bool) {
         let lease = self.keeper.lease;
-        for Lease { provider, fence, holder, .. } in &attendance.leases {
+        for Lease { provider, fence, holder, last_holder, .. } in &attendance.leases {
             let mine = *holder == Some(self.replica);
             match self.held.get(provider) {
                 Some(Place { held, .. }) if mine && held.fence() == *fence => held.prolong(asked, lease),
@@ -109,11 +109,15 @@ impl Keeping {
                         held.cut();
                     }
                 }
-                Some(Place { held, .. }) if *fence > held.fence() => held.cut(),
+                // Another one has it or had it; or the database forgot that it was given, and will give its fence again.
+                Some(Place { held, .. }) if *fence != held.fence() || *last_holder != Some(self.replica) => {
+                    held.cut();
+                }
                 // Run out, and nobody took it: to be taken again.
                 Some(_) => {}
                 None if mine && leaving => {
-                    self.ended.push(Guard { provider: provider.clone(), fence: *fence });
+                    let guard = Guard { provider: provider.clone(), fence: *fence, holder: self.replica };
+                    self.ended.push(guard);
                 }
                 None if mine => self.drive(provider, *fence, asked),
                 None => {}
@@ -147,7 +151,7 @@ impl Keeping {
             return;
         }
         let Some(runtime) = self.keeper.runtimes.get(provider) else { return };
-        let guard = Guard { provider: provider.clone(), fence };
+        let guard = Guard { provider: provider.clone(), fence, holder: self.replica };
         let held = Held::new(&self.keeper.clock, guard, asked, self.keeper.lease);
         let driver = Driver {
             runtime: Arc::clone(runtime),
@@ -159,6 +163,7 @@ impl Keeping {
             tenure: held.tenure(),
             ping_interval: self.keeper.ping_interval,
             round_limit: self.keeper.round_limit,
+            overdue_after: self.keeper.overdue_after,
         };
         let since = self.keeper.clock.now();
         runtime.begin();

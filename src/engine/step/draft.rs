@@ -1,8 +1,11 @@
 //! A job being changed: every move goes through the state machine, and what follows from a state is brought up to
 //! date at the end.
 
+use std::time::Duration;
+
 use jiff::Timestamp;
 
+use super::overdue::is_appointment;
 use super::{Step, Trouble};
 use crate::domain::capability::Capabilities;
 use crate::domain::error::VendorFault;
@@ -27,12 +30,14 @@ pub(in crate::engine) struct Draft<'a> {
     pub(in crate::engine) capabilities: &'a Capabilities,
     pub(in crate::engine) now: Timestamp,
     pub(super) paused: Option<Timestamp>,
+    /// `None`: a caller's wish, which says nothing of the time.
+    pub(super) overdue_after: Option<Duration>,
 }
 
 impl<'a> Draft<'a> {
     pub(in crate::engine) fn new(job: &'a Job, capabilities: &'a Capabilities, now: Timestamp) -> Self {
         let (status, control) = (job.status.clone(), job.control.clone());
-        Self { job, status, control, capabilities, now, paused: None }
+        Self { job, status, control, capabilities, now, paused: None, overdue_after: None }
     }
 
     /// Moves the state. A move that the state machine does not know changes nothing and is loud.
@@ -68,6 +73,16 @@ impl<'a> Draft<'a> {
     pub(super) fn wait(&mut self, reason: WaitReason, message: String, until: Option<Timestamp>) {
         let since = self.status.waiting_for.iter().find(|w| w.reason == reason).map_or(self.now, |w| w.since);
         self.status.waiting_for = vec![Waiting { reason, message, since, until }];
+    }
+
+    /// Nothing was heard for now. The time for which the vendor planned the operation is known all the same.
+    pub(super) fn wait_unheard(&mut self, reason: WaitReason, message: String, until: Option<Timestamp>) {
+        let mut planned = self.status.waiting_for.clone();
+        self.wait(reason, message, until);
+        if self.status.state == JobState::Scheduled && self.status.submit_time.is_some() {
+            planned.retain(|waiting| is_appointment(waiting.reason));
+            self.status.waiting_for.append(&mut planned);
+        }
     }
 
     pub(in crate::engine) fn stop_waiting(&mut self) {
@@ -138,7 +153,7 @@ impl<'a> Draft<'a> {
         };
         // The later of the two ends the wait; the same rule plans the next look.
         let until = retry_after.map(|wait| clock::after(self.now, wait)).max(self.paused);
-        self.wait(reason, error.message.clone(), until);
+        self.wait_unheard(reason, error.message.clone(), until);
         Trouble { retry_after }
     }
 
@@ -146,6 +161,7 @@ impl<'a> Draft<'a> {
     pub(in crate::engine) fn finish(mut self, submit: bool, trouble: Option<Trouble>) -> Step {
         self.honour_cancel_request();
         self.status.cancelable = self.cancelable();
+        self.note_overdue();
         if self.status.state.is_ended() {
             self.status.end_time.get_or_insert(self.now);
             self.stop_waiting();

@@ -8,6 +8,7 @@ mod cancelability;
 mod draft;
 mod fitting;
 mod follow;
+mod overdue;
 mod start;
 
 use std::time::Duration;
@@ -28,6 +29,7 @@ use crate::vendors::error::VendorError;
 
 pub use cancelability::cancelable_at_first;
 pub(super) use draft::Draft;
+pub use overdue::overdue_from;
 pub use start::foreign_finding;
 
 /// Something that was heard about a job.
@@ -89,16 +91,20 @@ impl Step {
     }
 }
 
-/// Applies what was heard to `job`. `paused` is when the provider's breaker closes, while it is open.
-pub fn apply(
-    job: &Job,
-    heard: &Heard,
-    capabilities: &Capabilities,
-    paused: Option<Timestamp>,
-    now: Timestamp,
-) -> Step {
+/// What a step knows beside the job.
+#[derive(Clone, Copy, Debug)]
+pub struct Around {
+    /// When the provider's breaker closes, while it is open.
+    pub paused: Option<Timestamp>,
+    /// How long an operation may be with the vendor before it is called overdue.
+    pub overdue_after: Duration,
+}
+
+/// Applies what was heard to `job`.
+pub fn apply(job: &Job, heard: &Heard, capabilities: &Capabilities, around: Around, now: Timestamp) -> Step {
     let mut draft = Draft::new(job, capabilities, now);
-    draft.paused = paused;
+    draft.paused = around.paused;
+    draft.overdue_after = Some(around.overdue_after);
     let mut submit = false;
     let mut trouble = None;
     match heard {
@@ -159,7 +165,7 @@ pub fn apply(
                  `secrets.password_key_file` to keep waiting passwords over a restart and for all replicas",
             )),
         ),
-        Heard::Paused(pause) => draft.wait(pause.reason, pause.message.clone(), Some(pause.until)),
+        Heard::Paused(pause) => draft.wait_unheard(pause.reason, pause.message.clone(), Some(pause.until)),
     }
     draft.finish(submit, trouble)
 }

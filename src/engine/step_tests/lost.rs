@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::{apply, capabilities, lost, running, upgrade, write};
+use super::{LIMIT, apply, capabilities, lost, running, upgrade, write};
 use crate::domain::capability::CancelSupport;
 use crate::domain::error::VendorFault;
 use crate::domain::failure::{Failure, FailureReason};
@@ -38,7 +38,9 @@ fn a_start_that_was_lost_is_looked_up_until_the_limit_and_then_loudly_unknown() 
     assert_eq!(step.status.failure.as_ref().unwrap().reason, FailureReason::SubmissionUnknown);
     write(&mut job, step);
     assert_eq!(plan(&job, true, late), Plan::Find, "it is watched on");
-    let step = wish::settle(&job, &capabilities, Settlement::Failed, "looked at the console", late).unwrap();
+    let bounds = wish::Bounds { overdue_after: LIMIT, is_orphan: false };
+    let step =
+        wish::settle(&job, &capabilities, Settlement::Failed, "looked at the console", bounds, late).unwrap();
     assert_eq!(step.status.state, JobState::Failed);
     assert!(step.event.unwrap().message.contains("looked at the console"));
 }

@@ -5,6 +5,7 @@ mod cancels;
 mod heard;
 mod lost;
 mod model;
+mod overdue;
 
 use std::time::Duration;
 
@@ -18,9 +19,12 @@ use crate::domain::job::{Job, JobControl, JobSpec, JobStatus, PasswordState, Pro
 use crate::domain::operation::{Operation, OperationKind, Upgrade};
 use crate::domain::state::JobState;
 use crate::domain::target::{Target, TargetKind};
-use crate::engine::step::{Heard, Step, cancelable_at_first};
+use crate::engine::step::{Around, Heard, Step, cancelable_at_first};
 use crate::vendors::contract::{Observation, Phase};
 use crate::vendors::error::{Reached, VendorError};
+
+/// How long an operation may be with the vendor before it is overdue.
+const LIMIT: Duration = Duration::from_secs(86_400);
 
 fn capabilities(cancel: CancelSupport) -> Capabilities {
     Capabilities {
@@ -39,6 +43,7 @@ fn capabilities(cancel: CancelSupport) -> Capabilities {
             success_proof: "reported",
             retry: "a new one",
         }],
+        check_batch: 256,
         observe_batch: 100,
         lost_answer_grace: Duration::from_secs(10),
         lost_answer_limit: Duration::from_secs(100),
@@ -104,7 +109,8 @@ fn upgrade() -> Job {
 }
 
 fn apply(job: &Job, heard: &Heard, capabilities: &Capabilities, now: Timestamp) -> Step {
-    super::step::apply(job, heard, capabilities, None, now)
+    let around = Around { paused: None, overdue_after: LIMIT };
+    super::step::apply(job, heard, capabilities, around, now)
 }
 
 fn write(job: &mut Job, step: Step) {

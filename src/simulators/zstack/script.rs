@@ -38,6 +38,8 @@ pub enum Outcome {
     WaitFirst,
     /// Runs for ever.
     NeverEnds,
+    /// Runs for ever, in a state that no document has.
+    UnknownState,
     /// Taken with 202, then refused with a cause: no long job.
     RefuseAtApi,
     /// Taken with 202, then the API job never ends: no long job.
@@ -102,6 +104,7 @@ impl Outcome {
                 _ => ended("Succeeded"),
             },
             Self::NeverEnds | Self::RefuseAtApi | Self::ApiNeverEnds => live("Running"),
+            Self::UnknownState => live("Migrating"),
         }
     }
 

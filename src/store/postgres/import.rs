@@ -15,7 +15,7 @@ use crate::store::settings::StoreSettings;
 /// A gateway's transaction may idle for moments only. This one waits while the file is read and marked, and what is slow
 /// there must not end it; nobody else may use the database meanwhile.
 const PATIENCE: &str = "\
-    SET LOCAL idle_in_transaction_session_timeout = 3600000; SET LOCAL statement_timeout = 3600000";
+    SET LOCAL idle_in_transaction_session_timeout = 120000; SET LOCAL statement_timeout = 3600000";
 const LOCK: &str = "SELECT position FROM counters FOR UPDATE";
 /// A gateway that starts meanwhile waits here, before it drives anything.
 const LOCK_REPLICAS: &str = "LOCK TABLE replicas IN SHARE MODE";

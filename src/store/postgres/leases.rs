@@ -37,7 +37,7 @@ const PROLONG: &str = "\
 const REPLICAS: &str =
     "SELECT id, name, providers, watched FROM replicas WHERE expires_at > clock_timestamp() ORDER BY id";
 const LEASES: &str = "\
-    SELECT provider, fence, CASE WHEN expires_at > clock_timestamp() THEN holder END, report FROM leases \
+    SELECT provider, fence, CASE WHEN expires_at > clock_timestamp() THEN holder END, report, holder FROM leases \
     WHERE fence > 0 ORDER BY provider";
 const MAKE_LEASE: &str = "\
     INSERT INTO leases (provider, fence, expires_at) VALUES ($1, 0, clock_timestamp()) \
@@ -71,7 +71,8 @@ pub(super) async fn attend(
         .run(async |connection: &mut PgConnection| {
             connection.execute("BEGIN ISOLATION LEVEL READ COMMITTED").await?;
             let replica = presence.replica.uuid();
-            let gone = sqlx::query(FORGET).bind(replica).execute(&mut *connection).await?.rows_affected();
+            // The own row is locked first: whoever forgets another that attends just now passes it by, and so nobody
+            // waits for a row while holding one that its owner waits for.
             let there: bool = sqlx::query_scalar(ATTEND)
                 .bind(replica)
                 .bind(&presence.name)
@@ -80,6 +81,7 @@ pub(super) async fn attend(
                 .bind(&watched)
                 .fetch_one(&mut *connection)
                 .await?;
+            let gone = sqlx::query(FORGET).bind(replica).execute(&mut *connection).await?.rows_affected();
             let prolong = sqlx::query(PROLONG).bind(replica).bind(lease).bind(&of).bind(&reports);
             prolong.execute(&mut *connection).await?;
             let replicas = sqlx::query(REPLICAS).fetch_all(&mut *connection).await?;
@@ -170,6 +172,7 @@ fn lease_of(row: &PgRow) -> Result<Lease, StoreError> {
         fence: fence_of(row.try_get(1).map_err(read_fault)?)?,
         holder: row.try_get::<Option<_>, _>(2).map_err(read_fault)?.map(ReplicaId::new),
         report: row.try_get(3).map_err(read_fault)?,
+        last_holder: row.try_get::<Option<_>, _>(4).map_err(read_fault)?.map(ReplicaId::new),
     })
 }
 

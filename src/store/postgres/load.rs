@@ -26,19 +26,22 @@ pub(super) const JOBS_BY_REQUEST: &str = "\
 /// Waits for a lease that changes hands just now, and keeps it from changing hands until the commit. Renewals go on
 /// beside it: they leave the key alone.
 pub(super) const FENCES: &str =
-    "SELECT provider, fence FROM leases WHERE provider = ANY($1) ORDER BY provider FOR KEY SHARE";
+    "SELECT provider, fence, holder FROM leases WHERE provider = ANY($1) ORDER BY provider FOR KEY SHARE";
 
-/// The fences of leases, locked until the end of the transaction.
+/// The fences of leases and who holds them, locked until the end of the transaction.
 #[derive(Debug, Default)]
-pub(super) struct Fences(BTreeMap<String, i64>);
+pub(super) struct Fences(BTreeMap<String, (i64, Option<Uuid>)>);
 
 impl Fences {
-    /// Whether a write may be made under `guard`: its fence is still the last one given. That its time ran out does
-    /// no harm while nobody else took the provider.
+    /// Whether a write may be made under `guard`: its fence is still the last one given, and was given to its holder
+    /// (after a failover to a standby that had not heard of it, another one may have the same). That its time ran out
+    /// does no harm while nobody else took the provider.
     pub(super) fn permit(&self, guard: Option<&Guard>) -> Result<(), StoreError> {
         let Some(guard) = guard else { return Ok(()) };
         let known = self.0.get(guard.provider.as_str());
-        if known.is_some_and(|fence| u64::try_from(*fence) == Ok(guard.fence.0)) {
+        if known.is_some_and(|(fence, holder)| {
+            u64::try_from(*fence) == Ok(guard.fence.0) && *holder == Some(guard.holder.uuid())
+        }) {
             return Ok(());
         }
         Err(StoreError::Fenced(guard.provider.clone()))
@@ -81,7 +84,7 @@ async fn load_fences(connection: &mut PgConnection, of: &BTreeSet<ProviderId>) -
     let names: Vec<&str> = of.iter().map(ProviderId::as_str).collect();
     let rows = sqlx::query(FENCES).bind(names).fetch_all(connection).await?;
     let fences: Result<_, sqlx::Error> =
-        rows.iter().map(|row| Ok((row.try_get(0)?, row.try_get(1)?))).collect();
+        rows.iter().map(|row| Ok((row.try_get(0)?, (row.try_get(1)?, row.try_get(2)?)))).collect();
     Ok(Fences(fences?))
 }
 

@@ -228,6 +228,10 @@ impl Store for PostgresStore {
         purge::too_many(&self.readers, keep).await
     }
 
+    async fn now(&self) -> Result<Timestamp, StoreError> {
+        purge::now(&self.readers).await
+    }
+
     async fn purge(&self, through: Through, step: Step) -> Result<Purged, StoreError> {
         self.door.ask(Purge::Jobs(through, step), Work::Purge).await
     }

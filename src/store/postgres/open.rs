@@ -24,6 +24,7 @@ pub(super) fn migrations() -> Vec<Migration> {
     [
         (1, "jobs", include_str!("../../../migrations/postgres/0001_jobs.sql")),
         (2, "attention", include_str!("../../../migrations/postgres/0002_attention.sql")),
+        (3, "requests go whole", include_str!("../../../migrations/postgres/0003_requests_go_whole.sql")),
     ]
     .into_iter()
     .map(|(version, name, sql)| {

@@ -1,5 +1,6 @@
 //! Removing ended jobs, in short steps beside the ordinary writes.
 
+use jiff::Timestamp;
 use sqlx::Row as _;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
@@ -14,8 +15,16 @@ use crate::store::retention::{Purge, Purged, Step, Through};
 /// The latest job to end that is one too many. Walks as many index entries as are kept, outside the writer.
 pub(super) const FIRST_TOO_MANY: &str = "\
     SELECT end_time, id FROM jobs WHERE ended ORDER BY end_time DESC, id DESC LIMIT 1 OFFSET $1";
+/// The jobs of one request go together. The inner LIMITs keep the look-ups by index: as joins they might be planned as
+/// walks of all jobs.
 pub(super) const OLDEST: &str = "\
-    SELECT id FROM jobs WHERE ended AND (end_time, id) <= ($1, $2) ORDER BY end_time, id LIMIT $3";
+    SELECT id FROM jobs WHERE ended AND (end_time, id) <= ($1, $2) \
+    AND (SELECT live.id FROM jobs AS live WHERE live.request_id = jobs.request_id AND NOT live.ended LIMIT 1) IS NULL \
+    AND (SELECT late.id FROM jobs AS late WHERE late.request_id = jobs.request_id AND late.ended \
+        AND (late.end_time, late.id) > ($1, $2) LIMIT 1) IS NULL \
+    ORDER BY end_time, id LIMIT $3";
+/// Cut to microseconds, as times are kept.
+const NOW: &str = "SELECT floor(extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
 /// The inner LIMITs keep the look-up by index, and stop it at as many events as may go.
 pub(super) const DELETE_EVENTS: &str = "\
     WITH gone AS (DELETE FROM events WHERE position = ANY(ARRAY( \
@@ -50,6 +59,14 @@ pub(super) async fn too_many(connections: &Connections, keep: u64) -> Result<Opt
     let Some(row) = row else { return Ok(None) };
     let id = JobId::new(row.try_get(1).map_err(read_fault)?);
     Ok(Some(Through { end_time: row.try_get(0).map_err(read_fault)?, id }))
+}
+
+/// The database's clock.
+pub(super) async fn now(connections: &Connections) -> Result<Timestamp, StoreError> {
+    let micros: i64 = connections
+        .run(async |connection: &mut PgConnection| sqlx::query_scalar(NOW).fetch_one(connection).await)
+        .await?;
+    Timestamp::from_microsecond(micros).map_err(|_| StoreError::Corrupt("the database's clock".to_owned()))
 }
 
 /// Removes one step's worth, inside the transaction that `connection` is in. `position` is the newest event's.

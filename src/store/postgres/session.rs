@@ -1,8 +1,9 @@
 //! Connections, and what every one of them is set to.
 
-use std::fmt;
 use std::time::Duration;
+use std::{fmt, io};
 
+use rustls::CertificateError;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 use tokio::time::timeout;
@@ -98,14 +99,19 @@ impl Session {
     /// Says which database could not be reached.
     pub(super) fn name(&self, error: sqlx::Error) -> Fault {
         match error {
-            sqlx::Error::Io(error) => {
-                Fault::Unavailable(format!("the database at {} cannot be reached: {error}", self.place()))
-            }
-            sqlx::Error::Tls(error) => {
-                Fault::Unavailable(format!("no TLS with the database at {}: {error}", self.place()))
-            }
+            sqlx::Error::Io(error) => match tls_fault(&error) {
+                Some(text) => self.no_tls(&text),
+                None => {
+                    Fault::Unavailable(format!("the database at {} cannot be reached: {error}", self.place()))
+                }
+            },
+            sqlx::Error::Tls(error) => self.no_tls(&error),
             other => other.into(),
         }
+    }
+
+    fn no_tls(&self, why: &dyn fmt::Display) -> Fault {
+        Fault::Unavailable(format!("no TLS with the database at {}: {why}", self.place()))
     }
 
     fn place(&self) -> String {
@@ -114,6 +120,24 @@ impl Session {
             None => format!("{}:{}", self.options.get_host(), self.options.get_port()),
         }
     }
+}
+
+/// What is wrong with TLS, and what to do, if that is what ended a connection: sqlx hands over what rustls says of a
+/// handshake as a fault of the network.
+fn tls_fault(error: &io::Error) -> Option<String> {
+    let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
+    let advice = match error {
+        // A bad signature is what an authority that was made anew under its old name looks like.
+        rustls::Error::InvalidCertificate(
+            CertificateError::UnknownIssuer | CertificateError::BadSignature,
+        ) => "; `sslrootcert` in `store.url` must name the certificate of the authority that issued it",
+        rustls::Error::InvalidCertificate(
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+        ) => "; `store.url` must call the server by a name that its certificate is for",
+        // Both enums are open, and their own words must do.
+        _ => "",
+    };
+    Some(format!("{error}{advice}"))
 }
 
 /// What each session is set to. A role's or a server's own defaults must not weaken what we promise.

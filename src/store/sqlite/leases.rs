@@ -139,13 +139,18 @@ impl MemoryLeases {
         self.changed();
     }
 
-    /// Whether a write may be made under `guard`: the fence is still the last one given. That its time ran out does
-    /// no harm while nobody else took the provider.
+    /// Whether a write may be made under `guard`: its fence is still the last one given, and was given to its holder.
+    /// That its time ran out does no harm while nobody else took the provider.
     pub(super) fn permit(&self, guard: Option<&Guard>) -> Result<(), StoreError> {
         let Some(guard) = guard else { return Ok(()) };
         let state = self.state();
         match state.leases.get(&guard.provider) {
-            Some(held) if held.fence == guard.fence => Ok(()),
+            Some(held)
+                if held.fence == guard.fence
+                    && held.holder.is_some_and(|(holder, _)| holder == guard.holder) =>
+            {
+                Ok(())
+            }
             Some(_) | None => Err(StoreError::Fenced(guard.provider.clone())),
         }
     }
@@ -164,6 +169,7 @@ impl State {
             fence: held.fence,
             holder: held.holder(now),
             report: held.report.clone(),
+            last_holder: held.holder.map(|(holder, _)| holder),
         };
         Attendance {
             replicas: self.replicas.iter().filter(|(_, here)| here.until > now).map(attendant).collect(),

@@ -55,7 +55,13 @@ impl Lookups {
                     Err(_) => told = self.stand_in_line(id),
                 },
                 // Its failure is ours; the others it served ask again by themselves.
-                reader = readers.get() => self.serve(reader?).await?,
+                reader = readers.get() => if !self.serve(reader?).await? {
+                    // Somebody is serving us just now: to ask for a place again and again would only cost.
+                    match (&mut told).await {
+                        Ok(row) => return row?.map(JobRow::into_job).transpose(),
+                        Err(_) => told = self.stand_in_line(id),
+                    }
+                },
             }
         }
     }
@@ -66,16 +72,16 @@ impl Lookups {
         told
     }
 
-    /// Serves the first in line, as many as one statement can.
-    async fn serve(&self, mut reader: Reader<'_>) -> Result<(), StoreError> {
+    /// Serves the first in line, as many as one statement can. `false`: nobody stands there.
+    async fn serve(&self, mut reader: Reader<'_>) -> Result<bool, StoreError> {
         let batch: Vec<Waiting> = {
             let mut line = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             line.retain(|(_, tell)| !tell.is_closed());
             let most = line.len().min(MOST);
             line.drain(..most).collect()
         };
-        let Some((last, _)) = batch.last() else { return Ok(()) };
-        let Some((size, sql)) = JOBS.iter().find(|(size, _)| *size >= batch.len()) else { return Ok(()) };
+        let Some((last, _)) = batch.last() else { return Ok(false) };
+        let Some((size, sql)) = JOBS.iter().find(|(size, _)| *size >= batch.len()) else { return Ok(false) };
         let ids = batch.iter().map(|(id, _)| *id).chain(std::iter::repeat(*last)).take(*size);
         let rows = reader
             .run(async |connection| {
@@ -92,7 +98,7 @@ impl Lookups {
             // A caller who has gone away meanwhile needs no answer.
             drop(tell.send(row));
         }
-        Ok(())
+        Ok(true)
     }
 }
 

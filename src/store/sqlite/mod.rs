@@ -45,6 +45,7 @@ use crate::domain::id::{JobId, ProviderId, RequestId};
 use crate::domain::job::Job;
 use crate::domain::page::{Page, PageRequest};
 use crate::domain::state::JobState;
+use crate::kit::clock::Clock;
 use crate::kit::tasks::Tasks;
 
 /// How long closing waits for writes that were let in.
@@ -200,6 +201,11 @@ impl Store for SqliteStore {
 
     async fn too_many(&self, keep: u64) -> Result<Option<Through>, StoreError> {
         purge::too_many(&self.readers, keep).await
+    }
+
+    /// One process has the file, so its machine's clock is the store's.
+    async fn now(&self) -> Result<Timestamp, StoreError> {
+        Ok(Clock::system().now())
     }
 
     async fn purge(&self, through: Through, step: Step) -> Result<Purged, StoreError> {

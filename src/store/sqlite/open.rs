@@ -20,6 +20,7 @@ pub(super) fn migrations() -> Vec<Migration> {
     [
         (1, "jobs", include_str!("../../../migrations/sqlite/0001_jobs.sql")),
         (2, "retention", include_str!("../../../migrations/sqlite/0002_retention.sql")),
+        (3, "requests go whole", include_str!("../../../migrations/sqlite/0003_requests_go_whole.sql")),
     ]
     .into_iter()
     .map(|(version, name, sql)| {

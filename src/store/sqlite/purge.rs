@@ -16,9 +16,14 @@ pub(super) const FIRST_TOO_MANY: &str = "\
 /// What goes in this step. Only the writing connection sees it; the statements that follow agree on it.
 pub(super) const TABLE: &str = "\
     CREATE TEMP TABLE IF NOT EXISTS purge (job BLOB PRIMARY KEY NOT NULL, request BLOB) WITHOUT ROWID";
+/// The jobs of one request go together.
 const NOTE: &str = "\
     INSERT INTO temp.purge SELECT id, request_id FROM jobs \
-    WHERE ended = 1 AND (end_time, id) <= (?1, ?2) ORDER BY end_time, id LIMIT ?3";
+    WHERE ended = 1 AND (end_time, id) <= (?1, ?2) \
+    AND NOT EXISTS (SELECT 1 FROM jobs AS live WHERE live.request_id = jobs.request_id AND live.ended = 0) \
+    AND NOT EXISTS (SELECT 1 FROM jobs AS late WHERE late.request_id = jobs.request_id AND late.ended = 1 \
+        AND (late.end_time, late.id) > (?1, ?2)) \
+    ORDER BY end_time, id LIMIT ?3";
 const NOTE_GONE: &str = "\
     UPDATE meta SET value = CAST(max(CAST(value AS INTEGER), ?1) AS TEXT) WHERE key = 'purged_through'";
 const DELETE_EVENTS: &str = "\

@@ -60,6 +60,8 @@ use crate::kit::clock::{self, Clock};
 pub const ENTRY: VendorEntry = VendorEntry { name: NAME, secret_keys: config::SECRET_KEYS, configure };
 
 const NAME: &str = "avisi";
+/// How many jobs one `check` takes: a few lists answer for all of them.
+const CHECK_BATCH: usize = 256;
 /// How many jobs one `observe` may be asked for: five filtered lists, or the cluster pages once.
 const OBSERVE_BATCH: usize = 500;
 
@@ -110,6 +112,7 @@ fn capabilities(operator: bool, lost_answer_grace: Duration, lost_answer_limit: 
             success_proof,
             retry: "A new schedule, or for a direct upgrade the version once more, after new prechecks.",
         }],
+        check_batch: CHECK_BATCH,
         observe_batch: OBSERVE_BATCH,
         lost_answer_grace,
         lost_answer_limit,

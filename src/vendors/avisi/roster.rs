@@ -134,6 +134,9 @@ async fn attribute(client: &Client, items: &mut [TargetInfo]) {
         Err(error) => {
             // The list is worth more than what it says beside.
             tracing::debug!(%error, "what is under way on the clusters could not be read");
+            for item in items.iter_mut().filter(|item| item.under_way.is_none()) {
+                item.under_way_unknown = true;
+            }
             return;
         }
     };
@@ -200,6 +203,7 @@ pub(super) fn target(provider: &ProviderId, cluster: Cluster) -> Option<TargetIn
         pairs.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?))).collect();
     Some(TargetInfo {
         under_way,
+        under_way_unknown: false,
         target,
         display_name: cluster.name.or(cluster.slug),
         current_version: cluster.version,

@@ -118,16 +118,26 @@ impl Reply {
             _ => VendorError::garbled(message),
         };
         let error = error.with_status(status);
-        match self.header("retry-after").and_then(parse_retry_after) {
+        match self.header("retry-after").and_then(|wait| parse_retry_after(wait, self.header("date"))) {
             Some(wait) if error.retry != Retry::Never => error.with_retry(Retry::After(wait)),
             _ => error,
         }
     }
 }
 
-/// Reads `Retry-After` in its form of seconds, bounded to a day. The date form is left to the back-off.
-pub fn parse_retry_after(value: &str) -> Option<Duration> {
-    value.trim().parse::<u64>().ok().map(|s| Duration::from_secs(s.min(86_400)))
+/// The longest wait that an answer can ask for.
+const MAX_RETRY_AFTER: Duration = Duration::from_secs(86_400);
+
+/// Reads `Retry-After` (RFC 9110, 10.2.3), bounded to a day: seconds, or a moment by the clock of who answered, which
+/// the answer's `Date` tells. Without that, a moment is left to the back-off: the two clocks may differ by hours.
+pub fn parse_retry_after(value: &str, date: Option<&str>) -> Option<Duration> {
+    let value = value.trim();
+    if let Ok(seconds) = value.parse::<u64>() {
+        return Some(Duration::from_secs(seconds).min(MAX_RETRY_AFTER));
+    }
+    let moment = |text: &str| jiff::fmt::rfc2822::parse(text.trim()).ok().map(|at| at.timestamp());
+    let wait = moment(value)?.duration_since(moment(date?)?);
+    Some(Duration::try_from(wait).unwrap_or_default().min(MAX_RETRY_AFTER))
 }
 
 #[cfg(test)]
@@ -155,6 +165,20 @@ mod tests {
         answer.headers.insert("retry-after", http::HeaderValue::from_static("7"));
         let error = answer.outage();
         assert_eq!((error.reached, error.retry), (Reached::No, Retry::After(Duration::from_secs(7))));
+    }
+
+    #[test]
+    fn a_moment_to_come_back_is_measured_by_the_clock_of_who_answered() {
+        let date = Some("Sun, 06 Nov 1994 08:49:37 GMT");
+        let wait = |value: &str, date| parse_retry_after(value, date).map(|wait| wait.as_secs());
+        assert_eq!(wait("Sun, 06 Nov 1994 08:51:00 GMT", date), Some(83));
+        assert_eq!(wait("Sun, 06 Nov 1994 08:00:00 GMT", date), Some(0), "it has passed");
+        assert_eq!(wait("Fri, 31 Dec 1999 23:59:59 GMT", date), Some(86_400), "bounded");
+        assert_eq!(wait("Sun, 06 Nov 1994 08:51:00 GMT", None), None, "whose clock?");
+        assert_eq!(
+            (wait("soon", date), wait("7", None), wait(" 999999 ", date)),
+            (None, Some(7), Some(86_400))
+        );
     }
 
     #[test]

@@ -53,6 +53,8 @@ use crate::kit::clock::Clock;
 
 const NAME: &str = "huawei";
 const NO_CANCEL: &str = "CloudDC has no call that cancels a reinstall";
+/// How many jobs one `check` takes: a few lists answer for all of them.
+const CHECK_BATCH: usize = 256;
 /// How many jobs one `observe` takes: ten list calls.
 const OBSERVE_BATCH: usize = 10 * IDS_PER_LIST;
 
@@ -98,6 +100,7 @@ fn capabilities(lost_answer_grace: Duration, lost_answer_limit: Duration) -> Cap
                             operation state turned to `reinstall-succeed`.",
             retry: "A new reinstall, with the password given anew; the instance must be `running`.",
         }],
+        check_batch: CHECK_BATCH,
         observe_batch: OBSERVE_BATCH,
         lost_answer_grace,
         lost_answer_limit,

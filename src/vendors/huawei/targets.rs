@@ -125,6 +125,7 @@ pub(super) fn info(provider: &ProviderId, instance: Instance) -> Option<TargetIn
         available_versions: Vec::new(),
         attributes,
         under_way,
+        under_way_unknown: false,
     })
 }
 

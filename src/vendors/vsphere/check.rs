@@ -11,7 +11,7 @@ use super::judge::{Mood, mood};
 use super::map::shown;
 use super::notes::Notes;
 use super::observe::{by_id, list_supervisors};
-use super::precheck::{Prechecks, run};
+use super::precheck::{Prechecks, Ran, run};
 use super::start::desired;
 use super::together::together;
 use super::wire::Summary;
@@ -66,7 +66,7 @@ async fn cluster(
         return Ok(foreign);
     }
     let info = client.cluster(&planned.target.id).await?;
-    let mut told = findings::of_messages(&info.messages);
+    let mut told = Told { findings: findings::of_messages(&info.messages), to_the_end: false };
     let mut fit = Vec::new();
     let version = desired(&planned.operation);
     if is_worth_checking(summary, version) {
@@ -75,7 +75,7 @@ async fn cluster(
             if let Some(text) = ran.foreign {
                 return Ok(CheckReport { foreign: Some(text), ..CheckReport::default() });
             }
-            told.extend(ran.findings);
+            told.add(ran);
         }
         fit = compat::check(client, "cluster", &planned.target.id, version).await?;
     }
@@ -120,7 +120,7 @@ async fn supervisor(
         return Ok(foreign);
     }
     let info = client.supervisor(id).await?;
-    let mut told = findings::of_messages(&info.messages);
+    let mut told = Told { findings: findings::of_messages(&info.messages), to_the_end: false };
     let mut fit = Vec::new();
     let version = desired(&planned.operation);
     if is_worth_checking(summary, version) {
@@ -128,7 +128,7 @@ async fn supervisor(
         if let Some(text) = ran.foreign {
             return Ok(CheckReport { foreign: Some(text), ..CheckReport::default() });
         }
-        told.extend(ran.findings);
+        told.add(ran);
         fit = compat::check(client, "supervisor", id, version).await?;
     }
     let known = tasks.map(|tasks| tasks_of(tasks, id)).filter(|known| known.len() <= MAX_TASKS);
@@ -171,17 +171,32 @@ pub(super) fn under_way(summary: &Summary) -> Option<UnderWay> {
     })
 }
 
-/// `told` are the findings for which vCenter's own switch for warnings stands; `fit` are the others.
+/// The findings for which vCenter's own switch for warnings stands.
+struct Told {
+    findings: Vec<Finding>,
+    /// They are all that vCenter has.
+    to_the_end: bool,
+}
+
+impl Told {
+    fn add(&mut self, ran: Ran) {
+        self.findings.extend(ran.findings);
+        self.to_the_end = ran.to_the_end;
+    }
+}
+
+/// `fit` are findings that vCenter's switch for warnings does not pass over.
 fn report(
     planned: &Planned,
     summary: &Summary,
-    told: Vec<Finding>,
+    told: Told,
     fit: Vec<Finding>,
     known_tasks: Option<Vec<String>>,
 ) -> CheckReport {
-    let notes = Notes { known_tasks, ..Notes::before(summary, &told) };
+    let before = Notes::before(summary, &told.findings);
+    let notes = Notes { known_tasks, prechecks_read: told.to_the_end, ..before };
     let mut findings = own_findings(summary, desired(&planned.operation));
-    findings.extend(told);
+    findings.extend(told.findings);
     findings.extend(fit);
     CheckReport { findings, handle: Some(notes.handle()), foreign: None }
 }

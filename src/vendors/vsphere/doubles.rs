@@ -4,7 +4,13 @@
 //! lies a moment: two jobs checked together, or a start that the target does not show yet. What this process started
 //! lately under one name is not started under another. Starts are kept by the Supervisor where the check could tell it;
 //! it stands in the job's notes, so that a process that takes a provider over holds what another one started before it
-//! starts anything itself. Open stay names that an unreadable topology does not bring together.
+//! starts anything itself.
+//!
+//! A claim lives for two minutes from the start, from the takeover, or from the last look at its job: a job that is looked
+//! at more often than that holds its claim until its end is seen, one that is looked at more seldom may lose it in between.
+//! By then vCenter shows the upgrade on its target, which the check and the last look before a start read. Open stay a
+//! start that vCenter does not show for two minutes while nobody looks, and names that an unreadable topology does not
+//! bring together.
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
@@ -14,7 +20,7 @@ use tokio::time::Instant;
 
 use crate::domain::target::Target;
 
-/// How long a target may take to show that an upgrade began.
+/// How long a claim lives: what a target may take to show that an upgrade began.
 const SHOWS_WITHIN: Duration = Duration::from_secs(120);
 
 /// The starts of the last moments: what was started, under which name.
@@ -32,6 +38,18 @@ impl Doubles {
             Some(_) | None => {
                 recent.insert(whole.to_string(), (named, Instant::now()));
                 Ok(())
+            }
+        }
+    }
+
+    /// A job is followed, and not seen at its end: it keeps its claim, and takes one that nobody has.
+    pub(super) fn hold(&self, whole: &Target, named: &Target) {
+        let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let named = named.to_string();
+        match recent.get(&whole.to_string()) {
+            Some((other, at)) if *other != named && at.elapsed() < SHOWS_WITHIN => {}
+            Some(_) | None => {
+                recent.insert(whole.to_string(), (named, Instant::now()));
             }
         }
     }
@@ -63,5 +81,23 @@ mod tests {
         doubles.claim(&supervisor, &supervisor).unwrap();
         tokio::time::advance(SHOWS_WITHIN).await;
         doubles.claim(&supervisor, &cluster).unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn who_is_followed_keeps_the_claim_until_the_end_is_seen() {
+        let of = |name: &str| Target::parse_name(&format!("providers/vc/{name}")).unwrap();
+        let (cluster, supervisor) = (of("clusters/c"), of("supervisors/s"));
+        let doubles = Doubles::default();
+        doubles.claim(&supervisor, &cluster).unwrap();
+        for _ in 0..5 {
+            tokio::time::advance(SHOWS_WITHIN / 2).await;
+            doubles.hold(&supervisor, &cluster);
+            doubles.hold(&supervisor, &supervisor);
+            assert!(doubles.claim(&supervisor, &supervisor).is_err());
+        }
+        doubles.release(&supervisor, &cluster);
+        // After a restart, the first look brings the claim back.
+        doubles.hold(&supervisor, &cluster);
+        assert!(doubles.claim(&supervisor, &supervisor).is_err());
     }
 }

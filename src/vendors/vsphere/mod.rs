@@ -20,6 +20,7 @@ mod doubles;
 mod fault;
 mod find;
 mod findings;
+mod fresh;
 mod judge;
 mod map;
 mod notes;
@@ -39,7 +40,6 @@ mod wire;
 
 use std::borrow::Cow;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -73,6 +73,8 @@ use crate::kit::clock::Clock;
 const NAME: &str = "vsphere";
 /// How many jobs one `observe` takes: the list that answers for them is the same for one and for thousands.
 const OBSERVE_BATCH: usize = 1000;
+/// How many jobs one `check` takes: prechecks take long, and what one round found is heard together.
+const CHECK_BATCH: usize = 16;
 /// Drydock keeps the time of scheduled upgrades: vCenter has no schedule.
 const OPERATIONS: &[OperationKind] = &[OperationKind::Upgrade, OperationKind::ScheduledUpgrade];
 
@@ -89,7 +91,7 @@ fn configure(common: &CommonSettings, own: toml::Table) -> Result<Build, Vec<Con
             provider,
             capabilities: capabilities(config.service, grace, limit),
             client: Client::new(endpoint, &config, http),
-            rounds: Rounds { details: config.details, settle: config.settle, cursor: AtomicUsize::new(0) },
+            rounds: Rounds::new(config.details, config.settle),
             prechecks: Prechecks { wait: config.precheck_wait },
             clusters: Roster::default(),
             supervisors: Roster::default(),
@@ -141,6 +143,7 @@ fn capabilities(
     };
     Capabilities {
         targets: vec![cluster, supervisor],
+        check_batch: CHECK_BATCH,
         observe_batch: OBSERVE_BATCH,
         lost_answer_grace,
         lost_answer_limit,
@@ -233,7 +236,7 @@ fn in_order<A>(size: usize, parts: [(Vec<usize>, Vec<A>); 2], unasked: impl Fn()
 /// The refusal of a start of what was started a moment ago under another name.
 fn started_as(other: &str) -> Failure {
     let text =
-        format!("an upgrade of the same Supervisor was started a moment ago, as `{other}`; nothing was sent");
+        format!("an upgrade of the same Supervisor was started lately, as `{other}`; nothing was sent");
     Failure::new(FailureReason::VendorRejected, text)
 }
 
@@ -374,6 +377,8 @@ impl Vendor for Vsphere {
     async fn find(&self, planned: &Planned) -> Result<Found, VendorError> {
         let rosters = (&self.clusters, &self.supervisors);
         let aimed = aim::aimed(planned);
+        // Until it is known, it may run.
+        self.doubles.hold(&aim::whole(planned), &planned.target);
         let mut found = find::find(&self.client, rosters, &self.rounds, &aimed, self.clock.now()).await?;
         if let Found::Arrived(seen) = &mut found {
             aim::name_both(planned, seen);
@@ -404,6 +409,8 @@ impl Vendor for Vsphere {
                 aim::name_both(named, seen);
                 if is_over(&seen.phase) {
                     self.doubles.release(&aim::whole(named), &named.target);
+                } else {
+                    self.doubles.hold(&aim::whole(named), &named.target);
                 }
             }
         }

@@ -27,6 +27,9 @@ pub(super) struct Notes {
     /// ignore warnings.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
+    /// vCenter's prechecks were run and their results read to the end: there are no warnings but these.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub prechecks_read: bool,
     /// The upgrade tasks that vCenter knew for the Supervisor before the start; none when they could not be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub known_tasks: Option<Vec<String>>,

@@ -2,7 +2,6 @@
 //! 200 tasks of one service, and details for a few targets that deserve them.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -17,6 +16,7 @@ use super::together::together;
 use super::wire::{Info, Summary, Task, TaskFilter};
 use crate::domain::error::VendorFault;
 use crate::domain::target::TargetKind;
+use crate::kit::turns::Turns;
 use crate::vendors::contract::{Observation, Planned};
 use crate::vendors::error::VendorError;
 
@@ -34,11 +34,17 @@ pub(super) struct Rounds {
     pub details: usize,
     /// How long what does not fit must last.
     pub settle: Duration,
-    /// Where the next round goes on with details.
-    pub cursor: AtomicUsize,
+    /// Whose turn it is to get details: of those that somebody watches, and of the others.
+    watched: Turns,
+    others: Turns,
 }
 
 impl Rounds {
+    /// So many details a round, and so much patience.
+    pub(super) fn new(details: usize, settle: Duration) -> Self {
+        Self { details, settle, watched: Turns::default(), others: Turns::default() }
+    }
+
     /// The moment and the patience of a judgement on a job.
     pub(super) fn terms<'a>(&self, planned: &'a Planned, now: Timestamp) -> Terms<'a> {
         Terms {
@@ -221,7 +227,7 @@ fn is_passing(error: &VendorError) -> bool {
 
 /// Details for what ended, for what is watched, for what changed its state, and for the others in turn.
 async fn read_details(client: &Client, rounds: &Rounds, round: &mut [Seen<'_>]) {
-    let chosen = choose(round, rounds.details, rounds.cursor.fetch_add(rounds.details, Ordering::Relaxed));
+    let chosen = choose(round, rounds);
     let targets: Vec<(usize, &Planned)> =
         chosen.into_iter().filter_map(|at| Some((at, round.get(at)?.planned))).collect();
     let details = together(targets.into_iter().map(|(at, planned)| async move {
@@ -246,7 +252,8 @@ async fn read_details(client: &Client, rounds: &Rounds, round: &mut [Seen<'_>]) 
 }
 
 /// Which jobs get their details. What is watched leaves a quarter of the budget to the others.
-fn choose(round: &[Seen<'_>], budget: usize, cursor: usize) -> Vec<usize> {
+fn choose(round: &[Seen<'_>], rounds: &Rounds) -> Vec<usize> {
+    let budget = rounds.details;
     let mut last_words = Vec::new();
     let mut watched = Vec::new();
     let mut changed = Vec::new();
@@ -262,16 +269,10 @@ fn choose(round: &[Seen<'_>], budget: usize, cursor: usize) -> Vec<usize> {
     }
     last_words.truncate(LAST_WORDS);
     let for_others = (budget / 4).min(changed.len() + others.len());
-    let watched = in_turn(&watched, cursor, budget - for_others);
+    let watched = rounds.watched.take(&watched, budget - for_others);
     changed.truncate(budget - watched.len());
-    let others = in_turn(&others, cursor, budget - watched.len() - changed.len());
+    let others = rounds.others.take(&others, budget - watched.len() - changed.len());
     [last_words, watched, changed, others].concat()
-}
-
-/// At most so many of these, beginning at another one each time.
-fn in_turn(all: &[usize], cursor: usize, most: usize) -> Vec<usize> {
-    let first = if all.is_empty() { 0 } else { cursor % all.len() };
-    all.iter().cycle().skip(first).take(most.min(all.len())).copied().collect()
 }
 
 /// The tasks that failed without an error: then the reason is in the result, which lists leave out.

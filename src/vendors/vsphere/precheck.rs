@@ -40,13 +40,15 @@ impl Prechecks {
 #[derive(Debug, Default)]
 pub(super) struct Ran {
     pub findings: Vec<Finding>,
+    /// The results were read to their end: vCenter has no other warnings.
+    pub to_the_end: bool,
     /// vCenter does not run prechecks now: an upgrade is under way.
     pub foreign: Option<String>,
 }
 
 impl Ran {
     fn info(id: &str, text: impl Into<String>) -> Self {
-        Self { findings: vec![Finding::new(id, Severity::Info, text)], foreign: None }
+        Self { findings: vec![Finding::new(id, Severity::Info, text)], ..Self::default() }
     }
 }
 
@@ -79,7 +81,7 @@ pub(super) async fn run(
         match result {
             Some(result) if is_over(&result) => {
                 if before.as_ref() != Some(&result) || waited >= prechecks.stale() {
-                    return Ok(Ran { findings: of_result(&result), foreign: None });
+                    return Ok(Ran { findings: of_result(&result), to_the_end: true, foreign: None });
                 }
             }
             Some(_) | None => {}

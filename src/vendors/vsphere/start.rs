@@ -7,9 +7,11 @@ use serde_json::Value;
 use super::client::Client;
 use super::fault;
 use super::findings;
+use super::fresh::{List, stands_against};
 use super::map::{NO_CANCEL, id_name, shown, start_answer};
 use super::notes::Notes;
-use super::together::together;
+use super::observe::{by_id, list_supervisors};
+use super::together::{AT_ONCE, together};
 use super::wire::{ErrorBody, ResultMap, UpgradeResult, UpgradeSpec, read};
 use crate::domain::error::VendorFault;
 use crate::domain::failure::Failure;
@@ -30,10 +32,14 @@ pub(super) fn desired(operation: &Operation) -> &str {
 }
 
 /// What to tell vCenter about warnings. It only knows a yes or no: yes when the caller chose the blanket switch, or
-/// accepted by name every warning that vCenter's prechecks gave.
+/// accepted by name every warning that vCenter's prechecks gave, and those were read to their end: a yes also lets pass
+/// what nobody has seen.
 fn ignores(operation: &Operation, notes: &Notes) -> Option<bool> {
     let accepted = operation.accepted_risks();
-    if !notes.warnings.is_empty() && notes.warnings.iter().all(|id| accepted.contains(id)) {
+    if notes.prechecks_read
+        && !notes.warnings.is_empty()
+        && notes.warnings.iter().all(|id| accepted.contains(id))
+    {
         return Some(true);
     }
     operation.upgrade().and_then(|u| u.ignore_precheck_warnings)
@@ -48,6 +54,7 @@ pub(super) fn notes(planned: &Planned) -> (Notes, Option<bool>) {
         supervisor: checked.supervisor,
         baseline: checked.baseline,
         warnings: checked.warnings,
+        prechecks_read: checked.prechecks_read,
         known_tasks: checked.known_tasks,
         ignored_warnings: ignore == Some(true),
         ..Notes::default()
@@ -130,40 +137,64 @@ fn chunks(starts: &[Start<'_>]) -> Vec<Vec<usize>> {
     chunks.into_iter().map(|(chunk, _)| chunk).chain(alone).collect()
 }
 
+/// The places of a chunk that may go out, and the answers for those that may not.
+fn sift(list: &List, starts: &[Start<'_>], chunk: &[usize]) -> (Vec<usize>, Vec<(usize, Submitted)>) {
+    let (mut go, mut stay) = (Vec::with_capacity(chunk.len()), Vec::new());
+    for at in chunk {
+        let Some(start) = starts.get(*at) else { continue };
+        match stands_against(list, start.id(), start.notes.baseline.as_ref()) {
+            None => go.push(*at),
+            Some(error) => stay.push((*at, Submitted::Failed(error))),
+        }
+    }
+    (go, stay)
+}
+
 async fn start_chunk(client: &Client, starts: &[Start<'_>], chunk: Vec<usize>) -> Vec<(usize, Submitted)> {
+    let (chunk, mut outcomes) = sift(&client.clusters().await.map(by_id), starts, &chunk);
     let of = |at: &usize| starts.get(*at).map(|start| (*at, start));
     let specs: BTreeMap<&str, UpgradeSpec<'_>> =
         chunk.iter().filter_map(of).map(|(_, start)| (start.id(), start.spec())).collect();
     // One permit covers a batch; without members there is nothing to send.
     let Some(permit) = chunk.iter().find_map(of).map(|(_, start)| &start.planned.permit) else {
-        return Vec::new();
+        return outcomes;
     };
     let reply = client.upgrade_clusters(&specs, permit).await;
     match batch_answer(reply, chunk.len()) {
-        BatchAnswer::Results(results) => chunk
-            .iter()
-            .filter_map(of)
-            .map(|(at, start)| (at, cluster_outcome(start, results.get(start.id()))))
-            .collect(),
+        BatchAnswer::Results(results) => outcomes.extend(
+            chunk
+                .iter()
+                .filter_map(of)
+                .map(|(at, start)| (at, cluster_outcome(start, results.get(start.id())))),
+        ),
         // One cluster without the privilege spoils the call for all, and nothing was started: one call each finds
         // out which.
         BatchAnswer::TakeApart => {
-            together(chunk.iter().filter_map(of).map(|(at, start)| async move {
-                let specs = BTreeMap::from([(start.id(), start.spec())]);
-                let outcome = match batch_answer(client.upgrade_clusters(&specs, permit).await, 1) {
-                    BatchAnswer::Results(results) => cluster_outcome(start, results.get(start.id())),
-                    BatchAnswer::Refused(error, body) => refused(error, body.as_ref()),
-                    // A batch of one is never taken apart.
-                    BatchAnswer::TakeApart => left_out(),
-                };
-                (at, outcome)
-            }))
-            .await
+            for wave in chunk.chunks(AT_ONCE) {
+                let (wave, stay) = sift(&client.clusters().await.map(by_id), starts, wave);
+                outcomes.extend(stay);
+                outcomes.extend(
+                    together(wave.iter().filter_map(of).map(|(at, start)| alone(client, at, start))).await,
+                );
+            }
         }
         BatchAnswer::Refused(error, body) => {
-            chunk.into_iter().map(|at| (at, refused(error.again(), body.as_ref()))).collect()
+            outcomes.extend(chunk.into_iter().map(|at| (at, refused(error.again(), body.as_ref()))));
         }
     }
+    outcomes
+}
+
+async fn alone(client: &Client, at: usize, start: &Start<'_>) -> (usize, Submitted) {
+    let specs = BTreeMap::from([(start.id(), start.spec())]);
+    let reply = client.upgrade_clusters(&specs, &start.planned.permit).await;
+    let outcome = match batch_answer(reply, 1) {
+        BatchAnswer::Results(results) => cluster_outcome(start, results.get(start.id())),
+        BatchAnswer::Refused(error, body) => refused(error, body.as_ref()),
+        // A batch of one is never taken apart.
+        BatchAnswer::TakeApart => left_out(),
+    };
+    (at, outcome)
 }
 
 /// What the answer to `upgradeMultiple` says about the call as a whole.
@@ -187,19 +218,18 @@ fn batch_answer(reply: Result<Reply, VendorError>, size: usize) -> BatchAnswer {
     }
     let error = fault::of(&reply);
     if size > 1 {
-        match error.kind {
+        // Not documented for a batch: one cluster's fault may have come after others had begun.
+        let some_began = match error.kind {
             VendorFault::PermissionDenied => return BatchAnswer::TakeApart,
-            // Not documented for a batch: one cluster's fault may have come after others had begun.
-            VendorFault::NotFound | VendorFault::Rejected if !is_unknown_call(&error) => {
-                return BatchAnswer::Refused(error.with_reached(Reached::Maybe), None);
-            }
-            VendorFault::NotFound
-            | VendorFault::Rejected
-            | VendorFault::Unreachable
-            | VendorFault::TimedOut
-            | VendorFault::RateLimited
-            | VendorFault::Unauthenticated
-            | VendorFault::Garbled => {}
+            VendorFault::NotFound | VendorFault::Rejected => !is_unknown_call(&error),
+            // Without vCenter's envelope it is the word of something in between, which let nothing through.
+            VendorFault::RateLimited => fault::envelope(&reply).is_some(),
+            // Looked up already.
+            VendorFault::Unreachable | VendorFault::TimedOut | VendorFault::Garbled => true,
+            VendorFault::Unauthenticated => false,
+        };
+        if some_began {
+            return BatchAnswer::Refused(error.with_reached(Reached::Maybe), None);
         }
     }
     BatchAnswer::Refused(error, fault::envelope(&reply))
@@ -268,12 +298,24 @@ fn refusal_of(error: &VendorError, body: &ErrorBody) -> (Failure, Vec<Finding>) 
 
 /// Starts upgrades of Supervisors: one call each. One answer each, in order.
 pub(super) async fn supervisors(client: &Client, batch: &[&Submission]) -> Vec<Submitted> {
-    together(batch.iter().map(|submission| async move {
-        let start = Start::of(&submission.planned);
-        let reply = client.upgrade_supervisor(start.id(), &start.spec(), &submission.planned.permit).await;
-        supervisor_outcome(start, reply)
-    }))
-    .await
+    let mut outcomes = Vec::with_capacity(batch.len());
+    for wave in batch.chunks(AT_ONCE) {
+        let ids: Vec<&str> = wave.iter().map(|submission| &*submission.planned.target.id).collect();
+        let list = list_supervisors(client, &ids).await;
+        outcomes.extend(
+            together(wave.iter().map(|submission| supervisor(client, &list, &submission.planned))).await,
+        );
+    }
+    outcomes
+}
+
+async fn supervisor(client: &Client, list: &List, planned: &Planned) -> Submitted {
+    let start = Start::of(planned);
+    if let Some(error) = stands_against(list, start.id(), start.notes.baseline.as_ref()) {
+        return Submitted::Failed(error);
+    }
+    let reply = client.upgrade_supervisor(start.id(), &start.spec(), &planned.permit).await;
+    supervisor_outcome(start, reply)
 }
 
 fn supervisor_outcome(mut start: Start<'_>, reply: Result<Reply, VendorError>) -> Submitted {

@@ -48,7 +48,11 @@ fn upgrade(ignore: Option<bool>, accepted: &[&str]) -> Operation {
 
 #[test]
 fn warnings_are_ignored_when_told_or_when_each_was_accepted() {
-    let warned = Notes { warnings: vec!["vsphere.a".to_owned(), "vsphere.b".to_owned()], ..Notes::default() };
+    let warned = Notes {
+        warnings: vec!["vsphere.a".to_owned(), "vsphere.b".to_owned()],
+        prechecks_read: true,
+        ..Notes::default()
+    };
     assert_eq!(ignores(&upgrade(None, &[]), &warned), None);
     assert_eq!(ignores(&upgrade(Some(false), &[]), &warned), Some(false));
     assert_eq!(ignores(&upgrade(Some(true), &[]), &warned), Some(true));
@@ -57,6 +61,10 @@ fn warnings_are_ignored_when_told_or_when_each_was_accepted() {
     assert_eq!(ignores(&upgrade(None, &both), &warned), Some(true));
     assert_eq!(ignores(&upgrade(Some(false), &both), &warned), Some(true));
     assert_eq!(ignores(&upgrade(None, &both), &Notes::default()), None, "nothing was found to accept");
+    let half_read = Notes { prechecks_read: false, ..warned };
+    assert_eq!(ignores(&upgrade(None, &both), &half_read), None, "there may be more that nobody listed");
+    assert_eq!(ignores(&upgrade(Some(false), &both), &half_read), Some(false));
+    assert_eq!(ignores(&upgrade(Some(true), &[]), &half_read), Some(true), "the caller's own switch");
 }
 
 #[test]
@@ -152,13 +160,22 @@ fn a_forbidden_batch_is_taken_apart_and_a_forbidden_cluster_refused() {
 
 #[test]
 fn a_batch_refused_for_one_of_many_may_have_started_some() {
-    for (status, word) in
-        [(400, "INVALID_ARGUMENT"), (404, "NOT_FOUND"), (500, "ERROR"), (503, "SERVICE_UNAVAILABLE")]
-    {
+    for (status, word) in [
+        (400, "INVALID_ARGUMENT"),
+        (404, "NOT_FOUND"),
+        (500, "ERROR"),
+        (503, "SERVICE_UNAVAILABLE"),
+        (400, "UNABLE_TO_ALLOCATE_RESOURCE"),
+        (429, "BRAND_NEW"),
+    ] {
         let BatchAnswer::Refused(error, body) = whole(status, word, 2) else { panic!("{word}") };
         let Submitted::Failed(error) = refused(error, body.as_ref()) else { panic!("{word}") };
         assert_eq!(error.reached, Reached::Maybe, "{word}");
     }
+    let BatchAnswer::Refused(error, _) = whole(401, "UNAUTHENTICATED", 2) else { panic!("no refusal") };
+    assert_eq!(error.reached, Reached::No, "vCenter let nobody in");
+    let BatchAnswer::Refused(error, _) = batch_answer(Ok(reply(429, "")), 2) else { panic!("no refusal") };
+    assert_eq!(error.reached, Reached::No, "something in between let nothing through");
     let BatchAnswer::Refused(error, _) = whole(404, "OPERATION_NOT_FOUND", 2) else { panic!("no refusal") };
     assert_eq!(error.reached, Reached::No, "vCenter does not have the call");
 }

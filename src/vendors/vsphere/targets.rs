@@ -126,6 +126,7 @@ fn target(
     ];
     Some(TargetInfo {
         under_way,
+        under_way_unknown: false,
         target,
         display_name: name.or(summary.cluster_name),
         current_version: summary.current_version,

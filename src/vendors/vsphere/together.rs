@@ -6,7 +6,7 @@ use futures_util::StreamExt;
 use futures_util::stream;
 
 /// How many calls of one round run at once; the provider's own limits hold besides.
-const AT_ONCE: usize = 8;
+pub(super) const AT_ONCE: usize = 8;
 
 /// Runs futures, at most [`AT_ONCE`] at a time. Their outputs, in order.
 pub(super) async fn together<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Output> {

@@ -110,10 +110,11 @@ impl Client {
         answers
     }
 
-    /// Every `UpdateClusterOS` that is not over, on whatever cluster.
+    /// Every `UpdateClusterOS` that is not over, on whatever cluster. Asked by the words for an end: ZStack locks
+    /// nothing, so a state that a newer version has must not hide an update that runs.
     pub async fn live_updates(&self) -> Result<Vec<LongJob>, VendorError> {
         let name = format!("jobName={JOB_NAME}");
-        let query = ["q", "q"].into_iter().zip([name.as_str(), "state?=Waiting,Running,Suspended,Canceling"]);
+        let query = ["q", "q"].into_iter().zip([name.as_str(), "state!?=Succeeded,Failed,Canceled"]);
         self.all(&["longjobs"], &query.collect::<Vec<_>>(), "/v1/longjobs", |job: &LongJob| job.uuid.clone())
             .await
     }

@@ -60,6 +60,8 @@ use crate::kit::clock::Clock;
 /// The vendor's line in the list.
 pub const ENTRY: VendorEntry = VendorEntry { name: "zstack", secret_keys: config::SECRET_KEYS, configure };
 
+/// How many jobs one `check` takes: a few lists answer for all of them.
+const CHECK_BATCH: usize = 256;
 /// How many jobs one `observe` takes.
 const OBSERVE_BATCH: usize = 1000;
 /// How many starts are under way at once.
@@ -104,6 +106,7 @@ fn capabilities(lost_answer_grace: Duration, lost_answer_limit: Duration) -> Cap
                     answer could not be told from one that never came, and it very likely fails for jobs that \
                     UpdateClusterOS itself made.",
         }],
+        check_batch: CHECK_BATCH,
         observe_batch: OBSERVE_BATCH,
         lost_answer_grace,
         lost_answer_limit,

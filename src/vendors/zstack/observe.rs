@@ -5,7 +5,6 @@
 //! asks for a bounded share of it and takes turns.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicUsize, Ordering};
 
 use futures_util::stream::{self, StreamExt};
 
@@ -21,6 +20,7 @@ use super::wire::{Host, LongJob};
 use crate::domain::error::VendorFault;
 use crate::domain::job::Progress;
 use crate::kit::clock::Clock;
+use crate::kit::turns;
 use crate::vendors::contract::{Observation, Planned};
 use crate::vendors::error::{Reached, VendorError};
 
@@ -29,9 +29,12 @@ const AT_ONCE: usize = 4;
 /// With so few running jobs each one's progress is asked for in every round.
 const FEW: usize = 8;
 
-/// Whose turn it is to be asked for progress. Not job state: forgetting it harms nobody.
+/// Whose turn it is to be asked for progress: those that somebody watches, and the others.
 #[derive(Debug, Default)]
-pub(super) struct Turns(AtomicUsize);
+pub(super) struct Turns {
+    watched: turns::Turns,
+    others: turns::Turns,
+}
 
 impl Turns {
     /// Which of the running jobs are asked in this round: all of a few, else one in two hundred, at least four. Those that
@@ -39,17 +42,10 @@ impl Turns {
     fn pick(&self, watched: &[bool]) -> Vec<usize> {
         let running = watched.len();
         let share = if running <= FEW { running } else { (running / 200).max(4) };
-        let round = self.0.fetch_add(1, Ordering::Relaxed);
-        // Where one round ends the next begins, so that everybody comes once before anybody comes again.
-        let in_turn = |wanted: bool, most: usize| -> Vec<usize> {
-            let all: Vec<_> = (0..running).filter(|n| watched.get(*n) == Some(&wanted)).collect();
-            let most = most.min(all.len());
-            let turn = round.wrapping_mul(most).checked_rem(all.len()).unwrap_or_default();
-            all.iter().cycle().skip(turn).take(most).copied().collect()
-        };
-        let others = watched.iter().filter(|watched| !**watched).count();
-        let mut picked = in_turn(true, share - (share / 4).min(others));
-        picked.extend(in_turn(false, share - picked.len()));
+        let (watched, others): (Vec<usize>, Vec<usize>) =
+            (0..running).partition(|n| watched.get(*n) == Some(&true));
+        let mut picked = self.watched.take(&watched, share - (share / 4).min(others.len()));
+        picked.extend(self.others.take(&others, share - picked.len()));
         picked
     }
 }

@@ -1,7 +1,9 @@
 //! Starting an update, and finding out whether a start arrived.
 //!
 //! A start goes out under an `X-Job-UUID` that ZStack takes only once. Its API job is over when the long job was
-//! *started*, usually within a second; so a start waits for that a moment, and can say "refused" at once.
+//! *started*, usually within a second; so a start waits for that a moment, and can say "refused" at once. Where it could
+//! not be read at all, the start counts as one whose answer was lost: of those, one that died of an expired session is
+//! found out and sent again under the next id, while one that is followed can only be told to have died.
 
 use std::time::Duration;
 
@@ -165,17 +167,21 @@ async fn accepted(
     let api_job = taken.api_job.unwrap_or_else(|| id.to_owned());
     notes.api_timeout_ms = taken.api_timeout_ms;
     notes.api_job = Some(api_job.clone());
+    let mut unread = None;
     for wait in LOOKS {
         tokio::time::sleep(wait).await;
         match client.api_job(&api_job).await {
-            Ok(ApiJob::Pending | ApiJob::Unknown) => {}
+            Ok(ApiJob::Pending | ApiJob::Unknown) => unread = None,
             Ok(ApiJob::Done(Some(job))) => {
                 return Some(Submitted::Started(Box::new(map::long_job(
                     &job,
                     context(clock, planned, &notes),
                 ))));
             }
-            Ok(ApiJob::Done(None)) => break,
+            Ok(ApiJob::Done(None)) => {
+                unread = None;
+                break;
+            }
             Ok(ApiJob::Failed(error)) if error.is(fault::INVALID_SESSION) => return None,
             Ok(ApiJob::Failed(error)) => {
                 let failed = failed_start(client, clock, planned, &notes, &api_job, &error).await;
@@ -187,11 +193,14 @@ async fn accepted(
                     Err(error) => Submitted::Failed(error.with_reached(Reached::Maybe)),
                 });
             }
-            // The start was taken; that its progress cannot be read now changes nothing.
             Err(error) => {
-                tracing::debug!(job.id = %planned.job, error = %error, "the API job could not be read yet")
+                tracing::debug!(job.id = %planned.job, error = %error, "the API job could not be read yet");
+                unread = Some(error);
             }
         }
+    }
+    if let Some(error) = unread {
+        return Some(Submitted::Failed(error.with_reached(Reached::Maybe)));
     }
     Some(Submitted::Started(Box::new(map::api_job_pending(context(clock, planned, &notes)))))
 }

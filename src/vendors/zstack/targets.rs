@@ -37,14 +37,14 @@ pub(super) async fn targets(
     let next = if more { rows.last().and_then(|row| row.uuid.clone()) } else { None };
     // The list is worth more than what it says beside.
     let live = if rows.is_empty() { Ok(Vec::new()) } else { client.live_updates().await };
-    let live = live.unwrap_or_else(|error| {
+    let live = live.inspect_err(|error| {
         tracing::debug!(%error, "what is under way on the clusters could not be read");
-        Vec::new()
     });
     let mut items: Vec<_> = rows.into_iter().filter_map(|row| info(provider, row)).collect();
     for item in &mut items {
         let own = |job: &&LongJob| Word::of(job).is_live() && map::names(job, &item.target.id);
-        item.under_way = live.iter().find(own).map(map::under_way);
+        item.under_way_unknown = live.is_err();
+        item.under_way = live.iter().flatten().find(own).map(map::under_way);
     }
     Ok(Page { items, next })
 }
@@ -64,6 +64,7 @@ pub(super) fn info(provider: &ProviderId, row: Cluster) -> Option<TargetInfo> {
     .collect();
     Some(TargetInfo {
         under_way: None,
+        under_way_unknown: false,
         target: Target { provider: provider.clone(), kind: TargetKind::Cluster, id: uuid.into() },
         display_name: row.name,
         current_version: None,

@@ -8,8 +8,8 @@ use drydock::store::postgres::PostgresStore;
 use drydock::store::settings::StoreSettings;
 use drydock::store::{Store, StoreError};
 
-use super::proxy::{Cut, Proxy};
-use super::server::Server;
+use super::support::proxy::{Cut, Proxy};
+use super::support::server::Server;
 use super::{Postgres, run};
 use crate::fixture::*;
 

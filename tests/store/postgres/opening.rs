@@ -7,14 +7,16 @@ use drydock::store::settings::StoreSettings;
 use drydock::store::{Store, StoreError};
 use tokio::net::TcpListener;
 
+use super::support::with_password;
 use super::{Postgres, run};
 use crate::fixture::*;
 
-const CANARY: &str = "hunter2canary";
+pub(super) const CANARY: &str = "hunter2canary";
 
 /// The refusal of a url, which must say all of `words` and no password.
-async fn refusal(url: String, words: &[&str]) -> StoreError {
-    let refused = PostgresStore::open(&StoreSettings { url, ..StoreSettings::default() }).await.unwrap_err();
+pub(super) async fn refusal(url: String, words: &[&str]) -> StoreError {
+    let opened = drydock::store::open(&StoreSettings { url, ..StoreSettings::default() }).await;
+    let refused = opened.err().expect("a refusal");
     let text = format!("{refused} {refused:?}");
     for word in words {
         assert!(text.contains(word), "no {word}: {text}");
@@ -23,31 +25,15 @@ async fn refusal(url: String, words: &[&str]) -> StoreError {
     refused
 }
 
-fn with_password(url: &str, user: &str, password: &str) -> String {
-    url.replace(&format!("{user}@"), &format!("{user}:{password}@"))
-}
-
 #[tokio::test]
 async fn a_wrong_password_is_told() {
     let database = Postgres::new();
-    database.made().await;
-    let mut admin = database.admin().await;
-    // Others make the same role at the same time.
-    run(
-        &mut admin,
-        "DO $$ BEGIN CREATE ROLE with_password; EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$",
-    )
-    .await;
-    let user = &database.user;
-    run(&mut admin, &format!("ALTER ROLE {user} PASSWORD '{CANARY}-right'; GRANT with_password TO {user}"))
-        .await;
-    let url = database.url(None);
-    let refused = refusal(with_password(&url, user, CANARY), &["password", user, "store.url"]).await;
+    let (user, right) = (&database.user, format!("{CANARY}-right"));
+    let url = database.url_with_password(&right, CANARY).await;
+    let refused = refusal(url, &["password", user, "store.url"]).await;
     assert!(matches!(refused, StoreError::Unavailable(_)));
-    let settings = StoreSettings {
-        url: with_password(&url, user, &format!("{CANARY}-right")),
-        ..StoreSettings::default()
-    };
+    let url = with_password(&database.url(None), user, &right);
+    let settings = StoreSettings { url, ..StoreSettings::default() };
     let store = PostgresStore::open(&settings).await.unwrap();
     // With connections that were used.
     store.ping().await.unwrap();
@@ -121,11 +107,8 @@ async fn a_newer_schema_is_left_alone() {
     let database = Postgres::new();
     database.open().await.close().await;
     database.tamper("INSERT INTO _sqlx_migrations VALUES (9999, 'later', now(), TRUE, '\\x00', 0)").await;
-    let answer = database.try_open().await;
-    assert!(
-        matches!(answer, Err(StoreError::NewerSchema { found: 9999, known }) if known < 9999),
-        "{answer:?}"
-    );
+    let refused = refusal(database.url(None), &["schema 9999", "run the newer Drydock"]).await;
+    assert!(matches!(refused, StoreError::NewerSchema { found: 9999, known } if known < 9999), "{refused:?}");
 }
 
 #[tokio::test]

@@ -83,7 +83,7 @@ async fn a_lease_waits_for_a_write_under_it_and_then_refuses_the_next() {
     let (old, new) = (ReplicaId::random(), ReplicaId::random());
     store.attend(&attend(old)).await.unwrap();
     let fence = store.take_lease(&provider("vc"), old, Duration::from_millis(100)).await.unwrap().unwrap();
-    let guard = Guard { provider: provider("vc"), fence };
+    let guard = Guard { provider: provider("vc"), fence, holder: old };
     let job = create_one(&store, new_job(1, "vc/a")).await;
     tokio::time::sleep(Duration::from_millis(200)).await;
     store.attend(&Presence { lease: SOON, ..attend(new) }).await.unwrap();
@@ -124,7 +124,7 @@ async fn renewals_and_guarded_writes_do_not_wait_for_each_other() {
     };
     store.attend(&presence).await.unwrap();
     let fence = store.take_lease(&provider("vc"), replica, SOON).await.unwrap().unwrap();
-    let guard = Guard { provider: provider("vc"), fence };
+    let guard = Guard { provider: provider("vc"), fence, holder: replica };
     let job = create_one(&store, new_job(1, "vc/a")).await;
 
     let mut writing = database.beside().await;
@@ -165,5 +165,58 @@ async fn a_crowd_of_readers_costs_no_lease() {
     timeout(Duration::from_secs(3), store.attend(&presence)).await.unwrap().unwrap();
     run(&mut locks, "COMMIT").await;
     stuck.await.unwrap().unwrap();
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn replicas_whose_presences_all_ran_out_come_back_together() {
+    let database = Postgres::new();
+    let stores = [database.open().await, database.open().await, database.open().await];
+    let presences = [(); 3].map(|()| Presence {
+        replica: ReplicaId::random(),
+        name: "r".to_owned(),
+        providers: Vec::new(),
+        reports: Vec::new(),
+        watched: Vec::new(),
+        lease: Duration::from_millis(1),
+    });
+    for round in 0..60 {
+        let all = stores.iter().zip(&presences).map(|(store, presence)| store.attend(presence));
+        for attended in futures_util::future::join_all(all).await {
+            attended.unwrap_or_else(|error| panic!("round {round}: {error}"));
+        }
+        tokio::time::sleep(Duration::from_millis(3)).await;
+    }
+    for store in stores {
+        store.close().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fence_that_is_given_twice_after_a_failover_serves_its_new_holder_alone() {
+    let database = Postgres::new();
+    let store = database.open().await;
+    let [before, after] = [(); 2].map(|()| ReplicaId::random());
+    for replica in [before, after] {
+        let presence = Presence {
+            replica,
+            name: "r".to_owned(),
+            providers: vec![provider("vc")],
+            reports: Vec::new(),
+            watched: Vec::new(),
+            lease: SOON,
+        };
+        store.attend(&presence).await.unwrap();
+    }
+    let job = create_one(&store, new_job(1, "vc/a")).await;
+    let first = store.take_lease(&provider("vc"), before, SOON).await.unwrap().unwrap();
+    // The standby that took over had not heard of it yet.
+    database.tamper("UPDATE leases SET fence = fence - 1, holder = NULL").await;
+    let second = store.take_lease(&provider("vc"), after, SOON).await.unwrap().unwrap();
+    assert_eq!(first, second);
+    let guard = |holder| Some(Guard { provider: provider("vc"), fence: first, holder });
+    let refused = store.write(vec![change(&job, JobState::Submitting)], guard(before)).await;
+    assert!(matches!(refused, Err(StoreError::Fenced(_))), "{refused:?}");
+    store.write(vec![change(&job, JobState::Checking)], guard(after)).await.unwrap().remove(0).unwrap();
     store.close().await;
 }

@@ -14,9 +14,19 @@ pub struct Server {
 
 impl Server {
     pub fn start() -> Self {
+        Self::serve(None)
+    }
+
+    /// One that speaks TLS with the `server.crt` and `server.key` of a folder.
+    pub fn with_certificate(folder: &Path) -> Self {
+        Self::serve(Some(folder))
+    }
+
+    fn serve(certificate: Option<&Path>) -> Self {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/postgres");
         let mut child = Command::new(script)
             .arg("serve")
+            .args(certificate)
             .env_remove("DRYDOCK_TEST_POSTGRES")
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
