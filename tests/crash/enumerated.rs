@@ -12,7 +12,7 @@ use drydock::kit::crash_point::CrashPoint;
 /// between crash points. Whoever adds a place adds points too, a story for them, and a line here.
 const STEPS: &[(&str, &[&str])] = &[
     ("store.create(", &["accept.rs"]),
-    ("store.write(", &["driver/hearing.rs", "engine.rs"]),
+    ("store.write(", &["driver/writing.rs", "engine.rs"]),
     ("vendor.submit(", &["round.rs"]),
     ("vendor.cancel(", &["round.rs"]),
     ("vendor.reschedule(", &["round.rs"]),
