@@ -62,8 +62,9 @@ pub const ENTRY: VendorEntry = VendorEntry { name: NAME, secret_keys: config::SE
 const NAME: &str = "avisi";
 /// How many jobs one `check` takes: a few lists answer for all of them.
 const CHECK_BATCH: usize = 256;
-/// How many jobs one `observe` may be asked for: five filtered lists, or the cluster pages once.
-const OBSERVE_BATCH: usize = 500;
+/// How many jobs one `observe` may be asked for. For a few and for thousands the cluster pages are read once, so a small
+/// batch would read all of them again and again; operators' lists are filtered by a hundred clusters each.
+const OBSERVE_BATCH: usize = 2_500;
 
 fn configure(common: &CommonSettings, own: toml::Table) -> Result<Build, Vec<ConfigFault>> {
     let config = Config::read(common, own)?;
