@@ -13,6 +13,9 @@ use crate::kit::secret::{ExposeSecret, Secret};
 /// What stands where a secret stood.
 const MARK: &str = "[redacted]";
 
+/// How often escapes are solved that only appear when others were.
+const PASSES: usize = 8;
+
 /// The answer without these secrets, in body and headers. Empty secrets are no secrets.
 pub(super) fn redact(mut reply: Reply, secrets: &[&Secret]) -> Reply {
     for secret in secrets.iter().map(|secret| secret.expose_secret()).filter(|text| !text.is_empty()) {
@@ -88,8 +91,22 @@ fn blotted(text: &str, secret: &str) -> Option<String> {
 }
 
 /// The text as it may be shown or read in the end: JSON's escapes by number and of `/` are solved, and control characters
-/// are gone.
+/// are gone. What that puts together is solved again, so that nobody who reads the text finds an escape in it.
 fn legible(text: &str) -> String {
+    let mut text: String = text.chars().filter(|letter| !letter.is_control()).collect();
+    for _ in 0..PASSES {
+        let solved = solved(&text);
+        // It only ever gets shorter.
+        if solved.len() >= text.len() {
+            return text;
+        }
+        text = solved;
+    }
+    // Nobody writes that but to hide something.
+    text.replace('\\', "")
+}
+
+fn solved(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     let mut rest = text;
     while let Some((before, escape)) = rest.split_once('\\') {
@@ -182,6 +199,8 @@ mod tests {
             r#"{"at":"2\ud800","message":"Ca\u003Dna\u0001<ry>&'7"}"#,
             "{\"at\":\"2\\ud800\",\"message\":\"Ca=na\u{1}<ry>&'7\"}",
             r#"{"message":"Ca=na\u003cry\u003e\u0026\u00277"#,
+            "{\"message\":\"Ca=na<ry>&'7\",\"details\":[\"Ca=na\\u003\u{6}c\u{0}ry>&'7\"]}",
+            r#"{"at":"\ud800","message":"Ca=na\u005cu003cry>&'7"}"#,
         ] {
             let text = clean(body, secret);
             assert!(!legible(&text).contains(secret), "{body} -> {text}");
