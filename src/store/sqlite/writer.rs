@@ -16,9 +16,9 @@ use super::open::newest;
 use super::purge;
 use super::readers::Readers;
 use super::save::save;
-use crate::kit::crash_point::{self, CrashPoint};
+use crate::store::durable::{self, Durable};
 use crate::store::fault::Fault;
-use crate::store::group::{Commit, Waiting, Work, decide, serve};
+use crate::store::group::{Commit, Waiting, Work, about_to_commit, committed, decide, serve};
 use crate::store::ledger::Ledger;
 use crate::store::metrics::Metrics;
 
@@ -125,9 +125,12 @@ impl Writer {
             return;
         }
         let Some(connection) = self.connection.as_mut() else { return };
-        crash_point::reach(CrashPoint::LogUnemptied);
+        durable::about_to(Durable::EmptyLog);
         match empty_log(connection).await {
-            Ok(true) => self.erased = None,
+            Ok(true) => {
+                durable::done(Durable::EmptyLog);
+                self.erased = None;
+            }
             Ok(false) => {}
             Err(error) => tracing::warn!(%error, "the log could not be emptied after an erasure"),
         }
@@ -152,7 +155,7 @@ async fn transact(
     sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
     let mut ledger = load(connection, group, position).await?;
     decide(&mut ledger, group, |guard| leases.permit(guard));
-    for work in group {
+    for work in group.iter_mut() {
         match work {
             Work::Purge(ask) => ask.decided = Some(Ok(purge::run(&mut *connection, &ask.what).await?)),
             // It proves that a row can be written.
@@ -163,12 +166,9 @@ async fn transact(
         }
     }
     save(connection, &ledger).await?;
-    crash_point::reach(CrashPoint::CommitOpen);
+    about_to_commit(group);
     sqlx::query("COMMIT").execute(connection).await?;
-    crash_point::reach(CrashPoint::CommitDone);
-    if crash_point::loses(CrashPoint::CommitDone) {
-        return Err(Fault::Unavailable("a test lost the answer to this commit".to_owned()));
-    }
+    committed(group)?;
     Ok(ledger)
 }
 

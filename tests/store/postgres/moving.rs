@@ -65,7 +65,7 @@ async fn everything_comes_over_once() {
     );
     let twice = migrate(&file.settings(), &database.settings()).await;
     assert!(
-        matches!(&twice, Err(StoreError::Unavailable(text)) if text.contains("holds jobs already")),
+        matches!(&twice, Err(StoreError::Unavailable(text)) if text.contains("this file's jobs already")),
         "{twice:?}"
     );
 }
