@@ -1,5 +1,6 @@
 //! Fills an empty database, in one transaction, for [`crate::store::moving`].
 
+use sqlx::Executor as _;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
@@ -151,7 +152,7 @@ impl Import {
 
     pub(in crate::store) async fn commit(mut self) -> Result<(), StoreError> {
         durable::about_to(Durable::CommitMove);
-        sqlx::query("COMMIT").execute(&mut self.connection).await.map_err(Fault::from)?;
+        self.connection.execute("COMMIT").await.map_err(Fault::from)?;
         durable::done(Durable::CommitMove);
         // The rows are there, however the connection ends.
         close(self.connection).await;
