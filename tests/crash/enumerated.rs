@@ -53,11 +53,7 @@ enum How {
 /// Every file below `src/store` that changes what is kept, and how many statements of it do. Whoever adds a statement sees
 /// to it that a step covers it, and counts it here.
 const STATEMENTS: &[(&str, usize, How)] = &[
-    (
-        "postgres/import.rs",
-        2,
-        How::Here(&[Durable::CommitMove]),
-    ),
+    ("postgres/import.rs", 2, How::Here(&[Durable::CommitMove])),
     (
         "postgres/leases.rs",
         8,
@@ -79,7 +75,8 @@ const STATEMENTS: &[(&str, usize, How)] = &[
 /// How many statements of a source change what is kept. Its own tests are not looked at.
 fn statements(text: &str) -> usize {
     let text = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
-    let words: Vec<&str> = text.lines().filter(|line| !is_comment(line)).flat_map(str::split_whitespace).collect();
+    let words: Vec<&str> =
+        text.lines().filter(|line| !is_comment(line)).flat_map(str::split_whitespace).collect();
     let changes = |at: usize| {
         let (word, then) = (words[at], |n: usize| words.get(at + n).copied().unwrap_or_default());
         word.contains("run_direct(")
@@ -168,7 +165,8 @@ fn every_statement_that_changes_rows_is_covered_by_a_step() {
         if name.ends_with("/plans.rs") {
             continue;
         }
-        let listed: usize = STATEMENTS.iter().filter(|(file, ..)| file == name).map(|(_, count, _)| count).sum();
+        let listed: usize =
+            STATEMENTS.iter().filter(|(file, ..)| file == name).map(|(_, count, _)| count).sum();
         assert_eq!(
             statements(text),
             listed,
@@ -208,12 +206,16 @@ fn every_statement_that_changes_rows_is_covered_by_a_step() {
 fn a_point_that_no_story_comes_by_is_tried_by_a_test_of_the_store() {
     let tests: String = ["retention.rs", "postgres/lost.rs", "postgres/rewound.rs", "postgres/opening.rs"]
         .iter()
-        .map(|file| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/store").join(file)).unwrap())
+        .map(|file| {
+            fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/store").join(file)).unwrap()
+        })
         .collect();
     for point in CrashPoint::ALL {
         match case(*point) {
             Case::Told(_) => {}
-            Case::Tested(name) => assert!(tests.contains(&format!("async fn {name}(")), "{point:?}: no {name}"),
+            Case::Tested(name) => {
+                assert!(tests.contains(&format!("async fn {name}(")), "{point:?}: no {name}")
+            }
         }
     }
 }

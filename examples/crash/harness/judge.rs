@@ -160,7 +160,9 @@ fn gaps(watched: &Watched, evidence: &Evidence) -> Vec<String> {
         let target = evidence.jobs.iter().find(|j| j.name == *job).map_or("", |j| j.target.as_str());
         let fits = match &watched.wanted {
             wanted if !wanted.matches(target) => told.is_empty(),
-            Wanted::Everything | Wanted::Provider(_) if evidence.before.contains(job) => goes_on(&told, listed),
+            Wanted::Everything | Wanted::Provider(_) if evidence.before.contains(job) => {
+                goes_on(&told, listed)
+            }
             Wanted::Everything | Wanted::Provider(_) => same(&told, listed),
             Wanted::LatestState => {
                 let rises = told.windows(2).all(|pair| match pair {

@@ -153,10 +153,9 @@ pub const fn case(point: CrashPoint) -> Case {
         | CrashPoint::MovedCommitted
         | CrashPoint::FileStillMarked
         | CrashPoint::FileFreed => Story::Moving,
-        CrashPoint::ReleaseOpen
-        | CrashPoint::ReleaseDone
-        | CrashPoint::LeaveOpen
-        | CrashPoint::LeaveDone => Story::Handover,
+        CrashPoint::ReleaseOpen | CrashPoint::ReleaseDone | CrashPoint::LeaveOpen | CrashPoint::LeaveDone => {
+            Story::Handover
+        }
         CrashPoint::StoreOpened
         | CrashPoint::TakeOpen
         | CrashPoint::TakeDone

@@ -144,7 +144,8 @@ async fn moving(telling: &Telling, house: &mut House, program: &Path) -> anyhow:
     };
     let mut deaths = 0;
     for orders in &telling.orders {
-        let fails = orders.iter().any(|(_, point)| ["file.still_marked:1", "file.freed:1"].contains(&&**point));
+        let fails =
+            orders.iter().any(|(_, point)| ["file.still_marked:1", "file.freed:1"].contains(&&**point));
         if let (true, Some(wire)) = (fails, house.storage.wire(0)) {
             wire.cut_commit(0, Cut::BeforeRequest);
         }

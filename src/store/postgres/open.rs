@@ -158,7 +158,8 @@ async fn schema(connection: &mut PgConnection) -> Result<i64, StoreError> {
 
 /// Whether any migration, of any program, was ever applied here.
 async fn any_applied(connection: &mut PgConnection) -> Result<bool, StoreError> {
-    let any = sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM _sqlx_migrations)").fetch_one(connection).await;
+    let any =
+        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM _sqlx_migrations)").fetch_one(connection).await;
     Ok(any.map_err(Fault::from)?)
 }
 

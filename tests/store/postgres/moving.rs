@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use drydock::domain::page::PageRequest;
 use drydock::domain::state::JobState;
-use drydock::store::{Store as _, StoreError};
 use drydock::store::contract::JobFilter;
 use drydock::store::lease::{Presence, ReplicaId};
 use drydock::store::moving::{Moved, migrate};
 use drydock::store::settings::StoreSettings;
+use drydock::store::{Store as _, StoreError};
 use sqlx::AssertSqlSafe;
 use sqlx::sqlite::SqliteConnection;
 use tokio::task::JoinHandle;
