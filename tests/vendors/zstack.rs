@@ -579,7 +579,10 @@ async fn a_start_whose_session_is_seen_to_have_died_only_later_lapses_and_may_be
         tokio::time::sleep(Duration::from_millis(20)).await;
         seen = rig.look(&mut job).await;
     }
-    assert!(matches!(&seen.phase, Phase::Lapsed(f) if f.vendor_code.as_deref() == Some("ID.1001")), "{seen:?}");
+    assert!(
+        matches!(&seen.phase, Phase::Lapsed(f) if f.vendor_code.as_deref() == Some("ID.1001")),
+        "{seen:?}"
+    );
     // What the engine asks before it believes that.
     assert!(matches!(rig.vendor.find(&job).await, Ok(Found::NotArrived { until: None })));
     assert_eq!(rig.sim.effects().starts(&target_id(0)), 0);

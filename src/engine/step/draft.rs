@@ -49,7 +49,8 @@ impl<'a> Draft<'a> {
             matches!(signal, Signal::Hold | Signal::Check | Signal::Submit | Signal::Prevent | Signal::Abort);
         // And what was never sent cannot lapse.
         let unsent = signal == Signal::Lapse && self.status.submit_time.is_none();
-        let next = if (with_vendor && ours) || unsent { Err(illegal) } else { self.status.state.next(signal) };
+        let next =
+            if (with_vendor && ours) || unsent { Err(illegal) } else { self.status.state.next(signal) };
         match next {
             Ok(next) => {
                 self.status.state = next;

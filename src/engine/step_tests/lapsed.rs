@@ -67,7 +67,8 @@ fn a_start_that_lapsed_is_looked_up_and_sent_again_after_the_grace() {
     write(&mut job, step);
     assert_eq!(plan(&job, true, at(DROPPED)), Plan::Find);
     // However old the start is, the grace counts from the moment of the doubt.
-    let early = look(&job, Found::NotArrived { until: None }, &capabilities, at(DROPPED + Duration::from_secs(9)));
+    let early =
+        look(&job, Found::NotArrived { until: None }, &capabilities, at(DROPPED + Duration::from_secs(9)));
     assert_eq!(early.status.state, JobState::Submitting);
     let late = at(DROPPED + Duration::from_secs(10));
     let step = look(&job, Found::NotArrived { until: None }, &capabilities, late);

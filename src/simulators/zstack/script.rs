@@ -106,7 +106,9 @@ impl Outcome {
                 d if d < 1.0 => live("Running"),
                 _ => ended("Succeeded"),
             },
-            Self::NeverEnds | Self::RefuseAtApi | Self::ApiNeverEnds | Self::SessionExpiresLate => live("Running"),
+            Self::NeverEnds | Self::RefuseAtApi | Self::ApiNeverEnds | Self::SessionExpiresLate => {
+                live("Running")
+            }
             Self::UnknownState => live("Migrating"),
         }
     }

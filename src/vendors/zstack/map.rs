@@ -413,7 +413,9 @@ mod tests {
             api_job_failed(&error, context).phase
         };
         let sent = planned.submit_time.unwrap();
-        let Phase::Lapsed(failure) = read(&planned, clock::after(sent, LAPSES / 2)) else { panic!("not lapsed") };
+        let Phase::Lapsed(failure) = read(&planned, clock::after(sent, LAPSES / 2)) else {
+            panic!("not lapsed")
+        };
         assert_eq!(failure.vendor_code.as_deref(), Some("ID.1001"));
         assert!(failure.message.contains("before anything ran"));
         // By the time of the look-up ZStack might have forgotten it.
