@@ -51,8 +51,7 @@ impl Client {
     }
 
     async fn watch(&mut self, resume_token: &str) -> Result<Watch, Status> {
-        let request =
-            pb::WatchJobsRequest { resume_token: resume_token.to_owned(), ..Default::default() };
+        let request = pb::WatchJobsRequest { resume_token: resume_token.to_owned(), ..Default::default() };
         let stream = self.jobs.watch_jobs(request).await?.into_inner();
         Ok(Watch { stream, token: resume_token.to_owned() })
     }

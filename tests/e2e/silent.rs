@@ -118,7 +118,7 @@ async fn a_thousand_that_never_read_hold_little_and_disturb_nobody() {
         events.extend(gateway.jobs().list_job_events(request).await.unwrap().into_inner().events);
     }
     begin.send_replace(events.len());
-    let truth = wire::truth(&events, &all, true);
+    let truth = wire::truth(&events, &all, true, &gateway.commits().await);
     // What was there before is in the snapshot, and no event of it comes.
     while let Some(recorder) = tokio::time::timeout(PATIENCE, readers.join_next()).await.unwrap() {
         assert_kept(recorder.unwrap().recording(), &truth);
