@@ -16,6 +16,7 @@ use tokio::time::Instant;
 use toml::{Table, Value};
 
 use super::dice::Dice;
+use super::ends::{AVISI, CLUSTER, HUAWEI, SUPERVISOR, ZSTACK, decide};
 use super::harm::{self, Harm, Harms, Place, Strike};
 use super::proxy::{Cut, Hear, Proxy};
 
@@ -345,47 +346,3 @@ fn late(at: Timestamp, fault: Fault) -> Timestamp {
     let by = i64::try_from(millis).map_or(jiff::SignedDuration::MAX, jiff::SignedDuration::from_millis);
     at.checked_add(by).unwrap_or(at)
 }
-
-/// Half of all operations end well, the others in any way there is.
-///
-/// Left out is what only the pace of these vendors makes possible: an upgrade that fails and leaves its target as it
-/// was, within the minutes in which "untouched" proves that a start did not arrive. At a vendor it takes longer to
-/// fail; here, a second. So no vSphere cluster gives up, and no direct upgrade at Avisi fails.
-fn decide<T: Copy + Default>(dice: &mut Dice, of: &[T]) -> T {
-    if dice.chance(50) { T::default() } else { dice.pick(of).unwrap_or_default() }
-}
-
-// What never ends, and what ends only when a person acts, would only make a round long.
-const ZSTACK: [zstack::Outcome; 11] = [
-    zstack::Outcome::OneHostFails,
-    zstack::Outcome::AllHostsFail,
-    zstack::Outcome::EmptyResult,
-    zstack::Outcome::BareResult,
-    zstack::Outcome::Fail,
-    zstack::Outcome::FailSilently,
-    zstack::Outcome::Suspend,
-    zstack::Outcome::Cancel,
-    zstack::Outcome::WaitFirst,
-    zstack::Outcome::RefuseAtApi,
-    zstack::Outcome::ApiTimesOut,
-];
-const CLUSTER: [vsphere::Outcome; 5] = [
-    vsphere::Outcome::Fail,
-    vsphere::Outcome::Refuse,
-    vsphere::Outcome::PrecheckError,
-    vsphere::Outcome::PrecheckWarning,
-    vsphere::Outcome::Overtake,
-];
-const SUPERVISOR: [vsphere::Outcome; 8] = [
-    vsphere::Outcome::Fail,
-    vsphere::Outcome::FailInResult,
-    vsphere::Outcome::Refuse,
-    vsphere::Outcome::PrecheckError,
-    vsphere::Outcome::PrecheckWarning,
-    vsphere::Outcome::LatePrecheckError,
-    vsphere::Outcome::LoseTask,
-    vsphere::Outcome::Uncancelable,
-];
-const AVISI: [avisi::Outcome; 3] = [avisi::Outcome::Fail, avisi::Outcome::Supersede, avisi::Outcome::Refuse];
-const HUAWEI: [huawei::Outcome; 3] =
-    [huawei::Outcome::Fail, huawei::Outcome::Terminate, huawei::Outcome::Vanish];

@@ -15,7 +15,7 @@ use super::callers::{self, Told};
 use super::clients::Clients;
 use super::dice::Dice;
 use super::fleet::{Ends, Fleet};
-use super::harm::{Harms, Stalls};
+use super::harm::Harms;
 use super::house::{House, Plan};
 use super::judge::{Breach, Excuse, Promised, doubt, judge};
 use super::options::Options;
@@ -24,6 +24,7 @@ use super::record::{Ended, Evidence, Seen, Wanted};
 use super::report::Tally;
 use super::server::Servers;
 use super::settle::{all_ended, happened};
+use super::stalls::Stalls;
 use super::storm;
 use super::watchers::Watcher;
 

@@ -1,13 +1,11 @@
 //! The storm: gateways killed, frozen and stopped, vendors with faults, connections cut, the database restarted, all
 //! by dice.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use anyhow::Context as _;
 use drydock::kit::crash_point::{ARMABLE, CrashPoint};
 use drydock::simulators::{Fault, Route};
-use jiff::Timestamp;
 use tokio::time::Instant;
 
 use super::backend::Storage;
@@ -20,6 +18,7 @@ use super::process::{Gateway, Orders};
 use super::proxy::{Cut, Proxy};
 use super::report::Tally;
 use super::server::Stop;
+use super::sleepers::{Sleepers, past};
 
 const ROUTES: [Option<Route>; 6] = [
     None,
@@ -45,40 +44,6 @@ pub const FAULTS: [Fault; 13] = [
     Fault::MissingOptional,
     Fault::ExpiredSession,
 ];
-
-/// Gateways that are frozen, and the harm that is.
-#[derive(Default)]
-struct Sleepers(BTreeMap<usize, (Harm, Timestamp)>);
-
-impl Sleepers {
-    fn fell_asleep(&mut self, gateway: usize, harm: Harm, harms: &Harms) {
-        harms.arm(harm);
-        self.0.insert(gateway, (harm, harm::now()));
-    }
-
-    /// Wakes those whose time has come, and writes down how long they slept; also of those that were killed asleep.
-    async fn wake(
-        &mut self,
-        gateways: &mut [Gateway],
-        lease: Duration,
-        dice: &mut Dice,
-        harms: &Harms,
-    ) -> anyhow::Result<()> {
-        for (n, gateway) in gateways.iter_mut().enumerate() {
-            if gateway.note_stop(past(lease, dice)) {
-                // It was armed with its order.
-                self.0.insert(n, (Harm::OversleepAtPoint, harm::now()));
-            }
-            gateway.thaw().await?;
-            if !gateway.is_frozen()
-                && let Some((harm, from)) = self.0.remove(&n)
-            {
-                harms.strike_since(harm, Place::Gateway, from);
-            }
-        }
-        Ok(())
-    }
-}
 
 /// Harm that needs a request of the right kind to strike; chance alone would leave some of it untried.
 fn rare() -> Vec<Harm> {
@@ -243,11 +208,6 @@ async fn strike_shared(
         85..92 => cut(fleet, provider, dice),
         _ => cut_start(fleet, provider, dice),
     }
-}
-
-/// Somewhat longer than a lease.
-fn past(lease: Duration, dice: &mut Dice) -> Duration {
-    lease + Duration::from_millis(dice.within(100, 1500))
 }
 
 async fn kill(
