@@ -98,7 +98,8 @@ pub struct Scene {
     /// What callers were told.
     pub told: Told,
     watchers: Vec<Watcher>,
-    stalls: Stalls,
+    /// When the machine stood still.
+    pub stalls: Stalls,
     tasks: Tasks,
     dice: Dice,
 }
