@@ -30,13 +30,12 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// How a stream is opened.
 #[derive(Clone, Debug)]
 pub enum Ask {
-    /// A call with one request. It is open when it is answered.
+    /// A call with one request, for messages such as a watch of jobs has. It is open when it is answered.
     Once(&'static str, Bytes),
     /// A watch of jobs that begins with them as they stand. It is open when it has said `synced`, and what it said until
     /// then is not counted.
     Jobs(pb::WatchJobsRequest),
-    /// A watch of etcd's, with its first request. It is open when it has said something. What is counted are events,
-    /// because etcd puts several into one message.
+    /// A watch of etcd's, with its first request. It is open when it has said something.
     Etcd(&'static str, Bytes),
 }
 
@@ -49,8 +48,10 @@ pub struct Crowd {
 
 #[derive(Default)]
 struct Told {
-    /// Deliveries so far, over all streams.
+    /// Events so far, over all streams.
     count: AtomicU64,
+    /// Deliveries so far.
+    deliveries: AtomicU64,
     /// The count that somebody waits for.
     wanted: AtomicU64,
     reached: Notify,
@@ -90,7 +91,7 @@ impl Crowd {
         self.size
     }
 
-    /// Waits until every stream was told so much more than at the count `before`.
+    /// Waits until every stream was told so many events more than at the count `before`.
     pub async fn all_told(&self, before: u64, each: usize) -> anyhow::Result<()> {
         let wanted = before + (self.size * each) as u64;
         self.told.wanted.store(wanted, Ordering::SeqCst);
@@ -125,9 +126,14 @@ impl Crowd {
         (0..self.told.recorded.len()).map(|n| self.told.record(n)).collect()
     }
 
-    /// Deliveries so far, over all streams.
+    /// Events so far, over all streams.
     pub fn count(&self) -> u64 {
         self.told.count.load(Ordering::SeqCst)
+    }
+
+    /// Deliveries so far: messages with events, or at etcd, which puts into a message whatever came together, events.
+    pub fn deliveries(&self) -> u64 {
+        self.told.deliveries.load(Ordering::SeqCst)
     }
 
     fn failure(&self) -> Option<Status> {
@@ -140,17 +146,41 @@ impl Crowd {
     }
 }
 
+/// How many events a message has, and for how many deliveries it counts.
+type Weigh = fn(&Bytes) -> (u64, u64);
+
+/// A `WatchJobsResponse`, as far as its events must be counted.
+#[derive(Clone, PartialEq, prost::Message)]
+struct Counted {
+    #[prost(message, optional, tag = "3")]
+    batch: Option<CountedBatch>,
+}
+
+/// An `EventBatch`, as far as its events must be counted.
+#[derive(Clone, PartialEq, prost::Message)]
+struct CountedBatch {
+    #[prost(bytes = "bytes", repeated, tag = "1")]
+    events: Vec<Bytes>,
+}
+
+fn events(message: &Bytes) -> u64 {
+    // One that cannot be read counts for nothing, so that whoever waits for it says so.
+    let batch = Counted::decode(message.clone()).ok().and_then(|counted| counted.batch);
+    batch.map_or(0, |batch| batch.events.len() as u64)
+}
+
 impl Told {
     fn record(&self, n: usize) -> Vec<Bytes> {
         let record = self.recorded.get(n).map(|record| record.lock().unwrap_or_else(PoisonError::into_inner));
         record.map(|record| record.clone()).unwrap_or_default()
     }
 
-    async fn listen(&self, mut messages: Streaming<Bytes>, n: usize, weigh: fn(&Bytes) -> u64) {
+    async fn listen(&self, mut messages: Streaming<Bytes>, n: usize, weigh: Weigh) {
         loop {
             match messages.message().await {
                 Ok(Some(message)) => {
-                    let weight = weigh(&message);
+                    let (weight, deliveries) = weigh(&message);
+                    self.deliveries.fetch_add(deliveries, Ordering::SeqCst);
                     if let Some(record) = self.recorded.get(n) {
                         record.lock().unwrap_or_else(PoisonError::into_inner).push(message);
                     }
@@ -178,11 +208,16 @@ impl Ask {
         Self::Jobs(pb::WatchJobsRequest::default())
     }
 
-    /// What one message counts for.
-    fn weigh(&self) -> fn(&Bytes) -> u64 {
+    fn weigh(&self) -> Weigh {
         match self {
-            Self::Once(..) | Self::Jobs(_) => |_| 1,
-            Self::Etcd(..) => etcd::events,
+            Self::Once(..) | Self::Jobs(_) => |message| {
+                let events = events(message);
+                (events, events.min(1))
+            },
+            Self::Etcd(..) => |message| {
+                let events = etcd::events(message);
+                (events, events)
+            },
         }
     }
 

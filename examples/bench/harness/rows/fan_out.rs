@@ -50,21 +50,22 @@ impl Side {
         Ok(Self { process, crowd, callers, before, connections, rates: Vec::new(), delivered: 0.0, cpu: 0.0 })
     }
 
-    /// Fires so many bursts of `each` deliveries, the next when everybody has the one before.
+    /// Fires so many bursts of `each` events, the next when everybody has the one before.
     async fn round<F: Future<Output = anyhow::Result<()>>>(
         &mut self,
         each: usize,
         bursts: usize,
         mut fire: impl FnMut(Vec<Channel>) -> F,
     ) -> anyhow::Result<()> {
-        let (cpu, begun) = (usage::cpu_seconds(self.process)?, Instant::now());
+        let (cpu, before) = (usage::cpu_seconds(self.process)?, self.crowd.deliveries());
+        let begun = Instant::now();
         for _ in 0..bursts {
             let (fired, told) =
                 tokio::join!(fire(self.callers.clone()), self.crowd.all_told(self.crowd.count(), each));
             fired?;
             told?;
         }
-        let delivered = (self.crowd.size() * each * bursts) as f64;
+        let delivered = (self.crowd.deliveries() - before) as f64;
         self.rates.push(delivered / begun.elapsed().as_secs_f64());
         self.delivered += delivered;
         self.cpu += usage::cpu_seconds(self.process)? - cpu;
@@ -104,9 +105,10 @@ pub async fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
     };
     move_all(callers.clone()).await?;
     let messages = ours.crowd.quiet().await;
-    let (each, told) = (messages.len(), ours.crowd.count());
-    ensure!(each >= names.len() && told == (each * ours.crowd.size()) as u64, "{each} messages, {told} told");
-    let length = messages.iter().map(Bytes::len).sum::<usize>() as f64 / each as f64;
+    let size = ours.crowd.size();
+    let each = usize::try_from(ours.crowd.count())? / size;
+    ensure!(each >= names.len() && ours.crowd.count() == (each * size) as u64, "not all were told the same");
+    let length = messages.iter().map(Bytes::len).sum::<usize>() as f64 / messages.len() as f64;
 
     let plain = bench.home.yardstick().await?;
     let ask = Ask::Once(yardstick::WATCH, Bytes::new());
@@ -126,7 +128,7 @@ pub async fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
                 let messages = messages.clone();
                 async move { etcd::put_all(&callers, &messages).await }
             };
-            side.round(each, bursts, put).await?;
+            side.round(messages.len(), bursts, put).await?;
         }
         if round == 0 {
             // The first round warms everybody up.
@@ -135,7 +137,6 @@ pub async fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
         }
     }
     let ratios: Vec<_> = ours.rates.iter().zip(&theirs.rates).map(|(a, b)| a / b).collect();
-    let size = options.subscribers;
     let rate = Row::new(
         "fan_out",
         format!("watch fan-out, {size} subscribers"),
@@ -145,7 +146,8 @@ pub async fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
     );
     let mut beside = vec![
         Figure::new("message", length, "bytes"),
-        Figure::new("at once", each as f64, "messages"),
+        Figure::new("at once", messages.len() as f64, "messages"),
+        Figure::new("of them events", each as f64, ""),
         Figure::new("server's processor time each", ours.cost(), "µs"),
         Figure::new("yardstick's", theirs.cost(), "µs"),
     ];
@@ -158,7 +160,7 @@ pub async fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
     let memory = Row::new(
         "subscriber",
         format!(
-            "memory of an idle subscriber, {size} of them on {} connections, after {} messages",
+            "memory of an idle subscriber, {size} of them on {} connections, after {} events",
             options.connections(size),
             each * (1 + bursts * (1 + options.rounds))
         ),

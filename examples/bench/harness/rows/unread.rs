@@ -47,7 +47,11 @@ pub async fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
     let before = Before::of(first, &names).await?;
     let channels = server.connect(options.connections(size)).await?;
     let crowd = Crowd::open(&channels, &Ask::jobs(), size).await?;
-    let mut readers = Readers { crowd, callers: callers.clone(), names, time: 0 };
+    let mut readers = Readers { crowd, callers: callers.clone(), names, each: 0, time: 1 };
+    jobs::move_all(&callers, &readers.names, readers.time).await?;
+    readers.crowd.quiet().await;
+    readers.each = usize::try_from(readers.crowd.count())? / size;
+    ensure!(readers.each >= readers.names.len(), "{} events of a burst", readers.each);
 
     let (bursts, fill) = (options.bursts(size), FILL.div_ceil(options.burst.max(1)));
     readers.told(bursts).await?;
@@ -71,6 +75,7 @@ pub async fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
         held.push((later - empty).max(0.0) / size as f64);
         grown.push((later - full) / size as f64);
     }
+    let events = (fill + bursts) * readers.each;
     readers.crowd.quiet().await;
     let judge = before.until_now(first).await?;
     readers.crowd.recordings().iter().try_for_each(|told| judge.judge(false, told))?;
@@ -97,7 +102,7 @@ pub async fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
     Ok(vec![
         rate.with_ratios(&ratios),
         memory.beside(vec![
-            Figure::new("events that came for it", ((fill + bursts) * options.burst) as f64, ""),
+            Figure::new("events that came for it", events as f64, ""),
             Figure::new("of it, by the later half of them", median(&grown), "bytes"),
             Figure::new("that read on in the end, and missed nothing", judged as f64, "subscribers"),
         ]),
@@ -109,24 +114,25 @@ struct Readers {
     crowd: Crowd,
     callers: Vec<Channel>,
     names: Vec<String>,
+    /// How many events a burst has.
+    each: usize,
     time: i64,
 }
 
 impl Readers {
     /// Fires so many bursts, each when all have the one before. Deliveries a second.
     async fn told(&mut self, bursts: usize) -> anyhow::Result<f64> {
-        let begun = Instant::now();
+        let (begun, before) = (Instant::now(), self.crowd.deliveries());
         for _ in 0..bursts {
             self.time += 1;
             let (moved, told) = tokio::join!(
                 jobs::move_all(&self.callers, &self.names, self.time),
-                self.crowd.all_told(self.crowd.count(), self.names.len())
+                self.crowd.all_told(self.crowd.count(), self.each)
             );
             moved?;
             told?;
         }
-        let delivered = self.crowd.size() * self.names.len() * bursts;
-        Ok(delivered as f64 / begun.elapsed().as_secs_f64())
+        Ok((self.crowd.deliveries() - before) as f64 / begun.elapsed().as_secs_f64())
     }
 }
 
