@@ -11,7 +11,7 @@ use crate::harness::home::Home;
 use crate::harness::options::Options;
 use crate::harness::plot::{self, Line, Panel};
 use crate::harness::report::Report;
-use crate::harness::row::{Figure, Goal, Row, median, number};
+use crate::harness::row::{Figure, Goal, Row, median, number, percentile};
 use crate::harness::rows::Subject;
 
 #[derive(clap::Parser)]
@@ -128,7 +128,8 @@ fn growth_says_by_itself_what_is_worse_than_it_may_be() {
         growth.take(&row, 1.0, 1.0);
     }
     let table = growth.markdown();
-    let line = "| a restart, time | 0.0100 s | 0.100 s | 4.00 s | 1.30 | **worse than linear** | **no** |";
+    let line =
+        "| a restart, time | 0.0100 s | 0.100 s | 4.00 s | 1.30, 1.60 | **worse than linear** | **no** |";
     assert!(table.contains(line), "{table}");
     assert!(growth.plot().contains("0.0100 → 4.00 s"));
 }
@@ -137,6 +138,11 @@ fn growth_says_by_itself_what_is_worse_than_it_may_be() {
 fn numbers_are_short() {
     let texts = [0.0, 0.01234, 0.5, 1.234, 12.34, 123.4, 1_234.0, -1_234_567.0].map(number);
     assert_eq!(texts, ["0", "0.0123", "0.500", "1.23", "12.3", "123", "1,234", "-1,234,567"]);
+    let hundred: Vec<f64> = (1..=100).map(f64::from).collect();
+    assert_eq!(
+        [percentile(&hundred, 99), percentile(&[2.0, 1.0], 50), percentile(&[], 99)],
+        [99.0, 1.0, 0.0]
+    );
     assert_eq!([median(&[3.0, 1.0, 2.0]), median(&[4.0, 1.0]), median(&[])], [2.0, 2.5, 0.0]);
 }
 

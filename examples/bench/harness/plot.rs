@@ -45,11 +45,16 @@ struct Axes {
 
 impl Axes {
     fn of(panel: &Panel, top: f64) -> Self {
-        let heights = || panel.lines.iter().flat_map(|line| &line.values).map(|value| height(*value));
-        let low = heights().fold(f64::from(panel.powers.0), f64::min).floor();
-        let high = heights().fold(f64::from(panel.powers.1), f64::max).ceil();
-        // Both are small whole numbers.
-        Self { top, low: low as i32, high: high as i32 }
+        let (mut low, mut high) = panel.powers;
+        for value in panel.lines.iter().flat_map(|line| &line.values) {
+            while height(*value) < f64::from(low) {
+                low -= 1;
+            }
+            while height(*value) > f64::from(high) {
+                high += 1;
+            }
+        }
+        Self { top, low, high }
     }
 
     fn up(&self, height: f64) -> f64 {
@@ -63,7 +68,7 @@ impl Axes {
 }
 
 fn height(value: f64) -> f64 {
-    value.max(1e-6).log10()
+    value.clamp(1e-6, 1e6).log10()
 }
 
 fn across(step: usize) -> f64 {
@@ -118,13 +123,13 @@ fn drawn(panel: &Panel, top: f64) -> String {
         out.push(format!("<text x=\"{x}\" y=\"{}\" text-anchor=\"middle\">{label}</text>", bottom + 18.0));
     }
     out.push(format!(
-        "<text x=\"{}\" y=\"{}\" text-anchor=\"middle\" fill=\"#555\">jobs and subscribers</text>",
+        "<text x=\"{}\" y=\"{}\" text-anchor=\"middle\" fill=\"#555\">jobs and subscribers, relative to 1×</text>",
         f64::midpoint(LEFT, RIGHT),
         bottom + 36.0
     ));
     out.push(format!(
         "<text transform=\"translate(16 {middle:.1}) rotate(-90)\" text-anchor=\"middle\" fill=\"#555\">\
-         relative to 1×</text>"
+         figure, relative to 1×</text>"
     ));
     // In proportion to the size, as far as the axes go.
     let linear = f64::from(axes.high).min(2.0);
@@ -170,9 +175,10 @@ fn one(line: &Line, axes: &Axes, place: f64, colour: &str) -> Vec<String> {
     );
     if let Some((x, y)) = points.last() {
         out.push(format!(
-            "<path d=\"M{:.1} {y:.1}L{} {place:.1}\" stroke=\"{colour}\" stroke-width=\"0.7\" fill=\"none\"/>",
+            "<path d=\"M{:.1} {y:.1}L{} {:.1}\" stroke=\"{colour}\" stroke-width=\"0.7\" fill=\"none\"/>",
             x + 4.0,
-            NAMES - 6.0
+            NAMES - 6.0,
+            place - 4.0
         ));
     }
     out.push(format!(

@@ -158,11 +158,11 @@ impl Row {
     }
 }
 
-/// The number below which this share (0 to 1) of some numbers lies, one of them; 0 of none.
-pub fn percentile(values: &[f64], share: f64) -> f64 {
+/// The one of some numbers that so many percent of them do not exceed; 0 of none.
+pub fn percentile(values: &[f64], percent: usize) -> f64 {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
-    let place = (share * sorted.len() as f64).ceil() as usize;
+    let place = (sorted.len() * percent).div_ceil(100);
     sorted.get(place.saturating_sub(1)).copied().unwrap_or_default()
 }
 

@@ -80,8 +80,8 @@ pub async fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
         Goal::AtMost(5.0),
     );
     Ok(vec![row.beside(vec![
-        Figure::new("p99", percentile(&added, 0.99), "ms"),
-        Figure::new("one durable commit, p99", percentile(&commits, 0.99), "ms"),
+        Figure::new("p99", percentile(&added, 99), "ms"),
+        Figure::new("one durable commit, p99", percentile(&commits, 99), "ms"),
         Figure::new("the vendor's own time, p50", median(&of(|start| start.vendor)), "ms"),
         Figure::new("to the first request of the check, p50", median(&of(|start| start.first)), "ms"),
         Figure::new("the gateway's own commits for a start", own / starts as f64, ""),

@@ -19,6 +19,8 @@ use crate::harness::{Bench, jobs, usage, wire, yardstick};
 
 /// What an idle subscriber may cost, in bytes.
 const ROOM: f64 = 16.0 * 1024.0;
+/// What is said beside: memory without what events leave behind.
+pub const FRESH: &str = "once synced, before its first event";
 /// How long memory is given to settle.
 const SETTLE: Duration = Duration::from_secs(1);
 /// Connections of those who cause the messages, on every side.
@@ -170,7 +172,7 @@ pub async fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
     );
     let mut beside = vec![
         Figure::new("its share of a connection", ours.connections / size as f64, "bytes"),
-        Figure::new("once synced, before its first event", fresh, "bytes"),
+        Figure::new(FRESH, fresh, "bytes"),
         Figure::new("bare broadcast", theirs.each_holds().await?, "bytes"),
     ];
     if let Some((_, side)) = &others {
