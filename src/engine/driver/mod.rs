@@ -109,6 +109,7 @@ struct Live {
 
 /// A round that is out: for the case that its task dies.
 struct UnderWay {
+    /// Whose answers count.
     jobs: Vec<JobId>,
     submits: bool,
     /// It runs prechecks, which may take long.

@@ -34,8 +34,21 @@ async fn plan(connection: &mut SqliteConnection, sql: &str) -> Vec<String> {
 
 /// The steps that walk a table or index of ours without a bound by a key.
 fn walks(plan: &[String]) -> Vec<&String> {
-    let ours =
-        ["jobs", "j", "t", "events", "e", "b", "c", "job_labels", "l", "m", "requests", "r", "sealed_passwords"];
+    let ours = [
+        "jobs",
+        "j",
+        "t",
+        "events",
+        "e",
+        "b",
+        "c",
+        "job_labels",
+        "l",
+        "m",
+        "requests",
+        "r",
+        "sealed_passwords",
+    ];
     plan.iter()
         .filter(|step| {
             step.strip_prefix("SCAN ")

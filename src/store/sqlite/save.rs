@@ -80,7 +80,9 @@ impl Text {
         bind: impl Fn(&mut Values, &T),
     ) -> Result<(), Fault> {
         for chunk in rows.chunks(TEXT_ROWS) {
-            let Some((size, text)) = bulk.texts.iter().find(|(size, _)| *size >= chunk.len()) else { continue };
+            let Some((size, text)) = bulk.texts.iter().find(|(size, _)| *size >= chunk.len()) else {
+                continue;
+            };
             if self.rows > 0 && self.rows + size > TEXT_ROWS {
                 std::mem::take(self).run(connection).await?;
             }
@@ -110,7 +112,8 @@ static INSERT_REQUESTS: LazyLock<Bulk> =
     LazyLock::new(|| Bulk::insert("requests", &["id", "digest", "create_time"]));
 
 static INSERT_JOBS: LazyLock<Bulk> = LazyLock::new(|| {
-    let asked = ["id", "provider", "target", "operation", "create_time", "request_id", "request_index", "spec"];
+    let asked =
+        ["id", "provider", "target", "operation", "create_time", "request_id", "request_index", "spec"];
     let standing = ["state", "ended", "holds", "version", "sequence", "status", "control", "end_time"];
     Bulk::insert("jobs", &[asked, standing].concat())
 });
@@ -127,17 +130,13 @@ pub(super) static UPDATE_JOBS: LazyLock<Bulk> = LazyLock::new(|| {
 static INSERT_LABELS: LazyLock<Bulk> =
     LazyLock::new(|| Bulk::insert("job_labels", &["key", "value", "create_time", "job"]));
 
-static INSERT_SEALED: LazyLock<Bulk> =
-    LazyLock::new(|| Bulk::insert("sealed_passwords", &["job", "sealed"]));
+static INSERT_SEALED: LazyLock<Bulk> = LazyLock::new(|| Bulk::insert("sealed_passwords", &["job", "sealed"]));
 
 pub(super) static DELETE_SEALED: LazyLock<Bulk> =
     LazyLock::new(|| Bulk::new("DELETE FROM sealed_passwords WHERE job IN", 1, ""));
 
 static INSERT_EVENTS: LazyLock<Bulk> = LazyLock::new(|| {
-    Bulk::insert(
-        "events",
-        &["position", "commit_no", "job", "sequence", "time", "kind", "message", "status"],
-    )
+    Bulk::insert("events", &["position", "commit_no", "job", "sequence", "time", "kind", "message", "status"])
 });
 
 /// Saves what changed in `ledger`, inside the transaction that `connection` is in, but for a last text: that goes with
@@ -155,7 +154,7 @@ pub(super) async fn save(connection: &mut SqliteConnection, ledger: &Ledger) -> 
     text.add(connection, &INSERT_JOBS, &new, new_job).await?;
     let labels: Vec<(&Job, &str, &str)> = new
         .iter()
-        .flat_map(|(job, _)| job.spec.labels.iter().map(move |(key, value)| (*job, key.as_ref(), value.as_ref())))
+        .flat_map(|(job, _)| job.spec.labels.iter().map(move |(key, value)| (*job, key, value)))
         .collect();
     text.add(connection, &INSERT_LABELS, &labels, label).await?;
 
