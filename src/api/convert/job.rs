@@ -43,7 +43,7 @@ pub fn status(status: &JobStatus) -> pb::JobStatus {
         progress: status.progress.as_ref().map(progress),
         findings: status.findings.iter().map(finding).collect(),
         waiting_for: status.waiting_for.iter().map(waiting).collect(),
-        failure: status.failure.as_ref().map(|f| failure(f)),
+        failure: status.failure.as_deref().map(failure),
         parts: status.parts.iter().map(part).collect(),
         cancelability: Some(pb::Cancelability {
             possible: status.cancelable.possible,
