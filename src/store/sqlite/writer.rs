@@ -11,11 +11,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::leases::MemoryLeases;
-use super::load::load;
+use super::load::begin;
 use super::open::newest;
 use super::purge;
 use super::readers::Readers;
-use super::save::save;
+use super::save::{commit, save};
 use crate::store::durable::{self, Durable};
 use crate::store::fault::Fault;
 use crate::store::group::{Commit, Waiting, Work, about_to_commit, committed, decide, serve};
@@ -151,9 +151,7 @@ async fn transact(
     position: u64,
     leases: &MemoryLeases,
 ) -> Result<Ledger, Fault> {
-    // IMMEDIATE: takes the right to write now, rather than fail at the first write.
-    sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
-    let mut ledger = load(connection, group, position).await?;
+    let mut ledger = begin(connection, group, position).await?;
     decide(&mut ledger, group, |guard| leases.permit(guard));
     for work in group.iter_mut() {
         match work {
@@ -165,9 +163,9 @@ async fn transact(
             Work::Create(_) | Work::Write(_) => {}
         }
     }
-    save(connection, &ledger).await?;
+    let last = save(connection, &ledger).await?;
     about_to_commit(group);
-    sqlx::query("COMMIT").execute(connection).await?;
+    commit(connection, last).await?;
     committed(group)?;
     Ok(ledger)
 }
