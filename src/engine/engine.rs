@@ -9,6 +9,7 @@ use futures_util::future::join_all;
 use jiff::Timestamp;
 
 use super::attention::Attention;
+use super::berths::Watch;
 use super::calls::{CancelOutcome, ProviderView, Settlement, WatchRequest};
 use super::fault;
 use super::health::Health;
@@ -21,7 +22,7 @@ use super::retention::{Keep, Purge};
 use super::settings::EngineSettings;
 use super::step::Step;
 use super::vault::Vault;
-use super::watch::{self, Watch};
+use super::watch;
 use super::wish;
 use crate::domain::capability::Capabilities;
 use crate::domain::error::Error;
