@@ -236,6 +236,15 @@ impl Serving {
     }
 }
 
+/// Reads the certificate and key of `[grpc.tls]`, if there are any, and sees whether they fit each other.
+///
+/// # Errors
+/// They cannot be read or used.
+pub async fn check_tls(settings: &GrpcSettings) -> Result<(), ServeError> {
+    let Some(files) = &settings.tls else { return Ok(()) };
+    Server::builder().tls_config(read_tls(files).await?).map(drop).map_err(ServeError::Tls)
+}
+
 async fn read_tls(files: &TlsSettings) -> Result<ServerTlsConfig, ServeError> {
     let cert = read_file(&files.cert_file).await?;
     let key = zeroize::Zeroizing::new(read_file(&files.key_file).await?);

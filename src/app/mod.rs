@@ -202,20 +202,31 @@ pub async fn start(config: Config, scrape: Scrape) -> Result<Running, StartError
 }
 
 fn build_providers(configs: Vec<ProviderConfig>, clock: &Clock) -> Result<Vec<engine::Provider>, StartError> {
-    let build = |config: ProviderConfig| {
-        let ProviderConfig { id, vendor, common, build } = config;
-        let http = HttpClient::build(vendor, id.clone(), &common.limits, &common.tls)
-            .map_err(|source| StartError::Provider { provider: id.to_string(), source })?;
-        Ok(engine::Provider {
-            endpoint: common.endpoint.to_string(),
-            labels: common.labels,
-            cadence: common.poll.cadence(),
-            warnings: common.tls.warnings(),
-            vendor: build(id.clone(), http, clock.clone()),
-            id,
-        })
-    };
-    configs.into_iter().map(build).collect()
+    configs.into_iter().map(|config| build_provider(config, clock)).collect()
+}
+
+fn build_provider(config: ProviderConfig, clock: &Clock) -> Result<engine::Provider, StartError> {
+    let ProviderConfig { id, vendor, common, build } = config;
+    let http = HttpClient::build(vendor, id.clone(), &common.limits, &common.tls)
+        .map_err(|source| StartError::Provider { provider: id.to_string(), source })?;
+    Ok(engine::Provider {
+        endpoint: common.endpoint.to_string(),
+        labels: common.labels,
+        cadence: common.poll.cadence(),
+        warnings: common.tls.warnings(),
+        vendor: build(id.clone(), http, clock.clone()),
+        id,
+    })
+}
+
+/// Builds what a start would build without being seen outside: every provider's client, and the gRPC door's certificate
+/// and key. It opens no port and no store, and asks nobody. What it returns would have kept the gateway from starting.
+pub async fn rehearse(config: Config) -> Vec<StartError> {
+    let clock = Clock::system();
+    let clients = config.providers.into_iter().map(|provider| build_provider(provider, &clock).err());
+    let mut faults: Vec<_> = clients.flatten().collect();
+    faults.extend(server::check_tls(&config.grpc).await.err().map(StartError::Grpc));
+    faults
 }
 
 impl Running {

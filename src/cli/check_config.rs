@@ -1,19 +1,26 @@
-//! `drydock check-config`: every fault of a configuration at once.
+//! `drydock check-config`: every fault of a configuration at once, and then of the certificates and keys that it names.
 
 use std::fmt::Write as _;
 
 use super::args::ConfigArgs;
 use super::{Exit, output};
+use crate::app;
 use crate::config::{Config, load};
 
-pub(super) fn run(args: &ConfigArgs) -> Exit {
+pub(super) async fn run(args: ConfigArgs) -> Exit {
     match load::load(args.config.as_deref(), toml::Table::new()) {
         Ok(config) => {
             for warning in &config.warnings {
                 output::problem(format_args!("warning: {warning}"));
             }
-            output::say(summary(&config));
-            Exit::Done
+            let summary = summary(&config);
+            let faults = app::rehearse(config).await;
+            if faults.is_empty() {
+                output::say(summary);
+                return Exit::Done;
+            }
+            faults.iter().for_each(|fault| output::failure(fault));
+            Exit::BadUsage
         }
         Err(faults) => {
             output::problem(faults);

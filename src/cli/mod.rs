@@ -62,7 +62,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         }
     };
     match cli.command {
-        Command::CheckConfig(args) => check_config::run(&args),
+        Command::CheckConfig(args) => in_runtime(check_config::run(args)),
         Command::MigrateStore(args) => in_runtime(migrate_store::run(args)),
         Command::Serve(args) => in_runtime(serve::run(args)),
         #[cfg(feature = "simulators")]

@@ -81,6 +81,46 @@ fn a_good_configuration_is_summed_up_in_a_line() {
     assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (0, "good: 1 provider: lab (avisi)\n", ""));
 }
 
+/// What would only be found at the start otherwise.
+#[test]
+fn certificates_and_keys_are_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let (file, empty) = (dir.path().join("drydock.toml"), dir.path().join("empty.pem"));
+    let (cert, key, other_key) =
+        (dir.path().join("a.pem"), dir.path().join("a.key"), dir.path().join("b.key"));
+    let made = rcgen::generate_simple_self_signed(["gateway.example".to_owned()]).unwrap();
+    let other = rcgen::generate_simple_self_signed(["gateway.example".to_owned()]).unwrap();
+    fs::write(&empty, "no certificate\n").unwrap();
+    fs::write(&cert, made.cert.pem()).unwrap();
+    for (path, key) in
+        [(&key, made.signing_key.serialize_pem()), (&other_key, other.signing_key.serialize_pem())]
+    {
+        fs::write(path, key).unwrap();
+        fs::set_permissions(path, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    }
+    let provider =
+        "[providers.lab]\nvendor = 'avisi'\nendpoint = 'https://a.example'\norganisation = 'acme'\n";
+    let check = |bundle: &Path, key: &Path| {
+        let tls = format!("[providers.lab.tls]\nca_bundle_file = '{}'\n", text(bundle));
+        let door = format!("[grpc.tls]\ncert_file = '{}'\nkey_file = '{}'\n", text(&cert), text(key));
+        fs::write(&file, format!("{provider}{tls}{door}")).unwrap();
+        run(drydock(&["check-config", "--config", text(&file)])
+            .env("DRYDOCK__PROVIDERS__LAB__TOKEN", "acpat_canary"))
+    };
+    let good = check(&cert, &key);
+    assert_eq!((good.code, good.err.as_str()), (0, ""));
+    let bad = check(&empty, &other_key);
+    assert_eq!((bad.code, bad.out.as_str()), (64, ""));
+    let lines: Vec<_> = bad.err.lines().collect();
+    let [bundle, door] = lines.as_slice() else { panic!("{}", bad.err) };
+    assert!(
+        bundle.starts_with("drydock: the client of providers/lab could not be built: ")
+            && bundle.contains("empty.pem"),
+        "{bundle}"
+    );
+    assert!(door.starts_with("drydock: certificate and key of [grpc.tls] cannot be used"), "{door}");
+}
+
 #[test]
 fn a_secret_that_everybody_can_read_is_worth_a_warning() {
     let dir = tempfile::tempdir().unwrap();
