@@ -1,6 +1,6 @@
 //! Many callers at once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -63,32 +63,32 @@ pub async fn nothing_old_is_shown(backend: &impl Backend) {
         create_one(&store, new_job(n, &format!("vc/c{n}"))).await;
     }
     let mut tasks = JoinSet::new();
-    let read: Arc<Vec<AtomicU64>> = Arc::new((0..JOBS).map(|_| AtomicU64::new(1)).collect());
+    let read: Arc<BTreeMap<u64, AtomicU64>> = Arc::new((0..JOBS).map(|n| (n, AtomicU64::new(1))).collect());
     for n in 0..JOBS {
         let (store, read) = (Arc::clone(&store), Arc::clone(&read));
         tasks.spawn(async move {
             let mut job = store.job(id(n)).await.unwrap().unwrap();
             for _ in 0..WRITES {
                 job = write_one(&store, change(&job, JobState::Running)).await.unwrap();
-                read[n as usize].fetch_max(job.version, Ordering::SeqCst);
+                read[&n].fetch_max(job.version, Ordering::SeqCst);
                 assert!(shown(&store, n).await.unwrap() >= job.version);
             }
             let last = change(&job, JobState::Succeeded);
-            read[n as usize].fetch_max(write_one(&store, last).await.unwrap().version, Ordering::SeqCst);
+            read[&n].fetch_max(write_one(&store, last).await.unwrap().version, Ordering::SeqCst);
         });
     }
     for reader in 0..6 {
         let (store, read) = (Arc::clone(&store), Arc::clone(&read));
         tasks.spawn(async move {
-            while read.iter().any(|version| version.load(Ordering::SeqCst) < WRITES + 2) {
+            while read.values().any(|version| version.load(Ordering::SeqCst) < WRITES + 2) {
                 for n in 0..JOBS {
-                    let known = read[n as usize].load(Ordering::SeqCst);
+                    let known = read[&n].load(Ordering::SeqCst);
                     let now = match reader % 3 {
                         0 => store.job(id(n)).await.unwrap().unwrap().version,
                         _ => shown(&store, n).await.unwrap(),
                     };
                     assert!(now >= known, "version {now} was read after {known}");
-                    read[n as usize].fetch_max(now, Ordering::SeqCst);
+                    read[&n].fetch_max(now, Ordering::SeqCst);
                 }
                 // Only what is asked for again can be old.
                 tokio::task::yield_now().await;

@@ -212,8 +212,8 @@ mod tests {
     }
 
     /// A read that finds `text` at once.
-    async fn finds(text: &'static str) -> Result<Option<Bytes>, StoreError> {
-        Ok(Some(Bytes::from_static(text.as_bytes())))
+    fn finds(text: &'static str) -> impl Future<Output = Result<Option<Bytes>, StoreError>> {
+        std::future::ready(Ok(Some(Bytes::from_static(text.as_bytes()))))
     }
 
     async fn shown(shown: &Shown, n: u128, now: &'static str) -> String {
