@@ -11,11 +11,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::leases::MemoryLeases;
-use super::load::load;
+use super::load::begin;
 use super::open::newest;
 use super::purge;
 use super::readers::Readers;
-use super::save::save;
+use super::save::{commit, save};
 use super::shown::Shown;
 use crate::kit::crash_point::{self, CrashPoint};
 use crate::store::fault::Fault;
@@ -153,9 +153,7 @@ async fn transact(
     leases: &MemoryLeases,
     shown: &Shown,
 ) -> Result<Ledger, Fault> {
-    // IMMEDIATE: takes the right to write now, rather than fail at the first write.
-    sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
-    let mut ledger = load(connection, group, position).await?;
+    let mut ledger = begin(connection, group, position).await?;
     decide(&mut ledger, group, |guard| leases.permit(guard));
     let mut gone = Vec::new();
     for work in group {
@@ -170,10 +168,10 @@ async fn transact(
             Work::Create(_) | Work::Write(_) => {}
         }
     }
-    save(connection, &ledger).await?;
+    let last = save(connection, &ledger).await?;
     crash_point::reach(CrashPoint::CommitOpen);
     shown.hold(ledger.changed_jobs().map(|job| job.id).chain(gone));
-    sqlx::query("COMMIT").execute(connection).await?;
+    commit(connection, last).await?;
     crash_point::reach(CrashPoint::CommitDone);
     if crash_point::loses(CrashPoint::CommitDone) {
         return Err(Fault::Unavailable("a test lost the answer to this commit".to_owned()));
