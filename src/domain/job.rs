@@ -283,6 +283,12 @@ pub struct JobControl {
     /// shows that the earlier one did not arrive.
     #[serde(default)]
     pub refusal: Option<Failure>,
+    /// Whether the vendor ever showed it at work. From then on nothing leads to another start.
+    #[serde(default)]
+    pub began: bool,
+    /// Whether the vendor dropped a start of it before it began. That leads to another start once, never twice.
+    #[serde(default)]
+    pub lapsed: bool,
     /// Whether the job holds its target; a queued one does not yet.
     pub holds_target: bool,
     /// Whether the vendor's cancel was called already.

@@ -53,6 +53,8 @@ pub enum Signal {
     Submit,
     /// The starting call provably did not take effect and will be made later (rate limit, unreachable).
     Postpone,
+    /// What the vendor took was dropped before it began: the vendor is asked once more, as after a lost answer.
+    Lapse,
     /// The vendor accepted it and keeps its schedule.
     VendorScheduled,
     /// The vendor works on it.
@@ -91,12 +93,13 @@ pub enum Signal {
 
 impl Signal {
     /// All signals, for the property tests.
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::Hold,
         Self::Check,
         Self::Refuse,
         Self::Submit,
         Self::Postpone,
+        Self::Lapse,
         Self::VendorScheduled,
         Self::VendorRunning,
         Self::VendorSuspended,
@@ -133,6 +136,7 @@ impl Signal {
             | Self::Refuse
             | Self::Submit
             | Self::Postpone
+            | Self::Lapse
             | Self::AskCancel
             | Self::Prevent
             | Self::CancelRefused
@@ -237,6 +241,7 @@ impl JobState {
                 Signal::Prevent => Ok(Self::Cancelled),
                 Signal::Abort => Ok(Self::Failed),
                 Signal::Postpone
+                | Signal::Lapse
                 | Signal::VendorScheduled
                 | Signal::VendorRunning
                 | Signal::VendorSuspended
@@ -279,6 +284,8 @@ impl JobState {
                 Signal::SettleSucceeded => Ok(Self::Succeeded),
                 Signal::SettleFailed => Ok(Self::Failed),
                 Signal::SettleCancelled => Ok(Self::Cancelled),
+                // Only from here: whatever was seen at work is never started again.
+                Signal::Lapse => Ok(Self::Submitting),
                 Signal::Postpone => illegal,
             },
             Self::Checking => match signal {
@@ -291,7 +298,8 @@ impl JobState {
                 Signal::Abort => Ok(Self::Failed),
                 // An earlier start may have arrived after all, and the time to repeat it has passed.
                 Signal::GiveUp => Ok(Self::Indeterminate),
-                Signal::VendorScheduled
+                Signal::Lapse
+                | Signal::VendorScheduled
                 | Signal::VendorRunning
                 | Signal::VendorSuspended
                 | Signal::VendorCancelling
@@ -308,7 +316,9 @@ impl JobState {
             },
             // The call is out: only evidence, a refusal, or proof that it never arrived moves the job.
             Self::Submitting => match signal {
-                Signal::Submit | Signal::AskCancel | Signal::CancelRefused => Ok(Self::Submitting),
+                Signal::Submit | Signal::Lapse | Signal::AskCancel | Signal::CancelRefused => {
+                    Ok(Self::Submitting)
+                }
                 Signal::Refuse => Ok(Self::Rejected),
                 Signal::Postpone => Ok(Self::Pending),
                 Signal::Prevent => Ok(Self::Cancelled),
@@ -349,7 +359,12 @@ impl JobState {
                 | Signal::VendorMissed => {
                     signal.vendor_word().ok_or(IllegalTransition { state: self, signal })
                 }
-                Signal::Hold | Signal::Check | Signal::Submit | Signal::Postpone | Signal::Prevent => illegal,
+                Signal::Hold
+                | Signal::Check
+                | Signal::Submit
+                | Signal::Postpone
+                | Signal::Lapse
+                | Signal::Prevent => illegal,
                 Signal::SettleSucceeded => Ok(Self::Succeeded),
                 Signal::SettleFailed => Ok(Self::Failed),
                 Signal::SettleCancelled => Ok(Self::Cancelled),
@@ -371,7 +386,12 @@ impl JobState {
                 | Signal::VendorMissed => {
                     signal.vendor_word().ok_or(IllegalTransition { state: self, signal })
                 }
-                Signal::Hold | Signal::Check | Signal::Submit | Signal::Postpone | Signal::Prevent => illegal,
+                Signal::Hold
+                | Signal::Check
+                | Signal::Submit
+                | Signal::Postpone
+                | Signal::Lapse
+                | Signal::Prevent => illegal,
                 Signal::SettleSucceeded => Ok(Self::Succeeded),
                 Signal::SettleFailed => Ok(Self::Failed),
                 Signal::SettleCancelled => Ok(Self::Cancelled),
@@ -394,7 +414,12 @@ impl JobState {
                 | Signal::VendorMissed => {
                     signal.vendor_word().ok_or(IllegalTransition { state: self, signal })
                 }
-                Signal::Hold | Signal::Check | Signal::Submit | Signal::Postpone | Signal::Prevent => illegal,
+                Signal::Hold
+                | Signal::Check
+                | Signal::Submit
+                | Signal::Postpone
+                | Signal::Lapse
+                | Signal::Prevent => illegal,
                 Signal::SettleSucceeded => Ok(Self::Succeeded),
                 Signal::SettleFailed => Ok(Self::Failed),
                 Signal::SettleCancelled => Ok(Self::Cancelled),
@@ -421,6 +446,7 @@ impl JobState {
                 | Signal::Check
                 | Signal::Submit
                 | Signal::Postpone
+                | Signal::Lapse
                 | Signal::AskCancel
                 | Signal::Prevent
                 | Signal::CancelRefused
@@ -470,6 +496,7 @@ mod tests {
         for state in [JobState::Running, JobState::Suspended, JobState::Cancelling, JobState::Indeterminate] {
             assert!(state.next(Signal::Submit).is_err());
             assert!(state.next(Signal::Postpone).is_err());
+            assert!(state.next(Signal::Lapse).is_err());
         }
     }
 

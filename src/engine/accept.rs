@@ -222,6 +222,8 @@ impl Engine {
                 first_lost: None,
                 resend_before: None,
                 refusal: None,
+                began: false,
+                lapsed: false,
                 holds_target: true,
                 cancel_sent: false,
                 reschedule_due: false,

@@ -250,6 +250,11 @@ pub enum Phase {
     Cancelled,
     /// Refused by the vendor's own prechecks after it accepted the start; nothing was changed.
     Rejected(Failure),
+    /// The vendor took the start and dropped it before the operation began: nothing was changed, and nothing will come
+    /// of it. Said only on proof, and only while `find` can still answer `NotArrived` for it: the engine asks that
+    /// before it starts the job again, which it does once at most and never for a job that was seen at work. Else the
+    /// job ends `REJECTED` with this failure.
+    Lapsed(Failure),
     /// Overtaken by another change.
     Superseded,
     /// Its window passed without a start.

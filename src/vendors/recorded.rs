@@ -217,7 +217,7 @@ fn observed(text: &mut String, seen: &Observation, proves_success: bool) -> Kept
         Phase::Succeeded if !proves_success => {
             return Err("SUCCEEDED was read from an answer that does not say so".to_owned());
         }
-        Phase::Failed(failure) | Phase::Rejected(failure) => failure_kept(failure)?,
+        Phase::Failed(failure) | Phase::Rejected(failure) | Phase::Lapsed(failure) => failure_kept(failure)?,
         Phase::Scheduled
         | Phase::Running
         | Phase::Suspended

@@ -92,6 +92,8 @@ pub fn new_job(n: u64, place: &str) -> NewJob {
             first_lost: None,
             resend_before: None,
             refusal: None,
+            began: false,
+            lapsed: false,
             holds_target: false,
             cancel_sent: false,
             reschedule_due: false,

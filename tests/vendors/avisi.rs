@@ -152,6 +152,7 @@ const fn is_end(phase: &Phase) -> bool {
         | Phase::Failed(_)
         | Phase::Cancelled
         | Phase::Rejected(_)
+        | Phase::Lapsed(_)
         | Phase::Superseded
         | Phase::Missed => true,
     }
@@ -184,6 +185,7 @@ const fn name(phase: &Phase) -> &'static str {
         Phase::Failed(_) => "Failed",
         Phase::Cancelled => "Cancelled",
         Phase::Rejected(_) => "Rejected",
+        Phase::Lapsed(_) => "Lapsed",
         Phase::Superseded => "Superseded",
         Phase::Missed => "Missed",
         Phase::Unclear => "Unclear",

@@ -128,6 +128,7 @@ fn is_end(phase: &Phase) -> bool {
         | Phase::Failed(_)
         | Phase::Cancelled
         | Phase::Rejected(_)
+        | Phase::Lapsed(_)
         | Phase::Superseded
         | Phase::Missed => true,
         Phase::Scheduled | Phase::Running | Phase::Suspended | Phase::Cancelling | Phase::Unclear => false,
@@ -561,6 +562,34 @@ async fn a_start_that_died_of_its_session_and_was_lost_may_be_sent_again() {
     assert!(matches!(rig.vendor.find(&job).await, Ok(Found::NotArrived { until: None })));
     job.attempts = 2;
     rig.started(&mut job).await;
+    assert_eq!(rig.sim.effects().starts(&target_id(0)), 1);
+}
+
+#[tokio::test]
+async fn a_start_whose_session_is_seen_to_have_died_only_later_lapses_and_may_be_sent_again() {
+    let rig = Rig::at(WATCHABLE).await;
+    rig.sim.script(&target_id(0), Outcome::SessionExpiresLate);
+    rig.sim.hold().set(true);
+    let mut job = planned(0);
+    assert_eq!(rig.started(&mut job).await.phase, Phase::Scheduled);
+    assert_eq!(rig.look(&mut job).await.phase, Phase::Scheduled);
+    rig.sim.hold().set(false);
+    let mut seen = rig.look(&mut job).await;
+    while seen.phase == Phase::Scheduled {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        seen = rig.look(&mut job).await;
+    }
+    assert!(
+        matches!(&seen.phase, Phase::Lapsed(f) if f.vendor_code.as_deref() == Some("ID.1001")),
+        "{seen:?}"
+    );
+    // What the engine asks before it believes that.
+    assert!(matches!(rig.vendor.find(&job).await, Ok(Found::NotArrived { until: None })));
+    assert_eq!(rig.sim.effects().starts(&target_id(0)), 0);
+    job.attempts = 2;
+    let again = rig.started(&mut job).await;
+    assert_eq!(again.phase, Phase::Running);
+    assert_ne!(again.ids["apiId"], seen.ids["apiId"]);
     assert_eq!(rig.sim.effects().starts(&target_id(0)), 1);
 }
 

@@ -102,6 +102,8 @@ fn job(provider: &str, n: usize, now: Timestamp) -> anyhow::Result<NewJob> {
             first_lost: None,
             resend_before: None,
             refusal: None,
+            began: false,
+            lapsed: false,
             holds_target: true,
             cancel_sent: false,
             reschedule_due: false,

@@ -47,7 +47,10 @@ impl<'a> Draft<'a> {
         let with_vendor = self.status.state == JobState::Scheduled && self.status.submit_time.is_some();
         let ours =
             matches!(signal, Signal::Hold | Signal::Check | Signal::Submit | Signal::Prevent | Signal::Abort);
-        let next = if with_vendor && ours { Err(illegal) } else { self.status.state.next(signal) };
+        // And what was never sent cannot lapse.
+        let unsent = signal == Signal::Lapse && self.status.submit_time.is_none();
+        let next =
+            if (with_vendor && ours) || unsent { Err(illegal) } else { self.status.state.next(signal) };
         match next {
             Ok(next) => {
                 self.status.state = next;

@@ -3,6 +3,7 @@
 use super::Heard;
 use crate::domain::job::Job;
 use crate::domain::state::JobState;
+use crate::vendors::contract::{Observation, Phase};
 
 impl Heard {
     /// Whether this may be applied to `job`, which is newer than the one it was asked about.
@@ -12,6 +13,10 @@ impl Heard {
     /// write was made, and only the word of it was lost), would mark the job with the doubts of an earlier start.
     pub fn still_fits(&self, job: &Job) -> bool {
         match self {
+            // Whose start is looked up already, or was taken back: an older start lapsed, not the next one.
+            Self::Observed(Ok(Observation { phase: Phase::Lapsed(_), .. })) => {
+                was_sent(job) && !is_looked_up(job.status.state)
+            }
             Self::Observed(_) | Self::CancelAnswered(_) | Self::Rescheduled(..) => true,
             Self::Submitted(_) => was_sent(job),
             Self::Looked(_) => is_looked_up(job.status.state),

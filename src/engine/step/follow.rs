@@ -1,8 +1,9 @@
 //! After the start: what the vendor said about a running operation.
 
 use super::draft::{Draft, MAX_PARTS};
+use crate::domain::failure::Failure;
 use crate::domain::finding::{Finding, Severity};
-use crate::domain::job::{Cancelable, Provenance};
+use crate::domain::job::{Cancelable, Provenance, WaitReason};
 use crate::domain::state::{JobState, Signal};
 use crate::vendors::contract::{CancelAnswer, Observation, Phase};
 
@@ -34,6 +35,7 @@ impl Draft<'_> {
             self.control.handle = handle;
         }
         if progress.is_some() {
+            self.control.began = true;
             self.status.progress = progress;
         }
         if findings_complete {
@@ -55,6 +57,7 @@ impl Draft<'_> {
     }
 
     pub(super) fn follow(&mut self, phase: Phase, provenance: Provenance, accepted: bool) {
+        self.control.began |= is_at_work(&phase);
         let (signal, failure) = match phase {
             Phase::Scheduled => (Signal::VendorScheduled, None),
             Phase::Running => (Signal::VendorRunning, None),
@@ -64,6 +67,7 @@ impl Draft<'_> {
             Phase::Failed(failure) => (Signal::VendorFailed, Some(failure)),
             Phase::Cancelled => (Signal::VendorCancelled, None),
             Phase::Rejected(failure) => (Signal::Refuse, Some(failure)),
+            Phase::Lapsed(failure) => return self.lapsed(failure, provenance),
             Phase::Superseded => (Signal::VendorSuperseded, None),
             Phase::Missed => (Signal::VendorMissed, None),
             // The vendor took it, but its word is not known: it is under way as far as we can tell.
@@ -90,6 +94,43 @@ impl Draft<'_> {
         }
     }
 
+    /// The vendor dropped what it took before it began. Nothing is sent on that word alone: the job goes back to where
+    /// the vendor is asked whether its start arrived, and from there on all rules of a lost answer hold.
+    fn lapsed(&mut self, failure: Failure, provenance: Provenance) {
+        self.status.provenance = provenance;
+        match self.status.state {
+            JobState::Scheduled | JobState::Submitting if !self.control.began && !self.control.lapsed => {
+                if self.signal(Signal::Lapse) {
+                    self.control.lapsed = true;
+                    self.control.lost_time = Some(self.now);
+                    self.note_lost();
+                    let text = format!(
+                        "the vendor dropped the start before it began ({}); the vendor is asked once more, and then the \
+                         job is started again",
+                        failure.message
+                    );
+                    self.status.vendor.last_error = Some(failure.message);
+                    self.wait(WaitReason::LostAnswer, text, None);
+                }
+            }
+            // Nothing runs, as the caller wished.
+            JobState::Cancelling => self.end(Signal::VendorCancelled, None),
+            JobState::Scheduled
+            | JobState::Submitting
+            | JobState::Pending
+            | JobState::Checking
+            | JobState::Running
+            | JobState::Suspended
+            | JobState::Succeeded
+            | JobState::Failed
+            | JobState::Cancelled
+            | JobState::Rejected
+            | JobState::Superseded
+            | JobState::Missed
+            | JobState::Indeterminate => self.end(Signal::Refuse, Some(failure)),
+        }
+    }
+
     pub(super) fn cancel_answered(&mut self, answer: &CancelAnswer) {
         match answer {
             CancelAnswer::Accepted | CancelAnswer::AlreadyOver => self.control.cancel_sent = true,
@@ -102,5 +143,23 @@ impl Draft<'_> {
                 }
             }
         }
+    }
+}
+
+/// Whether a phase shows that the operation began.
+const fn is_at_work(phase: &Phase) -> bool {
+    match phase {
+        Phase::Running
+        | Phase::Suspended
+        | Phase::Cancelling
+        | Phase::Succeeded
+        | Phase::Failed(_)
+        | Phase::Cancelled => true,
+        Phase::Scheduled
+        | Phase::Rejected(_)
+        | Phase::Lapsed(_)
+        | Phase::Superseded
+        | Phase::Missed
+        | Phase::Unclear => false,
     }
 }

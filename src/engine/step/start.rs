@@ -120,7 +120,7 @@ impl Draft<'_> {
         self.wait(WaitReason::LostAnswer, text, None);
     }
 
-    fn note_lost(&mut self) {
+    pub(super) fn note_lost(&mut self) {
         self.control.first_lost = self.control.first_lost.or(self.status.submit_time).or(Some(self.now));
     }
 

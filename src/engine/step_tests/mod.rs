@@ -3,6 +3,7 @@
 mod before;
 mod cancels;
 mod heard;
+mod lapsed;
 mod lost;
 mod model;
 mod overdue;
@@ -92,6 +93,8 @@ fn job(operation: Operation) -> Job {
             first_lost: None,
             resend_before: None,
             refusal: None,
+            began: false,
+            lapsed: false,
             holds_target: true,
             cancel_sent: false,
             reschedule_due: false,

@@ -26,6 +26,12 @@ struct Truth {
     over: Option<bool>,
     /// A request that is still on its way and arrives when the dice say so.
     on_its_way: bool,
+    /// It took a start and keeps it; that one begins or is dropped when the dice say so.
+    kept: bool,
+    /// It has shown the operation at work.
+    shown: bool,
+    /// After that it said that the operation never began, and keeps to it.
+    denies: bool,
     /// When the last start was sent: nothing is on its way for longer than the grace.
     sent: Option<Timestamp>,
 }
@@ -33,6 +39,30 @@ struct Truth {
 impl Truth {
     fn start(&mut self) {
         self.starts += 1;
+    }
+
+    fn lapsed() -> Phase {
+        Phase::Lapsed(Failure::new(FailureReason::VendorRejected, "the session expired"))
+    }
+
+    /// What a look shows of a start that it took.
+    fn seen(&mut self, die: u8) -> Phase {
+        if self.kept {
+            return Phase::Scheduled;
+        }
+        if self.starts == 0 {
+            return Self::lapsed();
+        }
+        self.denies |= self.shown && die.is_multiple_of(9);
+        if self.denies {
+            return Self::lapsed();
+        }
+        // Back in its queue, it says.
+        if die % 9 == 1 {
+            return Phase::Scheduled;
+        }
+        self.shown = true;
+        self.phase()
     }
 
     fn phase(&self) -> Phase {
@@ -54,6 +84,7 @@ proptest! {
         let mut truth = Truth::default();
         let mut now = Timestamp::UNIX_EPOCH;
         let mut submit = false;
+        let mut lapses = 0;
         for die in dice {
             now = clock::after(now, Duration::from_secs(u64::from(die % 16)));
             if truth.on_its_way {
@@ -61,6 +92,13 @@ proptest! {
                 if die % 3 == 0 || late {
                     truth.on_its_way = false;
                     if !late { truth.start(); }
+                }
+            }
+            if truth.kept {
+                match die % 4 {
+                    0 => { truth.kept = false; truth.start(); }
+                    1 => truth.kept = false,
+                    _ => {}
                 }
             }
             // A crash forgets what was to be done and keeps what was written.
@@ -74,13 +112,16 @@ proptest! {
             }
             let heard = if std::mem::take(&mut submit) {
                 truth.sent = Some(now);
-                match die % 6 {
+                match die % 8 {
                     0 => { truth.start(); Heard::Submitted(Submitted::Started(Box::new(running()))) }
                     1 => { truth.start(); Heard::Submitted(Submitted::Failed(lost())) }
                     2 => Heard::Submitted(Submitted::Failed(lost())),
                     3 => { truth.on_its_way = true; Heard::Submitted(Submitted::Failed(lost())) }
                     4 => Heard::Submitted(Submitted::Failed(VendorError::new(
                         VendorFault::RateLimited, Reached::No, "429"))),
+                    5 => { truth.kept = true; Heard::Submitted(Submitted::Started(Box::new(
+                        Observation::new(Phase::Scheduled, Provenance::Reported)))) }
+                    6 => { truth.kept = true; Heard::Submitted(Submitted::Failed(lost())) }
                     _ => Heard::Submitted(Submitted::Refused(
                         Failure::new(FailureReason::VendorRejected, "no"), Vec::new())),
                 }
@@ -96,14 +137,16 @@ proptest! {
                     Plan::Check => Heard::Checked(Ok(CheckReport::default())),
                     Plan::Find if die % 5 == 0 => Heard::Looked(Err(lost())),
                     Plan::Find if die % 5 == 1 => Heard::Looked(Ok(Found::CannotTell("both fit".into()))),
-                    Plan::Find if truth.starts > 0 => Heard::Looked(Ok(Found::Arrived(Box::new(
+                    Plan::Find if truth.kept => Heard::Looked(Ok(Found::Arrived(Box::new(
+                        Observation::new(Phase::Scheduled, Provenance::Reported))))),
+                    Plan::Find if truth.starts > 0 && !truth.denies => Heard::Looked(Ok(Found::Arrived(Box::new(
                         Observation::new(truth.phase(), Provenance::Reported))))),
                     Plan::Find => Heard::Looked(Ok(Found::NotArrived { until: None })),
                     Plan::Cancel if die % 2 == 0 => Heard::CancelAnswered(Ok(CancelAnswer::Refused("no".into()))),
                     Plan::Cancel => Heard::CancelAnswered(Ok(CancelAnswer::Accepted)),
                     Plan::Observe => {
                         if die % 7 == 0 { truth.over = Some(die % 2 == 0); }
-                        let mut seen = Observation::new(truth.phase(), Provenance::Reported);
+                        let mut seen = Observation::new(truth.seen(die), Provenance::Reported);
                         seen.cancelable = Some(Cancelable::yes("the vendor says so"));
                         Heard::Observed(Ok(seen))
                     }
@@ -112,6 +155,11 @@ proptest! {
             let step = apply(&job, &heard, &capabilities, now);
             submit = step.submit;
             prop_assert_eq!(step.submit, step.status.state == JobState::Submitting && matches!(heard, Heard::Checked(Ok(_))));
+            if matches!(&heard, Heard::Observed(Ok(seen)) if matches!(seen.phase, Phase::Lapsed(_))) {
+                lapses += u32::from(!step.status.state.is_ended());
+                prop_assert!(lapses <= 1, "a lapse led to another start twice");
+                prop_assert!(!truth.shown || step.status.state.is_ended(), "what was at work lapsed");
+            }
             write(&mut job, step);
             prop_assert!(truth.starts <= 1, "{} starts", truth.starts);
             // A job that the caller was told is prevented must not run.

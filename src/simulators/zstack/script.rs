@@ -46,6 +46,9 @@ pub enum Outcome {
     ApiNeverEnds,
     /// The API job ends with a timeout although the long job was started.
     ApiTimesOut,
+    /// Taken with 202; the API job waits until the simulator is let go, and then finds its session expired: no long job.
+    /// The next start goes well.
+    SessionExpiresLate,
 }
 
 /// Where a long job stands.
@@ -103,7 +106,9 @@ impl Outcome {
                 d if d < 1.0 => live("Running"),
                 _ => ended("Succeeded"),
             },
-            Self::NeverEnds | Self::RefuseAtApi | Self::ApiNeverEnds => live("Running"),
+            Self::NeverEnds | Self::RefuseAtApi | Self::ApiNeverEnds | Self::SessionExpiresLate => {
+                live("Running")
+            }
             Self::UnknownState => live("Migrating"),
         }
     }

@@ -41,6 +41,8 @@ pub(super) enum Poll {
 #[derive(Debug)]
 struct ApiJob {
     done_at: Option<Instant>,
+    /// Does not end while the simulator holds its operations.
+    held: bool,
     end: ApiEnd,
 }
 
@@ -154,6 +156,7 @@ impl World {
         now: Timestamp,
     ) {
         let checked = self.check_update(cluster, inner, caller);
+        let mut held = false;
         let (end, never) = match checked {
             Err(refusal) => {
                 self.effects.record(EffectKind::Refuse, cluster, refusal.code);
@@ -167,6 +170,12 @@ impl World {
                     (ApiEnd::Failed(Refusal { code: "SYS.1006", details, cause }), false)
                 }
                 Outcome::ApiNeverEnds => (ApiEnd::Empty, true),
+                Outcome::SessionExpiresLate => {
+                    self.scripts.remove(&n);
+                    held = true;
+                    self.effects.record(EffectKind::Refuse, cluster, "ID.1001");
+                    (ApiEnd::Failed(Refusal::new("ID.1001", "Session expired")), false)
+                }
                 outcome => match self.start(n, hosts, api_id, inner, outcome, now) {
                     Ok(_) if outcome == Outcome::ApiTimesOut => {
                         (ApiEnd::Failed(Refusal::new("SYS.1001", "message timeout after 1800000ms")), false)
@@ -177,7 +186,7 @@ impl World {
             },
         };
         let done_at = (!never).then(|| Instant::now() + self.pace.scaled(API_JOB));
-        self.api_jobs.insert(api_id.to_owned(), ApiJob { done_at, end });
+        self.api_jobs.insert(api_id.to_owned(), ApiJob { done_at, held, end });
     }
 
     /// Everything that ZStack checks before there is a long job, in its order.
@@ -303,6 +312,7 @@ impl World {
         match self.api_jobs.get(id) {
             None => Poll::Unknown,
             Some(job) if forgotten(job) => Poll::Unknown,
+            Some(job) if job.held && self.hold.is_on() => Poll::Pending,
             Some(job) if job.done_at.is_none_or(|at| at > Instant::now()) => Poll::Pending,
             Some(job) => match &job.end {
                 ApiEnd::Empty => Poll::Done(json!({})),
@@ -416,7 +426,7 @@ impl World {
             _ => ApiEnd::Empty,
         });
         let done_at = Some(Instant::now() + self.pace.scaled(API_JOB));
-        self.api_jobs.insert(api_id.to_owned(), ApiJob { done_at, end });
+        self.api_jobs.insert(api_id.to_owned(), ApiJob { done_at, held: false, end });
     }
 
     fn act_now(

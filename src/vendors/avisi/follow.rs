@@ -163,6 +163,7 @@ fn vanished(mut seen: Observation) -> Observation {
         | Phase::Failed(_)
         | Phase::Cancelled
         | Phase::Rejected(_)
+        | Phase::Lapsed(_)
         | Phase::Superseded => {}
     }
     seen.cancelable = Some(Cancelable::no("its schedule does not exist any more"));

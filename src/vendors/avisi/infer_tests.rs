@@ -252,7 +252,11 @@ fn no_combination_ends_a_job_against_what_the_cluster_shows() {
                         }
                         Phase::Failed(_) => panic!("never seen busy: {version} {status}"),
                         Phase::Scheduled | Phase::Running | Phase::Unclear => continue,
-                        Phase::Suspended | Phase::Cancelling | Phase::Cancelled | Phase::Rejected(_) => {
+                        Phase::Suspended
+                        | Phase::Cancelling
+                        | Phase::Cancelled
+                        | Phase::Rejected(_)
+                        | Phase::Lapsed(_) => {
                             panic!("not a conclusion: {phase:?}")
                         }
                     }

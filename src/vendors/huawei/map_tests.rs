@@ -67,6 +67,7 @@ fn name(phase: &Phase) -> &'static str {
         | Phase::Cancelling
         | Phase::Cancelled
         | Phase::Rejected(_)
+        | Phase::Lapsed(_)
         | Phase::Superseded
         | Phase::Missed => "never said by this vendor",
     }

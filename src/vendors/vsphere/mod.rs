@@ -246,6 +246,7 @@ const fn is_over(phase: &Phase) -> bool {
         | Phase::Failed(_)
         | Phase::Cancelled
         | Phase::Rejected(_)
+        | Phase::Lapsed(_)
         | Phase::Superseded
         | Phase::Missed => true,
         Phase::Scheduled | Phase::Running | Phase::Suspended | Phase::Cancelling | Phase::Unclear => false,

@@ -7,13 +7,14 @@ use serde_json::{Map, Value};
 
 use super::aftermath;
 use super::fault::{self, cut};
-use super::notes::Notes;
+use super::notes::{LAPSES, Notes};
 use super::outcome;
 use super::wire::{ErrorCode, Host, LongJob, TaskProgress};
 use crate::domain::failure::{Failure, FailureReason};
 use crate::domain::job::{Cancelable, Progress, Provenance, WaitReason};
 use crate::domain::operation::VendorOptions;
 use crate::domain::target::UnderWay;
+use crate::kit::clock;
 use crate::vendors::contract::{Observation, Phase, Planned};
 
 /// Why a cancel is never sent.
@@ -205,17 +206,21 @@ pub(super) fn api_job_lost(context: Context<'_>, why: &str) -> Observation {
 }
 
 /// The API job failed before there was a long job.
+///
+/// One that died of its session was refused before anything ran, and ZStack's record of that proves it for as long as
+/// ZStack keeps it. So long the start has lapsed, and may be made again under another id; later it was refused for good.
 pub(super) fn api_job_failed(error: &ErrorCode, context: Context<'_>) -> Observation {
-    let failure = if error.is(fault::INVALID_SESSION) {
+    let phase = if error.is(fault::INVALID_SESSION) {
         let text = "the session expired between Drydock and ZStack, and ZStack refused the start before anything ran. \
                     Start it again";
         let mut failure = Failure::new(FailureReason::VendorRejected, text).with_code(fault::INVALID_SESSION);
         failure.metadata = fault::facts(error);
-        failure
+        let age = context.planned.submit_time.map(|sent| clock::since(sent, context.now));
+        if age.is_some_and(|age| age < LAPSES) { Phase::Lapsed(failure) } else { Phase::Rejected(failure) }
     } else {
-        fault::refusal(error)
+        Phase::Rejected(fault::refusal(error))
     };
-    let mut out = Observation::new(Phase::Rejected(failure), Provenance::Reported);
+    let mut out = Observation::new(phase, Provenance::Reported);
     out.ids = ids(context.notes, &LongJob::default());
     out.answer = answer(None, Some(error));
     out.handle = context.notes.handle();
@@ -400,18 +405,23 @@ mod tests {
     }
 
     #[test]
-    fn a_session_that_died_before_the_start_is_a_clear_refusal() {
-        let planned = planned();
-        let context = Context {
-            planned: &planned,
-            notes: &Notes::default(),
-            now: NOW.parse().unwrap(),
-            hosts_after: None,
-        };
+    fn a_session_that_died_before_the_start_is_told_while_zstack_can_prove_it() {
+        let mut planned = planned();
         let error = ErrorCode { code: Some("ID.1001".into()), ..ErrorCode::default() };
-        let Phase::Rejected(failure) = api_job_failed(&error, context).phase else { panic!("not rejected") };
+        let read = |planned: &Planned, now: Timestamp| {
+            let context = Context { planned, notes: &Notes::default(), now, hosts_after: None };
+            api_job_failed(&error, context).phase
+        };
+        let sent = planned.submit_time.unwrap();
+        let Phase::Lapsed(failure) = read(&planned, clock::after(sent, LAPSES / 2)) else {
+            panic!("not lapsed")
+        };
         assert_eq!(failure.vendor_code.as_deref(), Some("ID.1001"));
         assert!(failure.message.contains("before anything ran"));
+        // By the time of the look-up ZStack might have forgotten it.
+        assert_eq!(read(&planned, clock::after(sent, LAPSES)), Phase::Rejected(failure.clone()));
+        planned.submit_time = None;
+        assert_eq!(read(&planned, sent), Phase::Rejected(failure));
     }
 
     #[test]

@@ -14,6 +14,12 @@ const DEFAULT_API_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
 /// ZStack's inner limit for a long job (259200 s), with an hour for its clean-up.
 const LONG_JOB_LIMIT: Duration = Duration::from_secs(259_200 + 3600);
 
+/// ZStack forgets a finished API job 3 hours after its end. Well before that, "not known" still means something.
+pub(super) const REMEMBERS: Duration = Duration::from_secs(9000);
+/// How old a start may be for its API job's end to show that it may be made again: young enough for the look-up that
+/// follows to be over before ZStack forgets.
+pub(super) const LAPSES: Duration = Duration::from_secs(4500);
+
 /// Durable notes about one job.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]

@@ -2,8 +2,9 @@
 //!
 //! A start goes out under an `X-Job-UUID` that ZStack takes only once. Its API job is over when the long job was
 //! *started*, usually within a second; so a start waits for that a moment, and can say "refused" at once. Where it could
-//! not be read at all, the start counts as one whose answer was lost: of those, one that died of an expired session is
-//! found out and sent again under the next id, while one that is followed can only be told to have died.
+//! not be read at all, the start counts as one whose answer was lost. One that dies of an expired session only later,
+//! while it is followed, is told to have lapsed; the engine then looks it up like a lost one, and starts the job again
+//! under the next id.
 
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use super::client::Client;
 use super::fault;
 use super::ids;
 use super::map::{self, Context};
-use super::notes::Notes;
+use super::notes::{Notes, REMEMBERS};
 use super::read::{self, ApiJob, Start, Taken};
 use super::wire::{ErrorCode, LongJob, UpdateClusterOs};
 use crate::domain::error::VendorFault;
@@ -27,8 +28,6 @@ use crate::vendors::error::{Reached, VendorError};
 /// When a start that was taken is looked at; after the last look the driver's rounds take over.
 const LOOKS: [Duration; 3] =
     [Duration::from_millis(150), Duration::from_millis(500), Duration::from_millis(1000)];
-/// ZStack forgets a finished API job 3 hours after its end. Well before that, "not known" still means something.
-const REMEMBERS: Duration = Duration::from_secs(9000);
 /// All ids of a job met a dead session.
 const WORN_OUT: &str =
     "each try to start the update met an expired session, before anything ran. Start a new job";
@@ -242,6 +241,7 @@ fn taken_or_refused(planned: &Planned, observation: Box<Observation>) -> Submitt
         | Phase::Succeeded
         | Phase::Failed(_)
         | Phase::Cancelled
+        | Phase::Lapsed(_)
         | Phase::Superseded
         | Phase::Missed
         | Phase::Unclear => Submitted::Started(observation),
