@@ -45,8 +45,7 @@ pub async fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
         }
         let start = passed.iter().find(|p| p.line.starts_with(START)).context("no start")?;
         let earlier = || passed.iter().filter(|p| p.asked < start.asked);
-        let vendor: Duration =
-            earlier().filter_map(|p| Some(p.answered?.saturating_duration_since(p.asked))).sum();
+        let vendor = under_way(earlier().filter_map(|p| Some((p.asked, p.answered?))).collect());
         let total = start.asked.saturating_duration_since(called);
         let begun = passed.iter().map(|p| p.asked).min().unwrap_or(start.asked);
         let own = total.saturating_sub(vendor).as_secs_f64();
@@ -76,6 +75,18 @@ pub async fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
         Figure::new("to the first request of the check", median(&first) * 1e3, "ms"),
         Figure::new("to the start, with the vendor's answers", median(&whole) * 1e3, "ms"),
     ])])
+}
+
+/// For how long at least one of these requests was with the vendor, which may have had several at once.
+fn under_way(mut requests: Vec<(Instant, Instant)>) -> Duration {
+    requests.sort_unstable();
+    let (mut sum, mut until) = (Duration::ZERO, None);
+    for (asked, answered) in requests {
+        let from = until.map_or(asked, |until| asked.max(until));
+        sum += answered.saturating_duration_since(from);
+        until = until.max(Some(answered));
+    }
+    sum
 }
 
 /// What passed until the start was answered.
