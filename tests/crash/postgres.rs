@@ -31,18 +31,37 @@ async fn another_replica_takes_over_in_time() {
     assert!(measured.good(), "{measured}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn crashes_while_another_replica_looks_up_a_lost_answer() {
+async fn holds(stories: &[Story], replicas: usize) {
     let servers = Servers::default();
     let stage = Stage {
         program: program(),
         backend: Backend::Postgres,
-        replicas: 3,
+        replicas,
         lease: Duration::from_secs(3),
         servers: &servers,
     };
-    let (tally, breaches) = tell_all(&[Story::LostAnswer], Depth::Short, &stage, |_, _| ()).await;
+    let (tally, breaches) = tell_all(stories, Depth::Short, &stage, |_, _| ()).await;
     servers.remove().await.unwrap();
     assert!(breaches.is_empty(), "{breaches:#?}");
     assert!(tally.crashes > 0, "{tally:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn crashes_while_another_replica_looks_up_a_lost_answer() {
+    holds(&[Story::LostAnswer], 3).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn crashes_while_a_database_is_made_or_emptied_of_what_is_old() {
+    holds(&[Story::Opening, Story::Purging], 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn crashes_while_a_file_is_moved() {
+    holds(&[Story::Moving], 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn crashes_while_providers_are_handed_over() {
+    holds(&[Story::Handover], 2).await;
 }

@@ -16,6 +16,7 @@ mod house;
 pub mod judge;
 pub mod lies;
 pub mod options;
+mod past;
 pub mod points;
 #[path = "../../../tests/support/process.rs"]
 mod process;
@@ -32,6 +33,7 @@ mod storm;
 pub mod takeover;
 mod telling;
 mod truth;
+mod upkeep;
 mod watchers;
 
 use std::path::Path;

@@ -1,7 +1,7 @@
 //! A crash at every point of the code, once and twice in a row, each in a story that comes by it; and answers lost
 //! at every commit and at every request.
 //!
-//! [`story`] has no wildcard: a point without a story does not compile.
+//! [`case`] has no wildcard: a point without a story, or a test of the store that cuts just there, does not compile.
 
 use std::path::Path;
 use std::time::Duration;
@@ -75,11 +75,19 @@ pub enum Story {
     Sealed,
     /// A reinstall whose password was in the memory of a process that died.
     Forgotten,
+    /// Gateways that are stopped in order while a job is live.
+    Handover,
+    /// A database that is made.
+    Opening,
+    /// A database that holds too much: ended jobs of long ago.
+    Purging,
+    /// A file whose jobs, a live one among them, move to another store.
+    Moving,
 }
 
 impl Story {
     /// Every story.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 15] = [
         Self::Upgrade,
         Self::Queue,
         Self::Hold,
@@ -91,13 +99,66 @@ impl Story {
         Self::Retry,
         Self::Sealed,
         Self::Forgotten,
+        Self::Handover,
+        Self::Opening,
+        Self::Purging,
+        Self::Moving,
     ];
+
+    /// Whether its crashes come before anybody calls or watches: what they leave behind is what the callers meet.
+    pub const fn is_upkeep(self) -> bool {
+        match self {
+            Self::Opening | Self::Purging | Self::Moving => true,
+            Self::Upgrade
+            | Self::Queue
+            | Self::Hold
+            | Self::LostAnswer
+            | Self::Trouble
+            | Self::Outage
+            | Self::Cancel
+            | Self::Move
+            | Self::Retry
+            | Self::Sealed
+            | Self::Forgotten
+            | Self::Handover => false,
+        }
+    }
 }
 
-/// The story that comes by a point.
-pub const fn story(point: CrashPoint) -> Story {
-    match point {
+/// What tries a crash at a point.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Case {
+    /// This story.
+    Told(Story),
+    /// No process can be brought there at will; this test of the store cuts the connection on both sides of the step.
+    Tested(&'static str),
+}
+
+/// What tries a point.
+pub const fn case(point: CrashPoint) -> Case {
+    Case::Told(match point {
+        // A database that lost commits. A process that dies right there is one that never knew them.
+        CrashPoint::RewoundUnmarked | CrashPoint::RewoundMarked => {
+            return Case::Tested("a_mark_whose_commit_is_cut_is_made_again");
+        }
+        CrashPoint::SchemaBehind | CrashPoint::SchemaMade | CrashPoint::IdUnmade => Story::Opening,
+        CrashPoint::PurgeOpen
+        | CrashPoint::PurgeDone
+        | CrashPoint::KeysPurgeOpen
+        | CrashPoint::KeysPurgeDone => Story::Purging,
+        CrashPoint::RowsCopied
+        | CrashPoint::FileUnmarked
+        | CrashPoint::FileMarked
+        | CrashPoint::MovedUncommitted
+        | CrashPoint::MovedCommitted
+        | CrashPoint::FileStillMarked
+        | CrashPoint::FileFreed => Story::Moving,
+        CrashPoint::ReleaseOpen | CrashPoint::ReleaseDone | CrashPoint::LeaveOpen | CrashPoint::LeaveDone => {
+            Story::Handover
+        }
         CrashPoint::StoreOpened
+        | CrashPoint::TakeOpen
+        | CrashPoint::TakeDone
         | CrashPoint::CommitOpen
         | CrashPoint::CommitDone
         | CrashPoint::AcceptUncommitted
@@ -115,7 +176,8 @@ pub const fn story(point: CrashPoint) -> Story {
         | CrashPoint::StartedWritten
         | CrashPoint::ObservedWritten => Story::Upgrade,
         CrashPoint::AcquiredWritten | CrashPoint::StillBusyWritten => Story::Queue,
-        CrashPoint::HeldWritten => Story::Hold,
+        // Long enough for a second attendance, which prolongs what the first one took.
+        CrashPoint::HeldWritten | CrashPoint::AttendOpen | CrashPoint::AttendDone => Story::Hold,
         CrashPoint::LookUnsent | CrashPoint::LookAnswered | CrashPoint::LookedWritten => Story::LostAnswer,
         CrashPoint::CheckedWritten => Story::Trouble,
         CrashPoint::PausedWritten => Story::Outage,
@@ -125,8 +187,23 @@ pub const fn story(point: CrashPoint) -> Story {
         | CrashPoint::CancelAnswered
         | CrashPoint::CancelledWritten => Story::Cancel,
         CrashPoint::MoveUnsent | CrashPoint::MoveAnswered | CrashPoint::MovedWritten => Story::Move,
-        CrashPoint::LogUnemptied => Story::Sealed,
+        CrashPoint::LogUnemptied | CrashPoint::LogEmptied => Story::Sealed,
         CrashPoint::PasswordGoneWritten => Story::Forgotten,
+    })
+}
+
+/// How many crashes at a point differ from each other, from the first visit on.
+const fn visits(point: CrashPoint, depth: Depth, replicas: usize) -> u64 {
+    match point {
+        CrashPoint::CommitOpen
+        | CrashPoint::CommitDone
+        | CrashPoint::RequestUnsent
+        | CrashPoint::AnswerUnread => depth.visits(replicas),
+        // To come, and to stay.
+        CrashPoint::AttendOpen | CrashPoint::AttendDone => 2,
+        // Three migrations; three kinds of rows.
+        CrashPoint::SchemaBehind | CrashPoint::SchemaMade | CrashPoint::RowsCopied => 3,
+        _ => 1,
     }
 }
 
@@ -170,11 +247,33 @@ pub struct Stage<'a> {
 
 impl Stage<'_> {
     /// Whether processes come by this point here.
-    const fn has(&self, point: CrashPoint) -> bool {
+    pub const fn has(&self, point: CrashPoint) -> bool {
         match self.backend {
-            Backend::Sqlite => true,
+            // Its leases end with the process that owns the file, so they are in memory; and what moves from a file
+            // is told where it moves to.
+            Backend::Sqlite => !matches!(
+                point,
+                CrashPoint::AttendOpen
+                    | CrashPoint::AttendDone
+                    | CrashPoint::TakeOpen
+                    | CrashPoint::TakeDone
+                    | CrashPoint::ReleaseOpen
+                    | CrashPoint::ReleaseDone
+                    | CrashPoint::LeaveOpen
+                    | CrashPoint::LeaveDone
+                    | CrashPoint::RowsCopied
+                    | CrashPoint::FileUnmarked
+                    | CrashPoint::FileMarked
+                    | CrashPoint::MovedUncommitted
+                    | CrashPoint::MovedCommitted
+                    | CrashPoint::FileStillMarked
+                    | CrashPoint::FileFreed
+            ),
             // PostgreSQL's own log is not ours to empty, and passwords that replicas share are always sealed.
-            Backend::Postgres => !matches!(point, CrashPoint::LogUnemptied | CrashPoint::PasswordGoneWritten),
+            Backend::Postgres => !matches!(
+                point,
+                CrashPoint::LogUnemptied | CrashPoint::LogEmptied | CrashPoint::PasswordGoneWritten
+            ),
         }
     }
 }
@@ -215,16 +314,11 @@ fn tellings(told: Story, depth: Depth, stage: &Stage<'_>) -> Vec<Telling> {
     let crash =
         |point: CrashPoint, visit: u64| vec![("DRYDOCK_CRASH_AT", format!("{}:{visit}", point.as_str()))];
     let points = CrashPoint::ALL.iter().copied();
-    for point in points.filter(|point| story(*point) == told && stage.has(*point)) {
-        let visits = match point {
-            CrashPoint::CommitOpen
-            | CrashPoint::CommitDone
-            | CrashPoint::RequestUnsent
-            | CrashPoint::AnswerUnread => depth.visits(stage.replicas),
-            _ => 1,
-        };
-        for visit in 1..=visits {
-            let mut orders = vec![crash(point, visit), crash(point, visit)];
+    for point in points.filter(|point| case(*point) == Case::Told(told) && stage.has(*point)) {
+        for visit in 1..=visits(point, depth, stage.replicas) {
+            // What one process brought to its end, such as a migration, the next one does not come by.
+            let again = if told.is_upkeep() { 1 } else { visit };
+            let mut orders = vec![crash(point, visit), crash(point, again)];
             if told == Story::Forgotten {
                 // The password goes with a first process.
                 orders.insert(0, crash(CrashPoint::AcceptCommitted, 1));
@@ -234,7 +328,7 @@ fn tellings(told: Story, depth: Depth, stage: &Stage<'_>) -> Vec<Telling> {
             all.push(Telling { name, story: told, orders, deaths, cut: None, commit: None });
         }
         // Each of them falls asleep there once, and wakes when another one has long taken over.
-        if stage.replicas > 1 {
+        if stage.replicas > 1 && !told.is_upkeep() {
             let orders = vec![vec![("DRYDOCK_STOP_AT", point.as_str().to_owned())]];
             let name = format!("{}, slept through a lease", point.as_str());
             all.push(Telling { name, story: told, orders, deaths: 0, cut: None, commit: None });
