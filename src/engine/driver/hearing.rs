@@ -227,6 +227,7 @@ impl Work {
             | Heard::StillBusy(_)
             | Heard::Held(_)
             | Heard::CheckBegan
+            | Heard::CheckPutOff
             | Heard::Checked(_)
             | Heard::Submitted(_)
             | Heard::Looked(_)
@@ -316,6 +317,7 @@ fn written(heard: &Heard, step: &Step) -> CrashPoint {
         Heard::CancelAnswered(_) => CrashPoint::CancelledWritten,
         Heard::Rescheduled(..) => CrashPoint::MovedWritten,
         Heard::PasswordGone => CrashPoint::PasswordGoneWritten,
-        Heard::Paused(..) => CrashPoint::PausedWritten,
+        // A wait was told, and nothing else.
+        Heard::Paused(..) | Heard::CheckPutOff => CrashPoint::PausedWritten,
     }
 }

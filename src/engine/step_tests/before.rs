@@ -96,3 +96,16 @@ fn an_error_behind_many_findings_still_stops_the_start() {
     assert!(step.status.findings.len() <= 200);
     assert!(step.status.findings.iter().any(|f| f.id == "v.disk"), "what stopped it is kept");
 }
+
+#[test]
+fn a_job_that_waits_for_its_checks_says_so_until_they_begin() {
+    let capabilities = capabilities(CancelSupport::Asked);
+    let mut job = upgrade();
+    let step = apply(&job, &Heard::CheckPutOff, &capabilities, Timestamp::UNIX_EPOCH);
+    assert_eq!(step.status.waiting_for[0].reason, WaitReason::RateBudget);
+    assert_eq!((step.status.state, step.submit), (JobState::Pending, false));
+    assert!(!Heard::CheckPutOff.still_fits(&job));
+    write(&mut job, step);
+    let step = apply(&job, &Heard::CheckBegan, &capabilities, Timestamp::UNIX_EPOCH);
+    assert!(step.status.waiting_for.is_empty());
+}
