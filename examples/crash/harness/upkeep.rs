@@ -147,7 +147,7 @@ async fn moving(telling: &Telling, house: &mut House, program: &Path) -> anyhow:
         let fails =
             orders.iter().any(|(_, point)| ["file.still_marked:1", "file.freed:1"].contains(&&**point));
         if let (true, Some(wire)) = (fails, house.storage.wire(0)) {
-            wire.cut_commit(0, Cut::BeforeRequest);
+            wire.cut_marked(0, Cut::BeforeRequest);
         }
         let (code, said) = migrate(orders).await?;
         house.storage.heal();
