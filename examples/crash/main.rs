@@ -17,9 +17,10 @@ use drydock::kit::clock::Clock;
 use drydock::kit::crash_point::ARMABLE;
 use tokio::signal::unix::{SignalKind, signal};
 
+use harness::cases::Story;
 use harness::lies;
 use harness::options::Options;
-use harness::points::{self, Stage, Story};
+use harness::points::{self, Stage};
 use harness::server::Servers;
 
 #[derive(clap::Parser)]

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use drydock::kit::crash_point::CrashPoint;
 use drydock::store::durable::Durable;
 
-use crate::harness::points::{Case, case};
+use crate::harness::cases::{Case, case};
 
 /// Where a durable step may be made: the call, and every place in `src/engine` that makes it. Each of them stands
 /// between crash points. Whoever adds a place adds points too, a story for them, and a line here.

@@ -5,8 +5,9 @@ use std::time::Duration;
 use clap::Parser as _;
 
 use crate::harness::backend::Backend;
+use crate::harness::cases::Story;
 use crate::harness::options::Options;
-use crate::harness::points::{Depth, Stage, Story, tell_all};
+use crate::harness::points::{Depth, Stage, tell_all};
 use crate::harness::rounds;
 use crate::harness::server::Servers;
 use crate::harness::takeover::measure;

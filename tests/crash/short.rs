@@ -7,8 +7,9 @@ use clap::Parser as _;
 use drydock::kit::crash_point::CrashPoint;
 
 use crate::harness::backend::Backend;
+use crate::harness::cases::Story;
 use crate::harness::options::Options;
-use crate::harness::points::{Depth, Stage, Story, count, tell_all};
+use crate::harness::points::{Depth, Stage, count, tell_all};
 use crate::harness::rounds;
 use crate::harness::server::Servers;
 

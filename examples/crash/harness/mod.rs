@@ -5,6 +5,7 @@
 pub mod backend;
 mod callers;
 mod canaries;
+pub mod cases;
 mod clients;
 mod database;
 mod dice;

@@ -120,6 +120,8 @@ fn job(target: Target, id: RequestId, index: u32, time: Timestamp) -> NewJob {
             key: Uuid::now_v7(),
             handle: None,
             attempts: 0,
+            began: false,
+            lapsed: false,
             lost_time: None,
             first_lost: None,
             resend_before: None,

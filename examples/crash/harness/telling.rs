@@ -13,13 +13,14 @@ use tokio::time::Instant;
 
 use super::backend::Storage;
 use super::callers::ahead;
+use super::cases::Story;
 use super::clients::Asked;
 use super::dice::Dice;
 use super::fleet::{Ends, Fleet, Kind};
 use super::harm::{self, Harm, Harms, Place};
 use super::house::{House, Plan};
 use super::judge::{Breach, judge};
-use super::points::{Stage, Story, Telling};
+use super::points::{Stage, Telling};
 use super::process::{Gateway, Orders, PATIENCE};
 use super::record::{Wish, moment};
 use super::report::Tally;

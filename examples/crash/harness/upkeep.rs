@@ -10,6 +10,7 @@ use anyhow::{Context as _, bail, ensure};
 use drydock::domain::event::Event;
 use drydock::domain::job::Job;
 use drydock::domain::page::PageRequest;
+use drydock::kit::crash_point::CrashPoint;
 use drydock::store::contract::JobFilter;
 use drydock::store::settings::StoreSettings;
 use drydock::store::{self, Store, StoreError};
@@ -17,15 +18,18 @@ use futures_util::future::try_join_all;
 use tokio::process::Command;
 use tokio::time::Instant;
 
+use super::cases::Story;
 use super::clients::Clients;
 use super::dice::Dice;
 use super::fleet::Kind;
 use super::house::House;
 use super::past::{LATELY, LONG_AGO, Past};
-use super::points::{Stage, Story, Telling};
+use super::points::{Stage, Telling};
 use super::process::{Gateway, Orders, PATIENCE};
 use super::proxy::Cut;
 
+/// A move comes by these once its commit has failed.
+const FAILING: [CrashPoint; 2] = [CrashPoint::FileStillMarked, CrashPoint::FileFreed];
 /// In the last words of a move that was made before.
 const MOVED_BEFORE: &str = "this file's jobs already";
 
@@ -145,7 +149,7 @@ async fn moving(telling: &Telling, house: &mut House, program: &Path) -> anyhow:
     let mut deaths = 0;
     for orders in &telling.orders {
         let fails =
-            orders.iter().any(|(_, point)| ["file.still_marked:1", "file.freed:1"].contains(&&**point));
+            orders.iter().any(|(_, order)| FAILING.iter().any(|point| order.starts_with(point.as_str())));
         if let (true, Some(wire)) = (fails, house.storage.wire(0)) {
             wire.cut_marked(0, Cut::BeforeRequest);
         }
