@@ -126,8 +126,6 @@ fn job(target: Target, id: RequestId, index: u32, time: Timestamp) -> NewJob {
             first_lost: None,
             resend_before: None,
             refusal: None,
-            began: false,
-            lapsed: false,
             holds_target: false,
             cancel_sent: false,
             reschedule_due: false,
