@@ -34,7 +34,7 @@ pub(super) struct Facts {
 
 /// Checks a batch.
 pub(super) async fn check(client: &Client, batch: &[Planned]) -> Vec<Result<CheckReport, VendorError>> {
-    match gather(client, batch).await {
+    match Box::pin(gather(client, batch)).await {
         Ok(facts) => batch.iter().map(|planned| judge(planned, &facts)).collect(),
         Err(error) => batch.iter().map(|_| Err(error.again())).collect(),
     }
