@@ -1,7 +1,7 @@
 //! `cargo run --release --example crash -- --rounds 200`: see `docs/reliability.md`.
 //!
-//! Started as `crash serve …`, the program is the gateway itself: the same code as `drydock serve`, so that the
-//! processes that are killed are real ones without a second build.
+//! Started as `crash serve …` or `crash migrate-store …`, the program is Drydock itself, so that the processes that are
+//! killed are real ones without a second build.
 
 mod harness;
 #[expect(clippy::expect_used, reason = "shared with tests, where a panic is the report")]
@@ -17,9 +17,10 @@ use drydock::kit::clock::Clock;
 use drydock::kit::crash_point::ARMABLE;
 use tokio::signal::unix::{SignalKind, signal};
 
+use harness::cases::Story;
 use harness::lies;
 use harness::options::Options;
-use harness::points::{self, Stage, Story};
+use harness::points::{self, Stage};
 use harness::server::Servers;
 
 #[derive(clap::Parser)]
@@ -31,7 +32,7 @@ struct Cli {
 
 fn main() -> anyhow::Result<ExitCode> {
     let mut arguments = std::env::args_os();
-    if arguments.nth(1).is_some_and(|word| word == "serve") {
+    if arguments.nth(1).is_some_and(|word| word == "serve" || word == "migrate-store") {
         return Ok(drydock::cli::run(std::env::args_os()));
     }
     let Cli { options } = Cli::parse();

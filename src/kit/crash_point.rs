@@ -38,6 +38,12 @@ macro_rules! crash_points {
 }
 
 crash_points! {
+    /// One migration of the schema is about to be made.
+    SchemaBehind = "schema.behind",
+    /// It is durable; the next one is not begun.
+    SchemaMade = "schema.made",
+    /// The schema is up to date; the database may have no id.
+    IdUnmade = "id.unmade",
     /// The store is open and its schema is up to date; nothing is served yet.
     StoreOpened = "store.opened",
     /// A group of writes is decided in an open transaction, and nothing of it is durable.
@@ -46,6 +52,52 @@ crash_points! {
     CommitDone = "commit.done",
     /// Passwords were erased and their callers told; the log still holds them, sealed.
     LogUnemptied = "log.unemptied",
+    /// The log holds nothing any more.
+    LogEmptied = "log.emptied",
+    /// A step of a purge stands in an open transaction.
+    PurgeOpen = "purge.open",
+    /// It is durable; nobody was told.
+    PurgeDone = "purge.done",
+    /// Keys that stand for no job are removed in an open transaction.
+    KeysPurgeOpen = "keys_purge.open",
+    /// They are gone; nobody was told.
+    KeysPurgeDone = "keys_purge.done",
+    /// Positions that the database forgot are about to be marked as gone.
+    RewoundUnmarked = "rewound.unmarked",
+    /// They are marked; no watch was told.
+    RewoundMarked = "rewound.marked",
+
+    /// A replica's presence and its prolonged leases stand in an open transaction.
+    AttendOpen = "attend.open",
+    /// They are durable; its drivers do not know.
+    AttendDone = "attend.done",
+    /// A free provider is about to be taken.
+    TakeOpen = "take.open",
+    /// It is taken; no driver of it runs.
+    TakeDone = "take.done",
+    /// Drivers have finished, and their leases are held still.
+    ReleaseOpen = "release.open",
+    /// They are given up; the other replicas were not told.
+    ReleaseDone = "release.done",
+    /// Nothing is driven here any more; the replica is still counted.
+    LeaveOpen = "leave.open",
+    /// It is not counted any more; the others were not told.
+    LeaveDone = "leave.done",
+
+    /// Some rows of a file stand in its new database's open transaction.
+    RowsCopied = "rows.copied",
+    /// All of them do; the file is not marked.
+    FileUnmarked = "file.unmarked",
+    /// The file is marked as moved.
+    FileMarked = "file.marked",
+    /// The rows are about to be committed.
+    MovedUncommitted = "moved.uncommitted",
+    /// They are; nobody was told.
+    MovedCommitted = "moved.committed",
+    /// They could not be committed; the file is still marked.
+    FileStillMarked = "file.still_marked",
+    /// The mark is off again.
+    FileFreed = "file.freed",
 
     /// A request was found good; nothing of it is kept.
     AcceptUncommitted = "accept.uncommitted",

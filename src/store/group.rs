@@ -13,6 +13,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
 
 use super::contract::{Accepted, Change, NewRequest};
+use super::durable::{self, Durable};
 use super::error::StoreError;
 use super::fault::Fault;
 use super::lease::Guard;
@@ -20,6 +21,7 @@ use super::ledger::Ledger;
 use super::loans::closed;
 use super::retention::{Purge, Purged};
 use crate::domain::job::Job;
+use crate::kit::crash_point::{self, CrashPoint};
 
 /// How many writes may wait; further callers wait to be let in.
 const QUEUE: usize = 1024;
@@ -76,6 +78,19 @@ impl Work {
         }
     }
 
+    /// What its commit makes durable.
+    const fn step(&self) -> Durable {
+        match self {
+            Self::Create(_) => Durable::Create,
+            Self::Write(_) => Durable::Write,
+            Self::Purge(ask) => match ask.what {
+                Purge::Jobs(..) => Durable::Purge,
+                Purge::BareKeys { .. } => Durable::PurgeBareKeys,
+            },
+            Self::Ping(_) => Durable::Ping,
+        }
+    }
+
     fn answer(self, outcome: &Result<(), Fault>) {
         match self {
             Self::Create(ask) => ask.answer(outcome),
@@ -104,6 +119,20 @@ pub(super) fn decide(
             Work::Purge(_) => {}
         }
     }
+}
+
+/// The group is decided and saved; its commit is next.
+pub(super) fn about_to_commit(group: &[Work]) {
+    group.iter().for_each(|work| durable::about_to(work.step()));
+}
+
+/// The group's commit is durable; nobody was told. The answer to it may be lost all the same, when a test says so.
+pub(super) fn committed(group: &[Work]) -> Result<(), Fault> {
+    group.iter().for_each(|work| durable::done(work.step()));
+    if crash_point::loses(CrashPoint::CommitDone) {
+        return Err(Fault::Unavailable("a test lost the answer to this commit".to_owned()));
+    }
+    Ok(())
 }
 
 /// Where callers leave their writes.

@@ -4,6 +4,7 @@
 
 mod columns;
 pub mod contract;
+pub mod durable;
 pub mod error;
 mod fault;
 mod group;

@@ -3,14 +3,17 @@
 //! At no moment may two stores drive the same jobs. So the file is locked while it is read, and it is marked as moved
 //! *before* the database's one transaction commits: Drydock opens a marked file no more. When the commit fails, the mark
 //! is taken off; when the process dies between the two, the database is still empty, and the same move can be made
-//! again. The store's id moves too, so that resume tokens go on.
+//! again. The store's id moves too, so that resume tokens go on, and so that a move that is made again after it was
+//! committed can be told from one into somebody else's database.
 
 use std::path::Path;
 
+use super::durable::{self, Durable};
 use super::error::StoreError;
 use super::postgres::import::Import;
 use super::settings::StoreSettings;
 use super::sqlite::export::Export;
+use crate::kit::crash_point::{self, CrashPoint};
 
 /// How many rows go over at once.
 const BATCH: u32 = 500;
@@ -77,14 +80,14 @@ pub(super) mod row {
 ///
 /// # Errors
 /// `Locked` while a Drydock runs on the file; `Unavailable` when there is no such file, the database holds something
-/// already, or is away. Then nothing was moved, and the file can be used as before, unless the database went away at
+/// already (saying so if that is this very file), or is away. Then nothing was moved, and the file can be used as before, unless the database went away at
 /// the very end: then it is not known whether it was, the file stays marked, and the move is made again.
 pub async fn migrate(from: &StoreSettings, to: &StoreSettings) -> Result<Moved, StoreError> {
     let path =
         from.sqlite_path().map_err(|fault| StoreError::Unavailable(format!("`from` {}", fault.message)))?;
     exists(&path)?;
     let mut export = Export::open(from).await?;
-    let mut import = Import::begin(to).await?;
+    let mut import = Import::begin(to, export.id()).await?;
     let mut moved = Moved::default();
     // In the order in which they name each other.
     let mut after = None;
@@ -94,6 +97,7 @@ pub async fn migrate(from: &StoreSettings, to: &StoreSettings) -> Result<Moved, 
         after = Some(last.0);
         moved.requests += rows.len() as u64;
         import.requests(&rows).await?;
+        crash_point::reach(CrashPoint::RowsCopied);
     }
     let mut after = None;
     loop {
@@ -106,6 +110,7 @@ pub async fn migrate(from: &StoreSettings, to: &StoreSettings) -> Result<Moved, 
         let (labels, sealed) = (export.labels(&ids).await?, export.sealed(&ids).await?);
         import.labels(&labels).await?;
         import.sealed(&sealed).await?;
+        crash_point::reach(CrashPoint::RowsCopied);
     }
     let mut after = 0;
     loop {
@@ -114,13 +119,18 @@ pub async fn migrate(from: &StoreSettings, to: &StoreSettings) -> Result<Moved, 
         after = last.position;
         moved.events += rows.len() as u64;
         import.events(&rows).await?;
+        crash_point::reach(CrashPoint::RowsCopied);
     }
     import.counters(export.id(), export.position(), export.purged_through().await?).await?;
+    durable::about_to(Durable::MarkMoved);
     export.mark_moved().await?;
+    durable::done(Durable::MarkMoved);
     if let Err(error) = import.commit().await {
         // The answer may be lost, and the rows be there all the same: only an empty database frees the file.
-        if Import::begin(to).await.is_ok() {
+        if Import::begin(to, export.id()).await.is_ok() {
+            durable::about_to(Durable::UnmarkMoved);
             export.unmark_moved().await?;
+            durable::done(Durable::UnmarkMoved);
         }
         return Err(error);
     }

@@ -211,7 +211,7 @@ async fn a_full_disk_is_told_to_callers_and_gets_well_by_itself() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_file_that_turned_read_only_is_told_to_callers() {
+async fn a_file_that_turned_read_only_is_told_to_callers_and_gets_well_by_itself() {
     let dir = tempfile::tempdir().unwrap();
     let house = House::on(drydock::store::open(&file(dir.path())).await.unwrap(), quick()).await;
     let mut caller = Caller::of(&house).await;
@@ -231,4 +231,12 @@ async fn a_file_that_turned_read_only_is_told_to_callers() {
     assert!(words.contains("read-only"), "{words}");
     assert_eq!(caller.get(&first).await.unwrap().name, first);
     assert_eq!(house.starts.load(Ordering::SeqCst), 1);
+    let mut watch = caller.watch().await;
+
+    // Every try opens the file anew, so nothing remembers what it was.
+    away(&caller.upgrade("c1").await.unwrap_err());
+    file.write_all_at(&[2], 18).unwrap();
+    let after = caller.upgrade("c2").await.unwrap();
+    watch.until(&after, pb::JobState::Running).await;
+    assert_eq!(house.starts.load(Ordering::SeqCst), 2);
 }

@@ -50,8 +50,8 @@ async fn everything_moves_to_postgres_once() {
     assert_eq!((said.code, said.out.as_str(), said.err.as_str()), (0, words, ""));
 
     let again = migrate(dir.path());
-    let words = "drydock: the store is unavailable: the database holds jobs already, and two histories cannot be put \
-                 together; give an empty one\n";
+    let words = "drydock: the store is unavailable: the database holds this file's jobs already: they were moved \
+                 before; let `store.url` name the database, and start Drydock\n";
     assert_eq!((again.code, again.out.as_str(), again.err.as_str()), (1, "", words));
 
     // Nobody drives them from the file any more.

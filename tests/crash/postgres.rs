@@ -5,8 +5,9 @@ use std::time::Duration;
 use clap::Parser as _;
 
 use crate::harness::backend::Backend;
+use crate::harness::cases::Story;
 use crate::harness::options::Options;
-use crate::harness::points::{Depth, Stage, Story, tell_all};
+use crate::harness::points::{Depth, Stage, tell_all};
 use crate::harness::rounds;
 use crate::harness::server::Servers;
 use crate::harness::takeover::measure;
@@ -31,18 +32,37 @@ async fn another_replica_takes_over_in_time() {
     assert!(measured.good(), "{measured}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn crashes_while_another_replica_looks_up_a_lost_answer() {
+async fn holds(stories: &[Story], replicas: usize) {
     let servers = Servers::default();
     let stage = Stage {
         program: program(),
         backend: Backend::Postgres,
-        replicas: 3,
+        replicas,
         lease: Duration::from_secs(3),
         servers: &servers,
     };
-    let (tally, breaches) = tell_all(&[Story::LostAnswer], Depth::Short, &stage, |_, _| ()).await;
+    let (tally, breaches) = tell_all(stories, Depth::Short, &stage, |_, _| ()).await;
     servers.remove().await.unwrap();
     assert!(breaches.is_empty(), "{breaches:#?}");
     assert!(tally.crashes > 0, "{tally:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn crashes_while_another_replica_looks_up_a_lost_answer() {
+    holds(&[Story::LostAnswer], 3).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn crashes_while_a_database_is_made_or_emptied_of_what_is_old() {
+    holds(&[Story::Opening, Story::Purging], 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn crashes_while_a_file_is_moved() {
+    holds(&[Story::Moving], 1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn crashes_while_providers_are_handed_over() {
+    holds(&[Story::Handover], 2).await;
 }

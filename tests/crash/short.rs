@@ -4,10 +4,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::Parser as _;
+use drydock::kit::crash_point::CrashPoint;
 
 use crate::harness::backend::Backend;
+use crate::harness::cases::Story;
 use crate::harness::options::Options;
-use crate::harness::points::{Depth, Stage, Story, count, tell_all};
+use crate::harness::points::{Depth, Stage, count, tell_all};
 use crate::harness::rounds;
 use crate::harness::server::Servers;
 
@@ -90,10 +92,21 @@ async fn crashes_around_a_password() {
     holds(Story::Forgotten).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn crashes_while_a_database_is_made_or_emptied_of_what_is_old() {
+    holds(Story::Opening).await;
+    holds(Story::Purging).await;
+}
+
 #[test]
-fn no_story_is_told_for_nothing() {
+fn no_story_is_told_for_nothing_and_every_point_is_told_somewhere() {
     let servers = Servers::default();
+    let stages = [Backend::Sqlite, Backend::Postgres].map(|backend| Stage { backend, ..stage(&servers) });
     for told in Story::ALL {
-        assert!(count(told, Depth::Short, &stage(&servers)) > 0, "{told:?} comes by no point");
+        let tellings: usize = stages.iter().map(|stage| count(told, Depth::Short, stage)).sum();
+        assert!(tellings > 0, "{told:?} comes by no point");
+    }
+    for point in CrashPoint::ALL {
+        assert!(stages.iter().any(|stage| stage.has(*point)), "{point:?} is left out everywhere");
     }
 }

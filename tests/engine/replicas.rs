@@ -395,6 +395,25 @@ async fn a_replica_that_slept_through_a_purge_goes_on_after_it(ground: Ground) {
     assert_eq!(seen, ());
 }
 
+/// A failover to a standby that was behind forgets who took a provider, and gives its fence once more.
+#[tokio::test]
+async fn a_driver_on_postgres_ends_when_its_fence_was_given_to_another_one_too() {
+    let fleet = Fleet::new(Ground::postgres().await, &["a"], LONG).await;
+    let one = fleet.replica("one").await;
+    let two = fleet.replica("two").await;
+    two.sees("one", "a").await;
+    let fence = one.view("a").driver.unwrap().fence;
+    let Ground::Postgres(database) = &fleet.ground else { panic!("it was asked for") };
+    database.tamper("UPDATE leases SET holder = (SELECT id FROM replicas WHERE name = 'two')").await;
+    // Its own right to call the vendor has not run out, and will not within this test.
+    one.sees("two", "a").await;
+    two.sees("two", "a").await;
+    assert_eq!(two.view("a").driver.unwrap().fence, fence, "the case that is tried");
+    let job = one.start(on("a", "c1")).await;
+    assert_eq!(fleet.ended(job.id).await.status.state, JobState::Succeeded);
+    assert_eq!(fleet.vendor("a").starts("c1"), 1);
+}
+
 /// Makes a test of every behaviour on one ground. One that is not listed does not compile without a warning.
 macro_rules! behaviours {
     ($ground:ident: $($name:ident),* $(,)?) => {

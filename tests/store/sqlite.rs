@@ -11,7 +11,7 @@ use drydock::store::settings::StoreSettings;
 use drydock::store::sqlite::SqliteStore;
 use drydock::store::{Store, StoreError};
 use futures_util::future::join_all;
-use sqlx::sqlite::SqliteConnectOptions;
+use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 use tempfile::TempDir;
 
@@ -37,9 +37,14 @@ impl Sqlite {
         SqliteStore::open(&self.settings()).await
     }
 
+    /// Another program's connection to the file.
+    pub async fn beside(&self) -> SqliteConnection {
+        SqliteConnectOptions::new().filename(self.path()).connect().await.unwrap()
+    }
+
     /// Runs SQL behind the store's back.
     async fn tamper(&self, sql: &'static str) {
-        let mut connection = SqliteConnectOptions::new().filename(self.path()).connect().await.unwrap();
+        let mut connection = self.beside().await;
         sqlx::query(AssertSqlSafe(sql)).execute(&mut connection).await.unwrap();
         connection.close().await.unwrap();
     }

@@ -92,6 +92,11 @@ impl Gateway {
         lines.get(lines.len().saturating_sub(30)..).unwrap_or_default().join("\n")
     }
 
+    /// How often it crashed where it was told to, in its whole life.
+    pub fn crashes(&self) -> usize {
+        self.log().matches("told to crash here").count()
+    }
+
     /// Whether it was started to fail.
     pub const fn has_orders(&self) -> bool {
         self.ordered

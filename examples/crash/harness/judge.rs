@@ -260,19 +260,28 @@ fn gaps(watched: &Watched, evidence: &Evidence) -> Vec<String> {
     }
     let mut gaps = Vec::new();
     for (job, listed) in &evidence.events {
-        let told = told.remove(job.as_str()).unwrap_or_default();
+        let mut told = told.remove(job.as_str()).unwrap_or_default();
+        if evidence.before.contains(job) {
+            // A snapshot that was cut off is told again from its beginning.
+            let stood = told.first().map(|event| event.sequence);
+            let again = told.iter().take_while(|event| Some(event.sequence) == stood).count();
+            told.drain(..again.saturating_sub(1));
+        }
+        let target = evidence.jobs.iter().find(|j| j.name == *job).map_or("", |j| j.target.as_str());
         let fits = match &watched.wanted {
-            Wanted::Everything => same(&told, listed),
-            Wanted::Provider(_) => {
-                let target = evidence.jobs.iter().find(|j| j.name == *job).map_or("", |j| j.target.as_str());
-                if watched.wanted.matches(target) { same(&told, listed) } else { told.is_empty() }
+            wanted if !wanted.matches(target) => told.is_empty(),
+            Wanted::Everything | Wanted::Provider(_) if evidence.before.contains(job) => {
+                goes_on(&told, listed)
             }
+            Wanted::Everything | Wanted::Provider(_) => same(&told, listed),
             Wanted::LatestState => {
                 let rises = told.windows(2).all(|pair| match pair {
                     [a, b] => a.sequence < b.sequence,
                     _ => true,
                 });
-                rises && told.last().copied() == listed.last()
+                let stood = told.len() == 1 && evidence.before.contains(job);
+                let last = |event: &Seen| (event.sequence, (!stood).then(|| event.clone()));
+                rises && told.last().copied().map(last) == listed.last().map(last)
             }
         };
         if !fits {
@@ -282,6 +291,13 @@ fn gaps(watched: &Watched, evidence: &Evidence) -> Vec<String> {
     }
     gaps.extend(told.keys().map(|job| format!("{job} was told of and is not there")));
     gaps
+}
+
+/// Whether a job's events go on from where it first stood, to their end.
+fn goes_on(told: &[&Seen], listed: &[Seen]) -> bool {
+    let Some((first, rest)) = told.split_first() else { return false };
+    let stood = listed.iter().position(|event| event.sequence == first.sequence);
+    stood.and_then(|at| listed.get(at + 1..)).is_some_and(|tail| same(rest, tail))
 }
 
 fn same(told: &[&Seen], listed: &[Seen]) -> bool {

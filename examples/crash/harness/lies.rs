@@ -135,6 +135,11 @@ const LIES: &[Lie] = &[
     ("an event is missing", Promised::NoGaps, |e| {
         e.watches[0].events.remove(2);
     }),
+    ("an event is missing of a job that was there before its watch", Promised::NoGaps, |e| {
+        e.before.insert("jobs/1".to_owned());
+        e.watches[0].events.drain(..2);
+        e.watches[0].events.remove(1);
+    }),
     ("an event twice", Promised::NoGaps, |e| {
         let again = e.watches[0].events[2].clone();
         e.watches[0].events.insert(3, again);

@@ -5,6 +5,7 @@
 pub mod backend;
 mod callers;
 mod canaries;
+pub mod cases;
 mod clients;
 mod database;
 mod dice;
@@ -16,6 +17,7 @@ mod house;
 pub mod judge;
 pub mod lies;
 pub mod options;
+mod past;
 pub mod points;
 #[path = "../../../tests/support/process.rs"]
 mod process;
@@ -32,6 +34,7 @@ mod storm;
 pub mod takeover;
 mod telling;
 mod truth;
+mod upkeep;
 mod watchers;
 
 use std::path::Path;

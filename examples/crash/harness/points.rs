@@ -1,7 +1,5 @@
 //! A crash at every point of the code, once and twice in a row, each in a story that comes by it; and answers lost
 //! at every commit and at every request.
-//!
-//! [`story`] has no wildcard: a point without a story does not compile.
 
 use std::path::Path;
 use std::time::Duration;
@@ -11,6 +9,7 @@ use futures_util::{StreamExt as _, stream};
 use tokio::time::Instant;
 
 use super::backend::Backend;
+use super::cases::{Case, Story, case};
 use super::judge::Breach;
 use super::process::Orders;
 use super::proxy::Cut;
@@ -50,83 +49,18 @@ impl Depth {
     }
 }
 
-/// What happens while the crash waits at its point.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Story {
-    /// One upgrade, from the call to the end.
-    Upgrade,
-    /// Two upgrades of one target, one after the other.
-    Queue,
-    /// An upgrade whose start Drydock waits for.
-    Hold,
-    /// A start whose answer is lost.
-    LostAnswer,
-    /// Prechecks that cannot be asked for at first.
-    Trouble,
-    /// A vendor that is away until its pause begins.
-    Outage,
-    /// An operation that is cancelled while it runs.
-    Cancel,
-    /// A scheduled upgrade that the vendor keeps, moved.
-    Move,
-    /// An upgrade that fails, and is tried again.
-    Retry,
-    /// A reinstall whose password waits on disk.
-    Sealed,
-    /// A reinstall whose password was in the memory of a process that died.
-    Forgotten,
-}
-
-impl Story {
-    /// Every story.
-    pub const ALL: [Self; 11] = [
-        Self::Upgrade,
-        Self::Queue,
-        Self::Hold,
-        Self::LostAnswer,
-        Self::Trouble,
-        Self::Outage,
-        Self::Cancel,
-        Self::Move,
-        Self::Retry,
-        Self::Sealed,
-        Self::Forgotten,
-    ];
-}
-
-/// The story that comes by a point.
-pub const fn story(point: CrashPoint) -> Story {
+/// How many crashes at a point differ from each other, from the first visit on.
+const fn visits(point: CrashPoint, depth: Depth, replicas: usize) -> u64 {
     match point {
-        CrashPoint::StoreOpened
-        | CrashPoint::CommitOpen
+        CrashPoint::CommitOpen
         | CrashPoint::CommitDone
-        | CrashPoint::AcceptUncommitted
-        | CrashPoint::AcceptCommitted
-        | CrashPoint::CheckUnsent
-        | CrashPoint::CheckAnswered
-        | CrashPoint::StartUnsent
-        | CrashPoint::StartAnswered
-        | CrashPoint::ObserveUnsent
-        | CrashPoint::ObserveAnswered
         | CrashPoint::RequestUnsent
-        | CrashPoint::AnswerUnread
-        | CrashPoint::CheckBeganWritten
-        | CrashPoint::IntentWritten
-        | CrashPoint::StartedWritten
-        | CrashPoint::ObservedWritten => Story::Upgrade,
-        CrashPoint::AcquiredWritten | CrashPoint::StillBusyWritten => Story::Queue,
-        CrashPoint::HeldWritten => Story::Hold,
-        CrashPoint::LookUnsent | CrashPoint::LookAnswered | CrashPoint::LookedWritten => Story::LostAnswer,
-        CrashPoint::CheckedWritten => Story::Trouble,
-        CrashPoint::PausedWritten => Story::Outage,
-        CrashPoint::WishUncommitted
-        | CrashPoint::WishCommitted
-        | CrashPoint::CancelUnsent
-        | CrashPoint::CancelAnswered
-        | CrashPoint::CancelledWritten => Story::Cancel,
-        CrashPoint::MoveUnsent | CrashPoint::MoveAnswered | CrashPoint::MovedWritten => Story::Move,
-        CrashPoint::LogUnemptied => Story::Sealed,
-        CrashPoint::PasswordGoneWritten => Story::Forgotten,
+        | CrashPoint::AnswerUnread => depth.visits(replicas),
+        // To come, and to stay.
+        CrashPoint::AttendOpen | CrashPoint::AttendDone => 2,
+        // Three migrations; three kinds of rows.
+        CrashPoint::SchemaBehind | CrashPoint::SchemaMade | CrashPoint::RowsCopied => 3,
+        _ => 1,
     }
 }
 
@@ -170,11 +104,33 @@ pub struct Stage<'a> {
 
 impl Stage<'_> {
     /// Whether processes come by this point here.
-    const fn has(&self, point: CrashPoint) -> bool {
+    pub const fn has(&self, point: CrashPoint) -> bool {
         match self.backend {
-            Backend::Sqlite => true,
+            // Its leases end with the process that owns the file, so they are in memory; and what moves from a file
+            // is told where it moves to.
+            Backend::Sqlite => !matches!(
+                point,
+                CrashPoint::AttendOpen
+                    | CrashPoint::AttendDone
+                    | CrashPoint::TakeOpen
+                    | CrashPoint::TakeDone
+                    | CrashPoint::ReleaseOpen
+                    | CrashPoint::ReleaseDone
+                    | CrashPoint::LeaveOpen
+                    | CrashPoint::LeaveDone
+                    | CrashPoint::RowsCopied
+                    | CrashPoint::FileUnmarked
+                    | CrashPoint::FileMarked
+                    | CrashPoint::MovedUncommitted
+                    | CrashPoint::MovedCommitted
+                    | CrashPoint::FileStillMarked
+                    | CrashPoint::FileFreed
+            ),
             // PostgreSQL's own log is not ours to empty, and passwords that replicas share are always sealed.
-            Backend::Postgres => !matches!(point, CrashPoint::LogUnemptied | CrashPoint::PasswordGoneWritten),
+            Backend::Postgres => !matches!(
+                point,
+                CrashPoint::LogUnemptied | CrashPoint::LogEmptied | CrashPoint::PasswordGoneWritten
+            ),
         }
     }
 }
@@ -215,16 +171,11 @@ fn tellings(told: Story, depth: Depth, stage: &Stage<'_>) -> Vec<Telling> {
     let crash =
         |point: CrashPoint, visit: u64| vec![("DRYDOCK_CRASH_AT", format!("{}:{visit}", point.as_str()))];
     let points = CrashPoint::ALL.iter().copied();
-    for point in points.filter(|point| story(*point) == told && stage.has(*point)) {
-        let visits = match point {
-            CrashPoint::CommitOpen
-            | CrashPoint::CommitDone
-            | CrashPoint::RequestUnsent
-            | CrashPoint::AnswerUnread => depth.visits(stage.replicas),
-            _ => 1,
-        };
-        for visit in 1..=visits {
-            let mut orders = vec![crash(point, visit), crash(point, visit)];
+    for point in points.filter(|point| case(*point) == Case::Told(told) && stage.has(*point)) {
+        for visit in 1..=visits(point, depth, stage.replicas) {
+            // What one process brought to its end, such as a migration, the next one does not come by.
+            let again = if told.is_upkeep() { 1 } else { visit };
+            let mut orders = vec![crash(point, visit), crash(point, again)];
             if told == Story::Forgotten {
                 // The password goes with a first process.
                 orders.insert(0, crash(CrashPoint::AcceptCommitted, 1));
@@ -234,7 +185,7 @@ fn tellings(told: Story, depth: Depth, stage: &Stage<'_>) -> Vec<Telling> {
             all.push(Telling { name, story: told, orders, deaths, cut: None, commit: None });
         }
         // Each of them falls asleep there once, and wakes when another one has long taken over.
-        if stage.replicas > 1 {
+        if stage.replicas > 1 && !told.is_upkeep() {
             let orders = vec![vec![("DRYDOCK_STOP_AT", point.as_str().to_owned())]];
             let name = format!("{}, slept through a lease", point.as_str());
             all.push(Telling { name, story: told, orders, deaths: 0, cut: None, commit: None });

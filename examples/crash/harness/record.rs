@@ -1,6 +1,6 @@
 //! What the harness saw in one round: plain data for the judge.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use drydock::api::pb;
 use jiff::Timestamp;
@@ -188,6 +188,8 @@ pub struct Evidence {
     pub events: BTreeMap<String, Vec<Seen>>,
     /// What the vendors wrote down.
     pub happened: Vec<Happened>,
+    /// Jobs that were there before any watch: its snapshot says where they stood, without how they got there.
+    pub before: BTreeSet<String>,
     /// What watches were told.
     pub watches: Vec<Watched>,
     /// What the checkers of a watch's seven properties found.

@@ -1,5 +1,6 @@
 //! One round: a storm over callers and watchers, then calm, then the judge.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::Duration;
 
@@ -97,6 +98,8 @@ pub struct Scene {
     pub clients: Clients,
     /// What callers were told.
     pub told: Told,
+    /// Jobs that were there before the watches.
+    before: BTreeSet<String>,
     watchers: Vec<Watcher>,
     /// When the machine stood still.
     pub stalls: Stalls,
@@ -109,6 +112,8 @@ impl Scene {
     pub async fn open(house: &House, seed: u64) -> anyhow::Result<Self> {
         let addresses = house.gateways.iter().map(Gateway::grpc);
         let clients = Clients::new(addresses, &house.canaries)?;
+        let mut dice = Dice::of(seed, "scene");
+        let before = clients.jobs(&mut dice).await?.into_iter().map(|job| job.name).collect();
         let wanted =
             [Wanted::Everything, Wanted::Everything, Wanted::Provider("zs".to_owned()), Wanted::LatestState];
         let (tasks, stalls) = (Tasks::new(), Stalls::default());
@@ -125,14 +130,14 @@ impl Scene {
             ensure!(begun.elapsed() < PATIENCE, "a watch never began");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        let dice = Dice::of(seed, "scene");
-        Ok(Self { clients, told: Told::default(), watchers, stalls, tasks, dice })
+        Ok(Self { clients, told: Told::default(), before, watchers, stalls, tasks, dice })
     }
 
     /// Waits for every end, gathers the evidence, and stops the gateways in order. Every gateway must be up.
     pub async fn close(&mut self, house: &mut House, tally: &mut Tally) -> anyhow::Result<Evidence> {
         all_ended(&self.clients, &house.fleet, &mut self.dice).await?;
         let (mut evidence, events) = self.lists(tally).await?;
+        evidence.before = self.before.clone();
         let begun = Instant::now();
         loop {
             evidence.watches = self.watchers.iter().map(Watcher::told).collect();

@@ -1,6 +1,6 @@
 //! One telling of a story: what its callers do, while its processes end or sleep where they were told to.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
@@ -13,17 +13,19 @@ use tokio::time::Instant;
 
 use super::backend::Storage;
 use super::callers::ahead;
+use super::cases::Story;
 use super::clients::Asked;
 use super::dice::Dice;
 use super::fleet::{Ends, Fleet, Kind};
 use super::harm::{self, Harm, Harms, Place};
 use super::house::{House, Plan};
 use super::judge::{Breach, judge};
-use super::points::{Stage, Story, Telling};
+use super::points::{Stage, Telling};
 use super::process::{Gateway, Orders, PATIENCE};
 use super::record::{Wish, moment};
 use super::report::Tally;
 use super::round::Scene;
+use super::upkeep;
 
 /// Faster than in rounds: nothing here is left to chance.
 const SPEED: f64 = 3600.0;
@@ -49,7 +51,11 @@ pub async fn tell(telling: Telling, stage: &Stage<'_>) -> anyhow::Result<(Tally,
         | Story::Outage
         | Story::Move
         | Story::Sealed
-        | Story::Forgotten => Ends::Well,
+        | Story::Forgotten
+        | Story::Handover
+        | Story::Opening
+        | Story::Purging
+        | Story::Moving => Ends::Well,
     };
     let harms = Harms::default();
     let fleet = Fleet::start(TARGETS, SPEED, ends, stage.replicas, &harms).await?;
@@ -57,6 +63,7 @@ pub async fn tell(telling: Telling, stage: &Stage<'_>) -> anyhow::Result<(Tally,
     let storage = Storage::make(stage.backend, stage.replicas, SEED, None, stage.servers, &harms).await?;
     let plan = Plan { program: stage.program, replicas: stage.replicas, sealing, lease: stage.lease };
     let mut house = House::build(&plan, storage, fleet, harms.clone(), &mut dice)?;
+    let before = upkeep::before(&telling, &mut house, stage, &mut dice).await?;
     // Watches are opened on processes that know nothing of their fate, unless they are to die before they can serve.
     house.up().await?;
     let mut scene = Scene::open(&house, SEED).await?;
@@ -68,7 +75,8 @@ pub async fn tell(telling: Telling, stage: &Stage<'_>) -> anyhow::Result<(Tally,
         house.fleet.cut("zs", pass, cut)?;
     }
     let mut gateways = std::mem::take(&mut house.gateways);
-    let first = telling.orders.first().cloned().unwrap_or_default();
+    let orders = if telling.story.is_upkeep() { &[][..] } else { &telling.orders[..] };
+    let first = orders.first().cloned().unwrap_or_default();
     try_join_all(gateways.iter_mut().map(|gateway| gateway.up(first.clone()))).await?;
     for n in 0..gateways.len() {
         if let (Some((pass, cut)), Some(wire)) = (telling.commit, house.storage.wire(n)) {
@@ -76,10 +84,11 @@ pub async fn tell(telling: Telling, stage: &Stage<'_>) -> anyhow::Result<(Tally,
             wire.cut_marked(pass, cut);
         }
     }
-    let (deaths, mut slept) = (AtomicUsize::new(0), 0_u64);
+    let (deaths, live, mut slept) = (AtomicUsize::new(0), AtomicBool::new(false), 0_u64);
     let end = {
-        let play = perform(telling.story, &house, &scene, &deaths, &mut dice);
+        let play = perform(telling.story, &house, &scene, &deaths, &live, &mut dice);
         let rise = async {
+            let mut stopped = Vec::new();
             loop {
                 for gateway in &mut gateways {
                     if gateway.note_stop(stage.lease + OVERSLEPT) {
@@ -89,10 +98,17 @@ pub async fn tell(telling: Telling, stage: &Stage<'_>) -> anyhow::Result<(Tally,
                         harms.done(Harm::OversleepAtPoint, Place::Gateway, from, until);
                     }
                     gateway.thaw().await?;
+                    let leaves = telling.story == Story::Handover && live.load(Ordering::SeqCst);
+                    let new = gateway.id().is_some_and(|id| !stopped.contains(&id));
+                    // A second signal would end it at once.
+                    if leaves && new && gateway.has_orders() && gateway.serves().await {
+                        gateway.signal("TERM").await?;
+                        stopped.extend(gateway.id());
+                    }
                     if !gateway.runs()? {
                         ensure!(gateway.has_orders(), "a gateway ended by itself:\n{}", gateway.last_words());
                         let died = deaths.fetch_add(1, Ordering::SeqCst) + 1;
-                        gateway.up(telling.orders.get(died).cloned().unwrap_or_default()).await?;
+                        gateway.up(orders.get(died).cloned().unwrap_or_default()).await?;
                     }
                 }
                 tokio::time::sleep(Duration::from_millis(5)).await;
@@ -104,7 +120,11 @@ pub async fn tell(telling: Telling, stage: &Stage<'_>) -> anyhow::Result<(Tally,
         }
     };
     end?;
-    let deaths = deaths.into_inner();
+    let mut deaths = before + deaths.into_inner();
+    if telling.story == Story::Handover {
+        // Those that were stopped ended in order, too.
+        deaths = gateways.iter().map(Gateway::crashes).sum();
+    }
     tally.crashes += deaths as u64;
     ensure!(slept > 0 || !telling.sleeps(), "nobody fell asleep; the story does not come by this point");
     ensure!(
@@ -141,16 +161,21 @@ fn prepare(story: Story, house: &House) -> anyhow::Result<()> {
         | Story::Cancel
         | Story::Move
         | Story::Retry
-        | Story::Sealed => Ok(()),
+        | Story::Sealed
+        | Story::Handover
+        | Story::Opening
+        | Story::Purging
+        | Story::Moving => Ok(()),
     }
 }
 
-/// What callers do in a story, until its jobs have ended.
+/// What callers do in a story, until its jobs have ended. Says by `live` when gateways may be stopped.
 async fn perform(
     story: Story,
     house: &House,
     scene: &Scene,
     deaths: &AtomicUsize,
+    live: &AtomicBool,
     dice: &mut Dice,
 ) -> anyhow::Result<()> {
     let target = |kind| house.fleet.target(kind, 0).map(|target| target.name.clone());
@@ -161,7 +186,12 @@ async fn perform(
         ..Default::default()
     };
     match story {
-        Story::Upgrade | Story::LostAnswer | Story::Trouble => {
+        Story::Upgrade
+        | Story::LostAnswer
+        | Story::Trouble
+        | Story::Opening
+        | Story::Purging
+        | Story::Moving => {
             let job = start(scene, Asked::Upgrade(upgrade(target(Kind::Zstack)?, dice)), dice).await?;
             ended(scene, &job, pb::JobState::Succeeded, dice).await
         }
@@ -188,9 +218,10 @@ async fn perform(
             ended(scene, &first, pb::JobState::Succeeded, dice).await?;
             ended(scene, &second, pb::JobState::Succeeded, dice).await
         }
-        Story::Hold => {
+        Story::Hold | Story::Handover => {
             let request = schedule(target(Kind::Zstack)?, "", Duration::from_millis(1500), dice);
             let job = start(scene, request, dice).await?;
+            live.store(true, Ordering::SeqCst);
             ended(scene, &job, pb::JobState::Succeeded, dice).await
         }
         Story::Cancel => {

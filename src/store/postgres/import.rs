@@ -1,11 +1,13 @@
 //! Fills an empty database, in one transaction, for [`crate::store::moving`].
 
+use sqlx::Executor as _;
 use sqlx::postgres::PgConnection;
 use uuid::Uuid;
 
 use super::save::each;
 use super::session::{Session, close};
 use super::{address, open, save};
+use crate::store::durable::{self, Durable};
 use crate::store::error::StoreError;
 use crate::store::fault::Fault;
 use crate::store::moving::row::{Event, Job, Label, Request, Sealed};
@@ -29,15 +31,16 @@ pub(in crate::store) struct Import {
 }
 
 impl Import {
-    /// Brings the schema up to date and begins.
+    /// Brings the schema up to date and begins. `file` is the id of the store that is moved.
     ///
     /// # Errors
-    /// Also when a Drydock runs on the database, or it holds jobs, requests or events already.
-    pub(in crate::store) async fn begin(settings: &StoreSettings) -> Result<Self, StoreError> {
+    /// Also when a Drydock runs on the database, or it holds jobs, requests or events already; those of `file` are
+    /// told from others.
+    pub(in crate::store) async fn begin(settings: &StoreSettings, file: Uuid) -> Result<Self, StoreError> {
         let options = address::parse(&settings.url)
             .map_err(|rule| StoreError::Unavailable(format!("the new store's url {rule}")))?;
         let session = Session::new(options, settings.statement_timeout());
-        open::open(&session).await?;
+        let opened = open::open(&session).await?;
         let mut connection = session.connect().await?;
         sqlx::query("BEGIN").execute(&mut connection).await.map_err(Fault::from)?;
         sqlx::raw_sql(PATIENCE).execute(&mut connection).await.map_err(Fault::from)?;
@@ -53,6 +56,13 @@ impl Import {
         }
         let full: bool =
             sqlx::query_scalar(HOLDS_SOMETHING).fetch_one(&mut connection).await.map_err(Fault::from)?;
+        if full && opened.id == file {
+            return Err(StoreError::Unavailable(
+                "the database holds this file's jobs already: they were moved before; let `store.url` name the \
+                 database, and start Drydock"
+                    .to_owned(),
+            ));
+        }
         if full {
             return Err(StoreError::Unavailable(
                 "the database holds jobs already, and two histories cannot be put together; give an empty one"
@@ -141,7 +151,9 @@ impl Import {
     }
 
     pub(in crate::store) async fn commit(mut self) -> Result<(), StoreError> {
-        sqlx::query("COMMIT").execute(&mut self.connection).await.map_err(Fault::from)?;
+        durable::about_to(Durable::CommitMove);
+        self.connection.execute("COMMIT").await.map_err(Fault::from)?;
+        durable::done(Durable::CommitMove);
         // The rows are there, however the connection ends.
         close(self.connection).await;
         Ok(())

@@ -13,6 +13,7 @@ use uuid::Uuid;
 use super::connections::Connections;
 use super::tail::{Channel, Word};
 use crate::domain::id::{JobId, ProviderId};
+use crate::store::durable::{self, Durable};
 use crate::store::error::StoreError;
 use crate::store::fault::read_fault;
 use crate::store::lease::{Attendance, Attendant, Fence, Guard, Lease, Presence, ReplicaId};
@@ -90,7 +91,9 @@ pub(super) async fn attend(
             if changed {
                 channel.tell(connection, Word::Leases).await?;
             }
+            durable::about_to(Durable::Attend);
             connection.execute("COMMIT").await?;
+            durable::done(Durable::Attend);
             Ok((replicas, leases, changed))
         })
         .await?;
@@ -111,12 +114,15 @@ pub(super) async fn take(
     let fence: Option<i64> = connections
         .run(async |connection: &mut PgConnection| {
             sqlx::query(MAKE_LEASE).bind(provider.as_str()).execute(&mut *connection).await?;
-            sqlx::query_scalar(TAKE)
+            durable::about_to(Durable::TakeLease);
+            let taken = sqlx::query_scalar(TAKE)
                 .bind(provider.as_str())
                 .bind(replica.uuid())
                 .bind(millis(lease))
                 .fetch_optional(connection)
-                .await
+                .await?;
+            durable::done(Durable::TakeLease);
+            Ok(taken)
         })
         .await?;
     fence.map(fence_of).transpose()
@@ -135,7 +141,9 @@ pub(super) async fn release(
     connections
         .run(async |connection: &mut PgConnection| {
             let release = sqlx::query(RELEASE).bind(replica.uuid()).bind(&providers).bind(&fences);
+            durable::about_to(Durable::ReleaseLeases);
             release.execute(&mut *connection).await?;
+            durable::done(Durable::ReleaseLeases);
             channel.tell(connection, Word::Leases).await
         })
         .await
@@ -149,7 +157,9 @@ pub(super) async fn leave(
 ) -> Result<(), StoreError> {
     connections
         .run(async |connection: &mut PgConnection| {
+            durable::about_to(Durable::Leave);
             sqlx::query(LEAVE).bind(replica.uuid()).execute(&mut *connection).await?;
+            durable::done(Durable::Leave);
             channel.tell(connection, Word::Leases).await
         })
         .await

@@ -8,7 +8,7 @@ use sqlx::{Row as _, SqlSafeStr as _};
 use uuid::Uuid;
 
 use super::session::{Session, close};
-use crate::kit::crash_point::{self, CrashPoint};
+use crate::store::durable::{self, Durable};
 use crate::store::error::StoreError;
 use crate::store::fault::Fault;
 
@@ -46,11 +46,12 @@ pub(super) async fn open(session: &Session) -> Result<Opened, StoreError> {
     let mut connection = session.patient(MIGRATE_WITHIN).connect().await?;
     check_server(&mut connection).await?;
     migrate(&mut connection).await?;
+    durable::about_to(Durable::MakeId);
     let id = store_id(&mut connection).await?;
     let position = newest(&mut connection).await.map_err(Fault::from)?;
     // Whatever it says, everything is committed.
     close(connection).await;
-    crash_point::reach(CrashPoint::StoreOpened);
+    durable::done(Durable::MakeId);
     Ok(Opened { id, position })
 }
 
@@ -100,10 +101,12 @@ async fn migrate(connection: &mut PgConnection) -> Result<(), StoreError> {
     if found > known {
         return Err(StoreError::NewerSchema { found, known });
     }
-    if found < known {
-        // A schema that is up to date is not touched, so that a user without CREATE can run Drydock.
-        migrator.set_locking(false);
-        migrator.run_direct(None, connection, false).await.map_err(|error| match error {
+    // A schema that is up to date is not touched, so that a user without CREATE can run Drydock.
+    migrator.set_locking(false);
+    let missing = migrator.iter().map(|migration| migration.version).filter(|version| *version > found);
+    for version in missing {
+        durable::about_to(Durable::Migrate);
+        migrator.run_direct(Some(version), connection, false).await.map_err(|error| match error {
             MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => {
                 Fault::from(error).into()
             }
@@ -112,6 +115,7 @@ async fn migrate(connection: &mut PgConnection) -> Result<(), StoreError> {
             )),
             other => StoreError::Corrupt(other.to_string()),
         })?;
+        durable::done(Durable::Migrate);
     }
     sqlx::query("SELECT pg_advisory_unlock($1)")
         .bind(MIGRATE_LOCK)
@@ -139,6 +143,10 @@ async fn schema(connection: &mut PgConnection) -> Result<i64, StoreError> {
             .map_err(Fault::from)?;
         return Ok(found);
     }
+    if migrated && !ours && !named_alike && !any_applied(connection).await? {
+        // The list of migrations is made before the first of them: whoever did that died in between.
+        return Ok(0);
+    }
     if migrated || ours || named_alike {
         return Err(StoreError::Corrupt(
             "the schema holds tables of another program; give Drydock a database or schema of its own"
@@ -146,6 +154,13 @@ async fn schema(connection: &mut PgConnection) -> Result<i64, StoreError> {
         ));
     }
     Ok(0)
+}
+
+/// Whether any migration, of any program, was ever applied here.
+async fn any_applied(connection: &mut PgConnection) -> Result<bool, StoreError> {
+    let any =
+        sqlx::query_scalar("SELECT EXISTS (SELECT 1 FROM _sqlx_migrations)").fetch_one(connection).await;
+    Ok(any.map_err(Fault::from)?)
 }
 
 /// The database's own id, made once.

@@ -9,6 +9,7 @@
 
 use sqlx::postgres::PgConnection;
 
+use crate::store::durable::{self, Durable};
 use crate::store::record::int;
 
 pub(super) const MARK: &str = "\
@@ -19,7 +20,9 @@ pub(super) const MARK: &str = "\
 pub(super) async fn mark(connection: &mut PgConnection, found: u64, known: u64) -> Result<u64, sqlx::Error> {
     // One more than is known, so that a watch that has seen everything is told too.
     let past = known.saturating_add(1);
+    durable::about_to(Durable::MarkRewound);
     sqlx::query(MARK).bind(int(past)).execute(connection).await?;
+    durable::done(Durable::MarkRewound);
     tracing::error!(
         found,
         known,

@@ -30,9 +30,8 @@ use super::rewound;
 use super::save::save;
 use super::session::{Session, close};
 use super::tail::{Channel, Heard, Word};
-use crate::kit::crash_point::{self, CrashPoint};
 use crate::store::fault::Fault;
-use crate::store::group::{Commit, Waiting, Work, decide, serve};
+use crate::store::group::{Commit, Waiting, Work, about_to_commit, committed, decide, serve};
 use crate::store::ledger::Ledger;
 use crate::store::metrics::Metrics;
 
@@ -109,7 +108,7 @@ impl Writer {
         let (mut ledger, fences) = load(&mut connection, group, position).await?;
         decide(&mut ledger, group, |guard| fences.permit(guard));
         save(&mut connection, &ledger).await?;
-        for work in group {
+        for work in group.iter_mut() {
             match work {
                 Work::Purge(ask) => {
                     let purged = purge::run(&mut connection, &ask.what, ledger.position()).await?;
@@ -120,12 +119,9 @@ impl Writer {
             }
         }
         let word = (ledger.position() > position).then(|| Word::Events(ledger.position()));
-        crash_point::reach(CrashPoint::CommitOpen);
+        about_to_commit(group);
         self.channel.commit(&mut connection, word).await?;
-        crash_point::reach(CrashPoint::CommitDone);
-        if crash_point::loses(CrashPoint::CommitDone) {
-            return Err(Fault::Unavailable("a test lost the answer to this commit".to_owned()));
-        }
+        committed(group)?;
         self.connection = Some(connection);
         Ok(ledger)
     }

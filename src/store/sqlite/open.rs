@@ -10,7 +10,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, Sq
 use sqlx::{ConnectOptions as _, Row as _, SqlSafeStr as _};
 use uuid::Uuid;
 
-use crate::kit::crash_point::{self, CrashPoint};
+use crate::store::durable::{self, Durable};
 use crate::store::error::StoreError;
 use crate::store::fault::Fault;
 use crate::store::settings::StoreSettings;
@@ -74,9 +74,10 @@ pub(super) async fn open(settings: &StoreSettings) -> Result<Opened, StoreError>
 
     let mut writer = writer_options.connect().await.map_err(Fault::from)?;
     migrate(&mut writer).await?;
+    durable::about_to(Durable::MakeId);
     let id = store_id(&mut writer).await?;
     let position = newest(&mut writer).await?;
-    crash_point::reach(CrashPoint::StoreOpened);
+    durable::done(Durable::MakeId);
     Ok(Opened { id, position, writer, writer_options, reader_options, lock })
 }
 
@@ -152,7 +153,23 @@ async fn migrate(connection: &mut SqliteConnection) -> Result<(), StoreError> {
     if found > known {
         return Err(StoreError::NewerSchema { found, known });
     }
-    migrator.run_direct(None, connection, false).await.map_err(|error| match error {
+    let missing = migrator.iter().map(|migration| migration.version).filter(|version| *version > found);
+    for version in missing {
+        durable::about_to(Durable::Migrate);
+        run(&migrator, Some(version), connection).await?;
+        durable::done(Durable::Migrate);
+    }
+    // What was there before is compared, also when nothing was missing.
+    run(&migrator, None, connection).await
+}
+
+/// Makes every migration up to `target` that was not made; each is a transaction of its own.
+async fn run(
+    migrator: &Migrator,
+    target: Option<i64>,
+    connection: &mut SqliteConnection,
+) -> Result<(), StoreError> {
+    migrator.run_direct(target, connection, false).await.map_err(|error| match error {
         MigrateError::Execute(error) | MigrateError::ExecuteMigration(error, _) => Fault::from(error).into(),
         MigrateError::VersionMismatch(version) => StoreError::Corrupt(format!(
             "its schema {version} was made by another build of Drydock and differs from ours"
@@ -204,7 +221,7 @@ pub(super) async fn refuse_moved(connection: &mut SqliteConnection) -> Result<()
         None => Ok(()),
         Some(_) => Err(StoreError::Unavailable(
             "the jobs of this file were moved by `drydock migrate-store`, and would be driven twice; let `store.url` \
-             name the database that they were moved to"
+             name the database that they were moved to, or, if that move was cut off, make it again"
                 .to_owned(),
         )),
     }

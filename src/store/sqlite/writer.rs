@@ -17,9 +17,9 @@ use super::purge;
 use super::readers::Readers;
 use super::save::{commit, save};
 use super::shown::Shown;
-use crate::kit::crash_point::{self, CrashPoint};
+use crate::store::durable::{self, Durable};
 use crate::store::fault::Fault;
-use crate::store::group::{Commit, Waiting, Work, decide, serve};
+use crate::store::group::{Commit, Waiting, Work, about_to_commit, committed, decide, serve};
 use crate::store::ledger::Ledger;
 use crate::store::metrics::Metrics;
 
@@ -129,9 +129,12 @@ impl Writer {
             return;
         }
         let Some(connection) = self.connection.as_mut() else { return };
-        crash_point::reach(CrashPoint::LogUnemptied);
+        durable::about_to(Durable::EmptyLog);
         match empty_log(connection).await {
-            Ok(true) => self.erased = None,
+            Ok(true) => {
+                durable::done(Durable::EmptyLog);
+                self.erased = None;
+            }
             Ok(false) => {}
             Err(error) => tracing::warn!(%error, "the log could not be emptied after an erasure"),
         }
@@ -156,7 +159,7 @@ async fn transact(
     let mut ledger = begin(connection, group, position).await?;
     decide(&mut ledger, group, |guard| leases.permit(guard));
     let mut gone = Vec::new();
-    for work in group {
+    for work in group.iter_mut() {
         match work {
             Work::Purge(ask) => {
                 ask.decided = Some(Ok(purge::run(&mut *connection, &ask.what, &mut gone).await?));
@@ -169,13 +172,10 @@ async fn transact(
         }
     }
     let last = save(connection, &ledger).await?;
-    crash_point::reach(CrashPoint::CommitOpen);
+    about_to_commit(group);
     shown.hold(ledger.changed_jobs().map(|job| job.id).chain(gone));
     commit(connection, last).await?;
-    crash_point::reach(CrashPoint::CommitDone);
-    if crash_point::loses(CrashPoint::CommitDone) {
-        return Err(Fault::Unavailable("a test lost the answer to this commit".to_owned()));
-    }
+    committed(group)?;
     Ok(ledger)
 }
 

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use drydock::domain::state::JobState;
 use drydock::store::postgres::PostgresStore;
+use drydock::store::retention::{Purged, Step, Through};
 use drydock::store::settings::StoreSettings;
 use drydock::store::{Store, StoreError};
 
@@ -62,6 +63,44 @@ async fn a_commit_that_is_cut_is_not_known_and_the_retry_is_exact() {
     let seen: Vec<_> = all_events(&store, 10).await.iter().map(|e| (e.position, e.job, e.sequence)).collect();
     assert_eq!(seen, [(1, id(1), 1), (2, id(1), 2), (3, id(2), 1), (4, id(2), 2)]);
     store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_purge_that_is_cut_is_made_whole_or_not_at_all() {
+    let all = Through::ended_before(at(1_000_000));
+    let step = Step { jobs: 10, events: 10 };
+    for cut in [Cut::Before, Cut::After] {
+        let database = Postgres::new();
+        let (proxy, store) = behind_a_proxy(&database).await;
+        let ended = try_one(&store, keyed(key(1), 1, vec![new_job(1, "vc/a")])).await.unwrap();
+        end(&store, &ended.job).await;
+        let live = try_one(&store, keyed(key(2), 1, vec![new_job(2, "vc/b")])).await.unwrap();
+        // All its entries were refused.
+        assert!(try_one(&store, keyed(key(3), 1, vec![new_job(3, "vc/b")])).await.is_err());
+        let made = cut == Cut::After;
+
+        proxy.cut_next_commit(cut);
+        assert!(matches!(store.purge(all, step).await, Err(StoreError::Unavailable(_))), "{cut:?}");
+        assert_eq!(store.job(id(1)).await.unwrap().is_none(), made, "{cut:?}");
+        assert_eq!(store.job_events(id(1), 0, 10).await.unwrap().is_empty(), made, "{cut:?}");
+        assert_eq!(store.knows_request(key(1)).await.unwrap(), !made, "{cut:?}");
+        let told = store.events(0, 10).await;
+        assert_eq!(matches!(told, Err(StoreError::PositionGone { .. })), made, "{cut:?}: {told:?}");
+        let jobs = u64::from(!made);
+        assert_eq!(store.purge(all, step).await.unwrap(), Purged { jobs, events: 2 * jobs, keys: jobs });
+
+        proxy.cut_next_commit(cut);
+        let keys = store.purge_bare_keys(at(1_000_000), 10).await;
+        assert!(matches!(keys, Err(StoreError::Unavailable(_))), "{cut:?}: {keys:?}");
+        assert_eq!(store.knows_request(key(3)).await.unwrap(), !made, "{cut:?}");
+        assert_eq!(store.purge_bare_keys(at(1_000_000), 10).await.unwrap(), u64::from(!made), "{cut:?}");
+
+        // What lives is whole.
+        assert!(store.knows_request(key(2)).await.unwrap(), "{cut:?}");
+        assert_eq!(store.job(id(2)).await.unwrap(), Some(live.job));
+        assert_eq!(store.job_events(id(2), 0, 10).await.unwrap().len(), 1);
+        store.close().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

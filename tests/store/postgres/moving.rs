@@ -4,12 +4,17 @@ use std::time::Duration;
 
 use drydock::domain::page::PageRequest;
 use drydock::domain::state::JobState;
-use drydock::store::StoreError;
 use drydock::store::contract::JobFilter;
 use drydock::store::lease::{Presence, ReplicaId};
 use drydock::store::moving::{Moved, migrate};
+use drydock::store::settings::StoreSettings;
+use drydock::store::{Store as _, StoreError};
+use sqlx::AssertSqlSafe;
+use sqlx::sqlite::SqliteConnection;
+use tokio::task::JoinHandle;
 
-use super::Postgres;
+use super::support::proxy::{Cut, Proxy};
+use super::{Postgres, run, start};
 use crate::fixture::*;
 use crate::sqlite::Sqlite;
 
@@ -65,7 +70,7 @@ async fn everything_comes_over_once() {
     );
     let twice = migrate(&file.settings(), &database.settings()).await;
     assert!(
-        matches!(&twice, Err(StoreError::Unavailable(text)) if text.contains("holds jobs already")),
+        matches!(&twice, Err(StoreError::Unavailable(text)) if text.contains("this file's jobs already")),
         "{twice:?}"
     );
 }
@@ -108,6 +113,113 @@ async fn nothing_is_moved_under_a_running_gateway() {
     store.leave(replica).await.unwrap();
     store.close().await;
     migrate(&file.settings(), &database.settings()).await.unwrap();
+}
+
+/// Begins a move, and waits until the whole file is copied and only its mark is missing: another program writes in the
+/// file just then, as a backup may. Answers the move and that program's connection.
+async fn before_the_mark(
+    file: &Sqlite,
+    database: &Postgres,
+) -> (JoinHandle<Result<Moved, StoreError>>, SqliteConnection) {
+    let store = file.open().await;
+    create_one(&store, new_job(1, "ams/c1")).await;
+    store.close().await;
+    database.open().await.close().await;
+    // The move waits here, after it opened the file.
+    let mut gate = database.beside().await;
+    run(&mut gate, "BEGIN; SELECT position FROM counters FOR UPDATE").await;
+    let moving = {
+        let (from, to) = (file.settings(), database.settings());
+        start(async move { migrate(&from, &to).await })
+    };
+    until(database, "wait_event_type = 'Lock'").await;
+    let mut writer = file.beside().await;
+    sqlx::query("BEGIN IMMEDIATE").execute(&mut writer).await.unwrap();
+    run(&mut gate, "COMMIT").await;
+    until(database, "state = 'idle in transaction' AND query LIKE '%meta%'").await;
+    (moving, writer)
+}
+
+/// Waits until a session of the database's user is like this.
+async fn until(database: &Postgres, like: &str) {
+    let sql = format!("SELECT count(*) FROM pg_stat_activity WHERE usename = '{}' AND {like}", database.user);
+    let mut admin = database.admin().await;
+    for _ in 0..400 {
+        let found: i64 = sqlx::query_scalar(AssertSqlSafe(sql.clone())).fetch_one(&mut admin).await.unwrap();
+        if found > 0 {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(25)).await;
+    }
+    panic!("no session with {like}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_is_slow_is_waited_for() {
+    let (file, database) = (Sqlite::new(), Postgres::new());
+    let (moving, writer) = before_the_mark(&file, &database).await;
+    // A gateway's own transaction would be ended after two seconds of this.
+    tokio::time::sleep(Duration::from_millis(3000)).await;
+    drop(writer);
+    assert_eq!(moving.await.unwrap().unwrap(), Moved { jobs: 1, events: 1, requests: 0 });
+    let store = database.open().await;
+    assert!(store.job(id(1)).await.unwrap().is_some());
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_file_that_is_too_slow_for_the_database_is_given_back() {
+    let (file, database) = (Sqlite::new(), Postgres::new());
+    let (moving, writer) = before_the_mark(&file, &database).await;
+    // What the server does when a transaction has been idle for too long: it ends the session.
+    let end = format!(
+        "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = '{}' AND state = 'idle in transaction'",
+        database.user
+    );
+    run(&mut database.admin().await, &end).await;
+    drop(writer);
+    let failed = moving.await.unwrap();
+    assert!(matches!(&failed, Err(StoreError::Unavailable(_))), "{failed:?}");
+    // Nothing is there, and the mark is off.
+    let store = database.open().await;
+    assert!(store.job(id(1)).await.unwrap().is_none());
+    store.close().await;
+    let store = file.open().await;
+    assert!(store.job(id(1)).await.unwrap().is_some());
+    store.close().await;
+    migrate(&file.settings(), &database.settings()).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_move_whose_commit_is_cut_ends_in_one_store() {
+    for cut in [Cut::Before, Cut::After] {
+        let (file, database) = (Sqlite::new(), Postgres::new());
+        let store = file.open().await;
+        create_one(&store, new_job(1, "ams/c1")).await;
+        store.close().await;
+        database.open().await.close().await;
+        let proxy = Proxy::before(&database.place()).await;
+        let through = StoreSettings { url: database.url(Some(&proxy.place)), ..StoreSettings::default() };
+        proxy.cut_next_commit(cut);
+        let lost = migrate(&file.settings(), &through).await;
+        assert!(matches!(lost, Err(StoreError::Unavailable(_))), "{cut:?}: {lost:?}");
+        assert!(!proxy.take_cut(), "no commit was made");
+        let (there, here) = (database.open().await, file.try_open().await);
+        assert_eq!(there.job(id(1)).await.unwrap().is_some(), cut == Cut::After, "{cut:?}");
+        assert_eq!(here.is_ok(), cut == Cut::Before, "{cut:?}: {:?}", here.err());
+        there.close().await;
+        if let Ok(here) = here {
+            here.close().await;
+        }
+        let again = migrate(&file.settings(), &through).await;
+        match cut {
+            Cut::Before => assert_eq!(again.unwrap().jobs, 1),
+            Cut::After => assert!(
+                matches!(&again, Err(StoreError::Unavailable(text)) if text.contains("start Drydock")),
+                "{again:?}"
+            ),
+        }
+    }
 }
 
 #[tokio::test]

@@ -7,6 +7,7 @@ use drydock::store::settings::StoreSettings;
 use drydock::store::{Store, StoreError};
 use tokio::net::TcpListener;
 
+use super::support::proxy::{Cut, Proxy};
 use super::support::with_password;
 use super::{Postgres, run};
 use crate::fixture::*;
@@ -121,8 +122,45 @@ async fn another_programs_schema_is_left_alone() {
         matches!(&answer, Err(StoreError::Corrupt(text)) if text.contains("another program")),
         "{answer:?}"
     );
-    database.tamper("DROP TABLE jobs; CREATE TABLE _sqlx_migrations (version bigint)").await;
+    database
+        .tamper(
+            "DROP TABLE jobs; CREATE TABLE _sqlx_migrations (version bigint); \
+             INSERT INTO _sqlx_migrations VALUES (7)",
+        )
+        .await;
     assert!(matches!(database.try_open().await, Err(StoreError::Corrupt(_))));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_schema_whose_making_was_cut_off_is_made_on() {
+    for cut in [Cut::Before, Cut::After] {
+        // At each migration's own commit.
+        for migration in 0..3 {
+            let database = Postgres::new();
+            database.made().await;
+            let proxy = Proxy::before(&database.place()).await;
+            let settings =
+                StoreSettings { url: database.url(Some(&proxy.place)), ..StoreSettings::default() };
+            proxy.cut_commit_after(migration, cut);
+            let cut_off = PostgresStore::open(&settings).await;
+            assert!(
+                matches!(cut_off, Err(StoreError::Unavailable(_))),
+                "{cut:?} {migration}: {:?}",
+                cut_off.err()
+            );
+            assert!(!proxy.take_cut(), "{migration} is no migration");
+            // Once more, where anything is left to be made.
+            proxy.cut_next_commit(cut);
+            let again = PostgresStore::open(&settings).await;
+            assert_eq!(again.is_ok(), proxy.take_cut(), "{cut:?} {migration}: {:?}", again.err());
+            let store: Arc<dyn Store> = match PostgresStore::open(&settings).await {
+                Ok(store) => store,
+                Err(error) => panic!("{cut:?} {migration}: {error}"),
+            };
+            create_one(&store, new_job(1, "vc/a")).await;
+            store.close().await;
+        }
+    }
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use drydock::store::settings::StoreSettings;
 use drydock::store::{Store, StoreError};
 
 use super::Postgres;
+use super::support::proxy::{Cut, Proxy};
 use crate::fixture::*;
 
 /// The last two of three events are lost.
@@ -69,6 +70,35 @@ async fn a_writer_gives_no_position_a_second_time() {
     let seen = store.events(4, 10).await.unwrap();
     assert_eq!(seen.iter().map(|e| (e.position, e.job)).collect::<Vec<_>>(), [(5, id(1))]);
     store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_mark_whose_commit_is_cut_is_made_again() {
+    for cut in [Cut::Before, Cut::After] {
+        let database = Postgres::new();
+        database.made().await;
+        let proxy = Proxy::before(&database.place()).await;
+        // It does not poll within this test.
+        let settings = StoreSettings {
+            url: database.url(Some(&proxy.place)),
+            poll_ms: Some(60_000),
+            ..StoreSettings::default()
+        };
+        let store: Arc<dyn Store> = PostgresStore::open(&settings).await.unwrap();
+        three(&store).await;
+        database.tamper(LOSE).await;
+        let job = store.job(id(1)).await.unwrap().unwrap();
+        proxy.cut_next_commit(cut);
+        let lost = store.write(vec![change(&job, JobState::Running)], None).await;
+        assert!(matches!(lost, Err(StoreError::Unavailable(_))), "{cut:?}: {lost:?}");
+        // No later write gives a position that was seen.
+        create_one(&store, new_job(4, "vc/c4")).await;
+        assert_told(&store).await;
+        let seen = store.events(4, 10).await.unwrap();
+        assert!(seen.iter().all(|event| event.position > 4), "{seen:?}");
+        assert!(seen.iter().any(|event| event.job == id(4)), "{seen:?}");
+        store.close().await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -26,7 +26,8 @@ pub struct Proxy {
 }
 
 struct State {
-    cut: Mutex<Option<Cut>>,
+    /// After how many others.
+    cut: Mutex<Option<(u32, Cut)>>,
     /// Refuses and cuts everything.
     gone: AtomicBool,
     /// Connections that were made before swallow all that is sent, both ways, and stay open.
@@ -69,7 +70,17 @@ impl Proxy {
 
     /// Cuts the next commit.
     pub fn cut_next_commit(&self, cut: Cut) {
-        *self.state.cut.lock().unwrap() = Some(cut);
+        self.cut_commit_after(0, cut);
+    }
+
+    /// Lets so many commits pass and cuts the one that follows.
+    pub fn cut_commit_after(&self, others: u32, cut: Cut) {
+        *self.state.cut.lock().unwrap() = Some((others, cut));
+    }
+
+    /// Whether a cut has not struck yet. It is forgotten.
+    pub fn take_cut(&self) -> bool {
+        self.state.cut.lock().unwrap().take().is_some()
     }
 
     /// All connections there are go on in silence; what is made later works.
@@ -82,6 +93,21 @@ impl Proxy {
         self.state.gone.store(gone, Ordering::SeqCst);
         if gone {
             self.state.changed.send_modify(|count| *count += 1);
+        }
+    }
+}
+
+impl State {
+    /// What happens to a commit that is on its way.
+    fn cut_of_commit(&self) -> Option<Cut> {
+        let mut cut = self.cut.lock().unwrap();
+        match &mut *cut {
+            Some((0, _)) => cut.take().map(|(_, cut)| cut),
+            Some((others, _)) => {
+                *others -= 1;
+                None
+            }
+            None => None,
         }
     }
 }
@@ -101,7 +127,7 @@ async fn pipe(
                 let Ok(length @ 1..) = read else { return };
                 // With the zero that ends a query: BEGIN says "READ COMMITTED".
                 let commits = asked[..length].windows(7).any(|word| word == b"COMMIT\0");
-                let cut = if commits { state.cut.lock().unwrap().take() } else { None };
+                let cut = if commits { state.cut_of_commit() } else { None };
                 if cut == Some(Cut::Before) || server.write_all(&asked[..length]).await.is_err() {
                     return;
                 }
