@@ -33,13 +33,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         .extern_path(".google.rpc", "::tonic_types::pb")
         .compile_fds(contract.clone())?;
 
-    // The servers apart: their watches answer with ready bytes, where clients read messages.
+    // The servers apart: their watches and `GetJob` answer with ready bytes, where clients read messages.
     let servers = out.join("server");
     fs::create_dir_all(&servers)?;
     tonic_prost_build::configure()
         .out_dir(servers)
         .build_client(false)
         .codec_path("crate::api::codec::Codec")
+        .extern_path(".drydock.v1.GetJobResponse", "crate::api::codec::Frame")
         .extern_path(".drydock.v1.WatchJobResponse", "crate::api::codec::Frame")
         .extern_path(".drydock.v1.WatchJobsResponse", "crate::api::codec::Frame")
         .extern_path(".drydock.v1", "crate::api::pb")

@@ -1,7 +1,7 @@
-//! How answers become bytes: messages by prost, frames of a watch as they are.
+//! How answers become bytes: messages by prost, ready bytes as they are.
 //!
-//! A watch has the same message for thousands of subscribers. It is encoded once, and this codec hands the ready bytes
-//! on; compression, where a client asks for it, and the length before each message remain tonic's.
+//! A watch has the same message for thousands of subscribers, and a job is shown many times before it changes. Either is
+//! encoded once, and this codec hands the ready bytes on; compression, where a client asks for it, and the length before each message remain tonic's.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -12,7 +12,7 @@ use tonic::Status;
 use tonic::codec::{self, BufferSettings, EncodeBuf, Encoder};
 use tonic_prost::ProstDecoder;
 
-/// One encoded message of a watch: a `WatchJobsResponse`, and equally a `WatchJobResponse`.
+/// One encoded message: a `WatchJobsResponse`, equally a `WatchJobResponse`; or a `GetJobResponse`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Frame(pub Bytes);
 

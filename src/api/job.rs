@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
+use prost::Message as _;
 use tonic::{Request, Response, Status};
 
 use super::answer;
+use super::codec::Frame;
 use super::convert::Faults;
 use super::convert::event::event;
 use super::convert::filter::JobList;
@@ -17,6 +20,7 @@ use super::messages::Messages;
 use super::pb;
 use super::pb::job_service_server::JobService;
 use crate::domain::id::JobId;
+use crate::domain::job::Job;
 use crate::engine::calls::{CancelOutcome, Settlement, WatchRequest};
 
 const MAX_SETTLE_REASON: usize = 1000;
@@ -30,13 +34,9 @@ impl JobService for Jobs {
     type WatchJobStream = Messages;
     type WatchJobsStream = Messages;
 
-    async fn get_job(
-        &self,
-        request: Request<pb::GetJobRequest>,
-    ) -> Result<Response<pb::GetJobResponse>, Status> {
+    async fn get_job(&self, request: Request<pb::GetJobRequest>) -> Result<Response<Frame>, Status> {
         let id = read_name("name", &request.into_inner().name)?;
-        let found = self.0.engine.job(id).await?;
-        Ok(Response::new(pb::GetJobResponse { job: Some(job(&found)) }))
+        Ok(Response::new(Frame(self.0.engine.shown(id, show).await?)))
     }
 
     async fn list_jobs(
@@ -137,6 +137,11 @@ impl Jobs {
         let watch = self.0.engine.watch(request).await?;
         Ok(Response::new(Messages::new(watch, token, deadline)))
     }
+}
+
+/// What `GetJob` answers of a job.
+fn show(shown: &Job) -> Bytes {
+    pb::GetJobResponse { job: Some(job(shown)) }.encode_to_vec().into()
 }
 
 fn deadline<T>(request: &Request<T>) -> Option<CallDeadline> {

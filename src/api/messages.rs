@@ -11,12 +11,14 @@ use super::codec::Frame;
 use super::convert::frame::{Frames, frames};
 use super::layers::deadline::CallDeadline;
 use super::status::{watch_deadline, watch_end};
+use crate::domain::error::Error;
 use crate::engine::Watch;
+use crate::engine::calls::WatchItem;
 use crate::engine::token::ResumeToken;
 
 /// The frames of a watch. An error ends it, with the last token that was given: at first the caller's own.
-pub struct Messages {
-    watch: Watch,
+pub struct Messages<W = Watch> {
+    watch: W,
     /// What is left of the item that is being sent.
     frames: Frames,
     /// The token of that item, given once its last frame is out.
@@ -34,9 +36,9 @@ enum Given {
     Ours(ResumeToken),
 }
 
-impl Messages {
+impl<W> Messages<W> {
     /// A watch that was opened with `token` and must end at the caller's own deadline, if it has one.
-    pub fn new(watch: Watch, token: Option<String>, deadline: Option<CallDeadline>) -> Self {
+    pub fn new(watch: W, token: Option<String>, deadline: Option<CallDeadline>) -> Self {
         let deadline = deadline.map(|d| (d, Box::pin(tokio::time::sleep_until(d.at))));
         Self { watch, frames: Frames::One(None), next: None, given: Given::Its(token), deadline, over: false }
     }
@@ -49,7 +51,7 @@ impl Messages {
     }
 }
 
-impl Stream for Messages {
+impl<W: Stream<Item = Result<WatchItem, Error>> + Unpin> Stream for Messages<W> {
     type Item = Result<Frame, Status>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -73,7 +75,7 @@ impl Stream for Messages {
                 let token = this.last_token();
                 return Poll::Ready(Some(Err(watch_deadline(limit, token.as_deref()))));
             }
-            match this.watch.as_mut().poll_next(context) {
+            match Pin::new(&mut this.watch).poll_next(context) {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(None) => {
                     this.over = true;
@@ -106,8 +108,7 @@ mod tests {
 
     use super::*;
     use crate::api::pb;
-    use crate::domain::error::Error;
-    use crate::engine::calls::{WatchBody, WatchItem};
+    use crate::engine::calls::WatchBody;
 
     fn token(position: u64) -> ResumeToken {
         ResumeToken::new(Uuid::from_u128(1), position)
@@ -121,11 +122,11 @@ mod tests {
     #[tokio::test]
     async fn a_watch_that_ends_says_its_last_token() {
         let item = |body, position| Ok(WatchItem { body, resume_token: Some(token(position)) });
-        let watch: Watch = Box::pin(stream::iter(vec![
+        let watch = stream::iter(vec![
             item(WatchBody::Synced, 1),
             item(WatchBody::Heartbeat, 2),
             Err(Error::ShuttingDown),
-        ]));
+        ]);
         let all: Vec<_> = Messages::new(watch, None, None).collect().await;
         assert_eq!(all.len(), 3);
         let second = pb::WatchJobsResponse::decode(all[1].as_ref().unwrap().0.clone()).unwrap();
@@ -138,7 +139,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_resumed_watch_that_ends_at_once_gives_the_token_back() {
-        let watch: Watch = Box::pin(stream::iter(vec![Err(Error::ShuttingDown)]));
+        let watch = stream::iter(vec![Err(Error::ShuttingDown)]);
         let all: Vec<_> = Messages::new(watch, Some("mine".to_owned()), None).collect().await;
         assert_eq!(said(all[0].as_ref().unwrap_err()).1.as_deref(), Some("mine"));
     }

@@ -4,7 +4,7 @@
 
 tonic::include_proto!("drydock.v1");
 
-/// The servers' side: its watches answer with ready bytes, see `codec`.
+/// The servers' side: its watches and `GetJob` answer with ready bytes, see `codec`.
 mod server {
     tonic::include_proto!("server/drydock.v1");
 }

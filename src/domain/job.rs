@@ -194,7 +194,8 @@ pub enum WaitReason {
     VendorUnreachable,
     /// The vendor refuses the provider's credentials, or its account lacks a right: a person must mend it.
     VendorCredentialsRefused,
-    /// The provider's request budget is used up, or the vendor said "too many requests".
+    /// The provider's request budget is used up, the vendor said "too many requests", or as many of its jobs are being
+    /// checked as are checked at once.
     RateBudget,
     /// The answer to the starting call was lost, and the vendor is being asked.
     LostAnswer,

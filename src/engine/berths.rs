@@ -13,7 +13,7 @@ use futures_util::Stream;
 use tokio::time::Instant;
 
 use super::calls::WatchItem;
-use super::watch::Watch;
+use super::watch::Subscription;
 use crate::domain::error::Error;
 
 /// How long after its age a watch is given to end by itself: one that is read does.
@@ -30,7 +30,7 @@ struct Open {
 }
 
 /// Where a watch lies, until it ends or is taken away. The lock is held while the watch is polled, and never for long.
-struct Berth(Mutex<Option<Watch>>);
+pub(super) struct Berth(Mutex<Option<Subscription>>);
 
 impl Berth {
     /// Drops the watch, with all that it holds.
@@ -41,13 +41,13 @@ impl Berth {
 
 impl Berths {
     /// A watch that ends by itself at `ends_at` if it is read, and is ended soon after if it is not.
-    pub fn moor(&self, watch: Watch, ends_at: Instant) -> Watch {
-        let berth = Arc::new(Berth(Mutex::new(Some(watch))));
+    pub fn moor(&self, subscription: Subscription, ends_at: Instant) -> Watch {
+        let berth = Arc::new(Berth(Mutex::new(Some(subscription))));
         let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         open.count += 1;
         let key = (ends_at, open.count);
         open.by_end.insert(key, Arc::downgrade(&berth));
-        Box::pin(Moored { berth, over: false })
+        Watch { berth, over: false }
     }
 
     /// Ends what should have ended by `now`, and forgets what has.
@@ -65,13 +65,13 @@ impl Berths {
     }
 }
 
-/// The reader's side of a berth.
-struct Moored {
+/// The reader's side of a watch: a stream of its messages. An error item is the last one.
+pub struct Watch {
     berth: Arc<Berth>,
     over: bool,
 }
 
-impl Stream for Moored {
+impl Stream for Watch {
     type Item = Result<WatchItem, Error>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
@@ -80,7 +80,7 @@ impl Stream for Moored {
             return Poll::Ready(None);
         }
         let polled = match &mut *this.berth.0.lock().unwrap_or_else(PoisonError::into_inner) {
-            Some(watch) => watch.as_mut().poll_next(context),
+            Some(subscription) => subscription.poll_next(context),
             None => Poll::Ready(Some(Err(Error::WatchAged))),
         };
         if matches!(polled, Poll::Ready(None | Some(Err(_)))) {

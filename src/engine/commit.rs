@@ -41,13 +41,16 @@ impl Deref for Shared {
 #[derive(Debug)]
 pub struct Commit {
     events: Box<[Arc<Shared>]>,
+    /// That of its last event, here because it is asked for more often than any event.
+    position: u64,
     encoded: OnceLock<Box<[Bytes]>>,
 }
 
 impl Commit {
     /// Events of one commit.
     pub fn new(events: Vec<Arc<Shared>>) -> Arc<Self> {
-        Arc::new(Self { events: events.into(), encoded: OnceLock::new() })
+        let position = events.last().map_or(0, |e| e.position);
+        Arc::new(Self { events: events.into(), position, encoded: OnceLock::new() })
     }
 
     /// Splits events in position order into commits.
@@ -69,8 +72,8 @@ impl Commit {
     }
 
     /// The position after it: that of its last event.
-    pub fn position(&self) -> u64 {
-        self.events.last().map_or(0, |e| e.position)
+    pub const fn position(&self) -> u64 {
+        self.position
     }
 
     /// The messages that tell the whole commit, its token in the last; `encode` is called by the first who asks.
@@ -90,10 +93,10 @@ pub enum Delivery {
 
 impl Delivery {
     /// The events of a commit that are wanted; `None` when none is.
-    pub fn of(commit: &Arc<Commit>, wanted: impl Fn(&Event) -> bool) -> Option<Self> {
+    pub fn of(commit: Arc<Commit>, wanted: impl Fn(&Event) -> bool) -> Option<Self> {
         // First without a list: most subscribers want all of a commit, or nothing.
         if commit.events.iter().all(|e| wanted(e)) {
-            return Some(Self::Whole(Arc::clone(commit)));
+            return Some(Self::Whole(commit));
         }
         let picked: Vec<_> = commit.events.iter().filter(|e| wanted(e)).map(Arc::clone).collect();
         if picked.is_empty() { None } else { Some(Self::Picked(picked)) }

@@ -4,10 +4,12 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use futures_util::future::join_all;
 use jiff::Timestamp;
 
 use super::attention::Attention;
+use super::berths::Watch;
 use super::calls::{CancelOutcome, ProviderView, Settlement, WatchRequest};
 use super::fault;
 use super::health::Health;
@@ -20,7 +22,7 @@ use super::retention::{Keep, Purge};
 use super::settings::EngineSettings;
 use super::step::Step;
 use super::vault::Vault;
-use super::watch::{self, Watch};
+use super::watch;
 use super::wish;
 use crate::domain::capability::Capabilities;
 use crate::domain::error::Error;
@@ -33,7 +35,7 @@ use crate::kit::crash_point::{self, CrashPoint};
 use crate::kit::retry::{Backoff, jitter};
 use crate::kit::seal::Sealer;
 use crate::kit::tasks::{Ended, Tasks};
-use crate::store::contract::{Change, JobFilter};
+use crate::store::contract::{Change, JobFilter, Show};
 use crate::store::{Store, StoreError};
 
 /// How often a caller's change is tried again when the driver wrote first.
@@ -172,6 +174,15 @@ impl Engine {
     pub async fn job(&self, id: JobId) -> Result<Job, Error> {
         let job = self.store.job(id).await.map_err(fault::store)?;
         job.ok_or_else(|| Error::NotFound { kind: "job", name: id.to_string() })
+    }
+
+    /// A job as callers are shown it, see [`Store::shown`].
+    ///
+    /// # Errors
+    /// `NotFound`, `StoreUnavailable`.
+    pub async fn shown(&self, id: JobId, show: Show) -> Result<Bytes, Error> {
+        let shown = self.store.shown(id, show).await.map_err(fault::store)?;
+        shown.ok_or_else(|| Error::NotFound { kind: "job", name: id.to_string() })
     }
 
     /// Lists jobs.

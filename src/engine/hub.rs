@@ -5,13 +5,16 @@
 //! position, and nobody waits for it: subscribers' reads have few places of their own, see [`Reads`].
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use opentelemetry::metrics::Histogram;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use uuid::Uuid;
 
+use super::bell::Bell;
 use super::berths::Berths;
 use super::commit::Commit;
 use super::reads::Reads;
@@ -31,13 +34,20 @@ const SWEEP: Duration = Duration::from_secs(1);
 /// The shared recent past.
 pub struct Hub {
     store: Arc<dyn Store>,
+    store_id: Uuid,
     /// The same store, for subscribers: the tail does not wait for its places.
     reads: Reads,
     ring: RwLock<Ring>,
-    /// The newest position that subscribers may read.
+    /// The newest position that subscribers may read, for the few who wait in a future.
     newest: watch::Sender<u64>,
+    /// The same, for the many: written before the bell rings.
+    position: AtomicU64,
     /// Turns true when streams must end.
     stopped: watch::Sender<bool>,
+    /// The same, written before the bell rings.
+    is_stopped: AtomicBool,
+    /// Rings when there is news, and at the end.
+    bell: Arc<Bell>,
     capacity: usize,
     clock: Clock,
     /// From an event's time to the moment subscribers can read it.
@@ -61,6 +71,31 @@ pub(super) enum Read {
     Nothing,
 }
 
+/// What a subscriber gets that keeps up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Recent {
+    /// Some of what follows.
+    Taken,
+    /// Nothing: what follows is in the ring no more.
+    Behind,
+}
+
+impl Ring {
+    /// The commits after `position`, about [`PORTION`] events of them; `None` when some of them are here no more.
+    fn after(&self, position: u64) -> Option<impl Iterator<Item = &Arc<Commit>>> {
+        if position < self.floor {
+            return None;
+        }
+        let from = self.commits.partition_point(|c| c.position() <= position);
+        let mut taken = 0;
+        Some(self.commits.range(from..).take_while(move |commit| {
+            let goes_on = taken < PORTION as usize;
+            taken += commit.events().len();
+            goes_on
+        }))
+    }
+}
+
 impl std::fmt::Debug for Hub {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Hub").field("newest", &*self.newest.borrow()).finish_non_exhaustive()
@@ -79,10 +114,14 @@ impl Hub {
         let newest = *store.newest_position().borrow();
         let hub = Arc::new(Self {
             reads: Reads::new(Arc::clone(&store)),
+            store_id: store.id(),
             store,
             ring: RwLock::new(Ring { floor: newest, ..Ring::default() }),
             newest: watch::Sender::new(newest),
+            position: AtomicU64::new(newest),
             stopped: watch::Sender::new(false),
+            is_stopped: AtomicBool::new(false),
+            bell: Arc::default(),
             capacity,
             clock,
             lag,
@@ -155,7 +194,7 @@ impl Hub {
                     ring.floor = oldest.position();
                 }
             }
-            self.newest.send_replace(last);
+            self.publish(last);
             self.lag.record(clock::since(time, self.clock.now()).as_secs_f64(), &[]);
         }
     }
@@ -164,7 +203,24 @@ impl Hub {
     fn skip_to(&self, position: u64) {
         *self.ring.write().unwrap_or_else(PoisonError::into_inner) =
             Ring { floor: position, ..Ring::default() };
+        self.publish(position);
+    }
+
+    /// Lets everybody read up to `position`.
+    fn publish(&self, position: u64) {
         self.newest.send_replace(position);
+        self.position.store(position, Ordering::Release);
+        self.bell.ring();
+    }
+
+    /// The store's id, which tokens carry.
+    pub(super) const fn store_id(&self) -> Uuid {
+        self.store_id
+    }
+
+    /// Where those who rest hear of news.
+    pub(super) const fn bell(&self) -> &Arc<Bell> {
+        &self.bell
     }
 
     /// Where open watches lie.
@@ -180,17 +236,30 @@ impl Hub {
     /// Whether everything after `position` that was published is in memory.
     pub(super) fn covers(&self, position: u64) -> bool {
         let floor = self.ring.read().unwrap_or_else(PoisonError::into_inner).floor;
-        (floor..=*self.newest.borrow()).contains(&position)
+        (floor..=self.position()).contains(&position)
     }
 
     /// Whether streams must end.
-    pub fn stops(&self) -> watch::Receiver<bool> {
-        self.stopped.subscribe()
+    pub(super) fn is_stopped(&self) -> bool {
+        self.is_stopped.load(Ordering::Acquire)
+    }
+
+    /// Waits until streams must end.
+    pub(super) async fn stopped(&self) {
+        // It lives as long as this.
+        drop(self.stopped.subscribe().wait_for(|stopped| *stopped).await);
     }
 
     /// Ends every stream.
     pub fn stop(&self) {
         self.stopped.send_replace(true);
+        self.is_stopped.store(true, Ordering::Release);
+        self.bell.ring();
+    }
+
+    /// The newest position that can be read.
+    pub(super) fn position(&self) -> u64 {
+        self.position.load(Ordering::Acquire)
     }
 
     /// The newest position that can be read, and its changes.
@@ -216,20 +285,17 @@ impl Hub {
 
     fn read_ring(&self, position: u64) -> Option<Read> {
         let ring = self.ring.read().unwrap_or_else(PoisonError::into_inner);
-        if position < ring.floor {
-            return None;
+        let commits: Vec<_> = ring.after(position)?.map(Arc::clone).collect();
+        let last = commits.last().map(|c| c.position());
+        Some(last.map_or(Read::Nothing, |last| Read::Commits(commits, last)))
+    }
+
+    /// What follows `position`, from the ring: at most about [`PORTION`] events at once.
+    pub(super) fn take(&self, position: u64, into: &mut VecDeque<Arc<Commit>>) -> Recent {
+        let ring = self.ring.read().unwrap_or_else(PoisonError::into_inner);
+        if let Some(commits) = ring.after(position) {
+            into.extend(commits.map(Arc::clone));
         }
-        let from = ring.commits.partition_point(|c| c.position() <= position);
-        let mut out = Vec::new();
-        let mut taken = 0;
-        for commit in ring.commits.iter().skip(from) {
-            if taken >= PORTION as usize {
-                break;
-            }
-            taken += commit.events().len();
-            out.push(Arc::clone(commit));
-        }
-        let last = out.last().map(|c| c.position());
-        Some(last.map_or(Read::Nothing, |last| Read::Commits(out, last)))
+        if into.is_empty() { Recent::Behind } else { Recent::Taken }
     }
 }

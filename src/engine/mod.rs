@@ -12,6 +12,7 @@
 
 mod accept;
 mod attention;
+mod bell;
 mod berths;
 pub mod calls;
 pub mod commit;
@@ -47,7 +48,7 @@ mod watch;
 pub mod wish;
 
 pub use crate::store::contract::JobFilter;
+pub use berths::Watch;
 pub use engine::Engine;
 pub use provider::Provider;
 pub use settings::EngineSettings;
-pub use watch::Watch;

@@ -11,6 +11,7 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -40,6 +41,12 @@ pub trait Store: Leases {
 
     /// Reads a job.
     async fn job(&self, id: JobId) -> Result<Option<Job>, StoreError>;
+
+    /// A job as callers are shown it: the bytes that `show` makes of it as it stands now. `show` is the same at every
+    /// call, so a store that alone knows what is written may keep the bytes until the job is.
+    async fn shown(&self, id: JobId, show: Show) -> Result<Option<Bytes>, StoreError> {
+        Ok(self.job(id).await?.map(|job| show(&job)))
+    }
 
     /// Lists jobs, newest first unless `filter.oldest_first`, by an index, one page.
     async fn jobs(&self, filter: &JobFilter, page: &PageRequest) -> Result<Page<Job>, StoreError>;
@@ -111,6 +118,9 @@ pub trait Store: Leases {
     /// Finishes waiting writes and closes. Called once.
     async fn close(&self);
 }
+
+/// Makes of a job what callers are shown of it.
+pub type Show = fn(&Job) -> Bytes;
 
 /// One request that asks for jobs.
 ///

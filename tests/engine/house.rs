@@ -131,11 +131,17 @@ impl House {
 
     /// Ends this engine in order and starts another one on the same file.
     pub async fn restart(self) -> Self {
+        self.restart_after(|| ()).await
+    }
+
+    /// The same, with something to be done in between.
+    pub async fn restart_after(self, between: impl FnOnce()) -> Self {
         let Self { dir, vendor, engine, store, sealed, settings, clock } = self;
         engine.shutdown(Duration::from_secs(5)).await;
         drop(engine);
         store.close().await;
         drop(store);
+        between();
         let store = Self::open(&dir).await;
         Self::furnish(vendor, dir, sealed, store, settings, clock).await
     }

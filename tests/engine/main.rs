@@ -5,6 +5,8 @@ mod attention;
 #[cfg(test)]
 mod checkers;
 #[cfg(test)]
+mod drivers;
+#[cfg(test)]
 mod flaky;
 #[cfg(test)]
 mod follower;

@@ -75,6 +75,8 @@ pub struct State {
     pub finds: u32,
     /// The sizes of the batches that `submit` got.
     pub batches: Vec<usize>,
+    /// The targets of each take-over, and how often anything was looked at before it.
+    pub taken_over: Vec<(Vec<String>, u32)>,
 }
 
 /// The scripted vendor. Operations end after three looks unless `endless`.
@@ -130,6 +132,13 @@ impl Scripted {
             capability.schedules_natively = true;
         }
         vendor.state().scheduled = true;
+        vendor
+    }
+
+    /// One that checks so many jobs at once.
+    pub fn checking(check_batch: usize) -> Self {
+        let mut vendor = Self::new();
+        vendor.capabilities.check_batch = check_batch;
         vendor
     }
 
@@ -237,6 +246,12 @@ impl Vendor for Scripted {
     async fn images(&self, _: &PageRequest) -> Result<Page<Image>, VendorError> {
         self.gate()?;
         Ok(Page::last(Vec::new()))
+    }
+
+    fn taken_over(&self, jobs: &[Planned]) {
+        let mut state = self.state();
+        let looks = state.observe_calls;
+        state.taken_over.push((jobs.iter().map(|job| job.target.id.to_string()).collect(), looks));
     }
 
     async fn check(&self, batch: &[Planned]) -> Vec<Result<CheckReport, VendorError>> {

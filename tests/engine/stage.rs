@@ -31,13 +31,16 @@ pub struct Stage {
 
 impl Stage {
     pub async fn new() -> Self {
+        Self::with(Scripted::new()).await
+    }
+
+    pub async fn with(vendor: Scripted) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let url = format!("sqlite://{}", dir.path().join("drydock.db").display());
         let (still, ended) = std::sync::mpsc::channel();
         drop(tokio::task::spawn_blocking(move || ended.recv()));
         tokio::time::pause();
         let store = SqliteStore::open(&StoreSettings { url, ..StoreSettings::default() }).await.unwrap();
-        let vendor = Scripted::new();
         vendor.state.lock().unwrap().endless = true;
         Self { _dir: dir, store, clock: Clock::paused_at(Clock::system().now()), vendor, _still: still }
     }

@@ -1,11 +1,14 @@
 //! Many callers at once.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
+use bytes::Bytes;
 use drydock::domain::job::Job;
 use drydock::domain::state::JobState;
-use drydock::store::StoreError;
+use drydock::store::retention::{Step, Through};
+use drydock::store::{Store, StoreError};
 use futures_util::future::join_all;
 use tokio::task::JoinSet;
 
@@ -38,6 +41,69 @@ pub async fn many_callers_lose_nothing(backend: &impl Backend) {
     for job in ended {
         assert_eq!(store.job(job.id).await.unwrap(), Some(job));
     }
+}
+
+/// What is shown of a job: its version, and its sequence.
+fn versions(job: &Job) -> Bytes {
+    format!("{} {}", job.version, job.sequence).into()
+}
+
+async fn shown(store: &Arc<dyn Store>, n: u64) -> Option<u64> {
+    let shown = store.shown(id(n), versions).await.unwrap()?;
+    let text = String::from_utf8(shown.to_vec()).unwrap();
+    Some(text.split_once(' ').unwrap().0.parse().unwrap())
+}
+
+/// Whoever asks is shown nothing older than what anybody had read before, by whatever way, or was answered.
+pub async fn nothing_old_is_shown(backend: &impl Backend) {
+    const JOBS: u64 = 4;
+    const WRITES: u64 = 60;
+    let store = backend.open().await;
+    for n in 0..JOBS {
+        create_one(&store, new_job(n, &format!("vc/c{n}"))).await;
+    }
+    let mut tasks = JoinSet::new();
+    let read: Arc<BTreeMap<u64, AtomicU64>> = Arc::new((0..JOBS).map(|n| (n, AtomicU64::new(1))).collect());
+    for n in 0..JOBS {
+        let (store, read) = (Arc::clone(&store), Arc::clone(&read));
+        tasks.spawn(async move {
+            let mut job = store.job(id(n)).await.unwrap().unwrap();
+            for _ in 0..WRITES {
+                job = write_one(&store, change(&job, JobState::Running)).await.unwrap();
+                read[&n].fetch_max(job.version, Ordering::SeqCst);
+                assert!(shown(&store, n).await.unwrap() >= job.version);
+            }
+            let last = change(&job, JobState::Succeeded);
+            read[&n].fetch_max(write_one(&store, last).await.unwrap().version, Ordering::SeqCst);
+        });
+    }
+    for reader in 0..6 {
+        let (store, read) = (Arc::clone(&store), Arc::clone(&read));
+        tasks.spawn(async move {
+            while read.values().any(|version| version.load(Ordering::SeqCst) < WRITES + 2) {
+                for n in 0..JOBS {
+                    let known = read[&n].load(Ordering::SeqCst);
+                    let now = match reader % 3 {
+                        0 => store.job(id(n)).await.unwrap().unwrap().version,
+                        _ => shown(&store, n).await.unwrap(),
+                    };
+                    assert!(now >= known, "version {now} was read after {known}");
+                    read[&n].fetch_max(now, Ordering::SeqCst);
+                }
+                // Only what is asked for again can be old.
+                tokio::task::yield_now().await;
+            }
+        });
+    }
+    tasks.join_all().await;
+    for n in 0..JOBS {
+        assert_eq!(shown(&store, n).await, Some(WRITES + 2));
+    }
+    store.purge(Through::ended_before(at(1_000_000)), Step { jobs: 10, events: 10_000 }).await.unwrap();
+    for n in 0..JOBS {
+        assert_eq!(shown(&store, n).await, None, "it was removed");
+    }
+    store.close().await;
 }
 
 pub async fn one_of_many_wins_a_target(backend: &impl Backend) {

@@ -109,6 +109,7 @@ macro_rules! behaviours {
             }
             concurrency {
                 many_callers_lose_nothing,
+                nothing_old_is_shown,
                 one_of_many_wins_a_target,
                 one_of_many_wins_a_version,
                 a_group_sees_its_earlier_writes,

@@ -428,6 +428,55 @@ async fn a_call_that_is_forbidden_does_not_keep_the_others_from_being_made() {
     assert_eq!([0, 1].map(|n| sim.effects().starts(&instance_id(n))), [0, 1]);
 }
 
+/// Several looks, minutes apart, at jobs whose instances stand still.
+async fn stand_still(vendor: &dyn Vendor, jobs: &[Planned]) -> Vec<Found> {
+    for _ in 0..3 {
+        for job in jobs {
+            let found = vendor.find(job).await.unwrap();
+            assert!(matches!(found, Found::CannotTell(_)), "{found:?}: told too early");
+        }
+    }
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(300)).await;
+    tokio::time::resume();
+    let mut found = Vec::new();
+    for job in jobs {
+        found.push(vendor.find(job).await.unwrap());
+    }
+    found
+}
+
+#[tokio::test]
+async fn an_instance_that_may_not_be_reinstalled_does_not_end_those_beside_it() {
+    for names_culprits in [true, false] {
+        let sim = simulator(3).await;
+        sim.behave(|b| (b.forbidden, b.names_culprits) = (Some(1), names_culprits));
+        let vendor = adapter(sim.provider());
+        let mut jobs = checked(&*vendor, (0..3).map(|n| planned(&instance_id(n), None)).collect()).await;
+        let submitted = submit(&*vendor, &mut jobs, PASSWORD).await;
+        // That nothing of a call starts which is refused for want of a right is not documented.
+        for one in [0, 2] {
+            assert_eq!(failed(&submitted[one]).reached, Reached::Maybe, "{submitted:?}");
+        }
+        if names_culprits {
+            let Submitted::Refused(failure, _) = &submitted[1] else { panic!("{submitted:?}") };
+            assert_eq!(failure.reason, FailureReason::PermissionDenied);
+            jobs.remove(1);
+        }
+        let told = |found: &Found| matches!(found, Found::NotArrived { until: None });
+        assert!(stand_still(&*vendor, &jobs).await.iter().all(told));
+        let mut jobs = checked(&*vendor, jobs).await;
+        let submitted = submit(&*vendor, &mut jobs, PASSWORD).await;
+        assert_eq!([0, 1, 2].map(|n| sim.effects().starts(&instance_id(n))), [1, 0, 1]);
+        if !names_culprits {
+            let Submitted::Refused(failure, _) = &submitted[1] else { panic!("{submitted:?}") };
+            assert_eq!(failure.reason, FailureReason::PermissionDenied);
+            // The engine asks whether the first start arrived before it believes that.
+            assert!(stand_still(&*vendor, &jobs[1..2]).await.iter().all(told));
+        }
+    }
+}
+
 #[tokio::test]
 async fn an_instance_found_busy_after_a_refusal_is_looked_up_and_never_sent_again() {
     let sim = simulator(3).await;
@@ -574,6 +623,54 @@ async fn a_token_whose_end_cannot_be_read_is_used_until_it_is_refused() {
     vendor.close().await;
     vendor.ping().await.unwrap_err();
     assert_eq!(sim.requests()["POST /v3/auth/tokens"], 1, "nobody logs in after the end");
+}
+
+fn by_name(mut table: toml::Table, name: Option<&str>) -> toml::Table {
+    table.remove("project_id");
+    table.extend(name.map(|name| ("project".to_owned(), name.into())));
+    table
+}
+
+#[tokio::test]
+async fn a_project_is_found_by_its_name_or_its_regions_once_with_the_login() {
+    let sim = simulator(4).await;
+    let lookups = || sim.requests().get("GET /v3/projects").copied().unwrap_or_default();
+    for (n, (table, name)) in [
+        (sim.provider(), Some("cn-east-3")),
+        (sim.provider(), None),
+        (sim.provider_with_keys(), Some("cn-east-3")),
+        (sim.provider_with_keys(), None),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let before = lookups();
+        let vendor = adapter(by_name(table, name));
+        let pings: Vec<_> = (0..8).map(|_| vendor.ping()).collect();
+        assert!(futures_util::future::join_all(pings).await.iter().all(Result::is_ok));
+        one_started(&sim, &*vendor, n).await;
+        assert_eq!(lookups() - before, 1, "{name:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_project_that_is_not_to_be_found_is_told_and_nothing_is_sent() {
+    let sim = simulator(1).await;
+    for (table, name, told) in [
+        (sim.provider(), "nowhere", "project does not exist"),
+        (sim.provider(), "twin", "2 projects are named `twin`"),
+        (sim.provider_with_keys(), "nowhere", "no project named `nowhere`"),
+        (sim.provider_with_keys(), "twin", "2 projects are named `twin`"),
+    ] {
+        let vendor = adapter(by_name(table, Some(name)));
+        let mut jobs = vec![planned(&instance_id(0), None)];
+        let submitted = submit(&*vendor, &mut jobs, PASSWORD).await;
+        let error = failed(&submitted[0]);
+        assert_eq!((error.kind, error.reached), (VendorFault::Unauthenticated, Reached::No), "{error:?}");
+        assert!(error.message.contains(told), "{}", error.message);
+        assert!(vendor.credential_keys().contains(&"project"));
+    }
+    assert!(!sim.requests().contains_key("PUT instances/reinstall"));
 }
 
 #[tokio::test]

@@ -22,8 +22,9 @@ pub struct Stalls {
 impl Stalls {
     /// How often it looks.
     const TICK: Duration = Duration::from_millis(20);
-    /// A pause that is worth noting: with the same again at the gateway, a request's patience is over.
-    const LONG: Duration = Duration::from_millis(400);
+    /// A pause that is worth noting. A request is carried by some ten turns of the two processes and the proxies between
+    /// them, so that with pauses like this one its patience can be over.
+    const LONG: Duration = Duration::from_millis(150);
     /// A timer may be late by so much on a machine that is idle.
     const USUAL: Duration = Duration::from_millis(10);
 

@@ -3,7 +3,7 @@
 //! The caller's `traceparent` becomes the span's parent, and is put into the request's extensions for the job that
 //! the call may make. A call ends when its last byte is sent or its client goes away, so a watch is one long span.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -35,8 +35,31 @@ pub struct ObserveLayer {
 struct Shared {
     duration: Histogram<f64>,
     active: UpDownCounter<i64>,
-    /// The methods of this server, `package.Service/Method`.
-    methods: BTreeSet<String>,
+    /// The methods of this server, by `package.Service/Method`.
+    methods: BTreeMap<String, Arc<Method>>,
+    other: Arc<Method>,
+}
+
+/// A method, with what is told of every call of it.
+#[derive(Debug)]
+struct Method {
+    name: String,
+    /// The attributes of a call that ended well: most do.
+    ended_well: [KeyValue; 3],
+}
+
+impl Method {
+    fn new(name: &str) -> Arc<Self> {
+        Arc::new(Self { name: name.to_owned(), ended_well: Self::facts(name, Code::Ok) })
+    }
+
+    fn facts(name: &str, code: Code) -> [KeyValue; 3] {
+        [
+            KeyValue::new("rpc.system.name", "grpc"),
+            KeyValue::new("rpc.method", name.to_owned()),
+            KeyValue::new("rpc.response.status_code", code_name(code)),
+        ]
+    }
 }
 
 impl ObserveLayer {
@@ -55,7 +78,8 @@ impl ObserveLayer {
             .i64_up_down_counter("drydock.rpc.active")
             .with_description("Incoming calls under way, open watches included")
             .build();
-        Self { shared: Arc::new(Shared { duration, active, methods }) }
+        let methods = methods.into_iter().map(|name| (name.clone(), Method::new(&name))).collect();
+        Self { shared: Arc::new(Shared { duration, active, methods, other: Method::new(OTHER) }) }
     }
 }
 
@@ -90,11 +114,12 @@ where
     fn call(&mut self, mut call: Call) -> Self::Future {
         let asked = call.uri().path().trim_start_matches('/');
         let known = self.shared.methods.get(asked);
-        let span = span(known.map_or(OTHER, String::as_str));
+        let method = known.unwrap_or(&self.shared.other);
+        let span = span(&method.name);
         if known.is_none() {
             span.record("rpc.method_original", asked);
         }
-        let mut active = ActiveCall::new(Arc::clone(&self.shared), known.cloned(), span.clone());
+        let mut active = ActiveCall::new(Arc::clone(&self.shared), Arc::clone(method), span.clone());
         let parent = call.headers().get("traceparent").and_then(|v| v.to_str().ok());
         if let Some(parent) = parent.and_then(TraceParent::parse) {
             adopt(&span, &parent);
@@ -144,14 +169,14 @@ fn span(method: &str) -> Span {
 #[derive(Debug)]
 struct ActiveCall {
     shared: Arc<Shared>,
-    method: Option<String>,
+    method: Arc<Method>,
     span: Span,
     start: Instant,
     over: bool,
 }
 
 impl ActiveCall {
-    fn new(shared: Arc<Shared>, method: Option<String>, span: Span) -> Self {
+    fn new(shared: Arc<Shared>, method: Arc<Method>, span: Span) -> Self {
         shared.active.add(1, &[]);
         Self { shared, method, span, start: Instant::now(), over: false }
     }
@@ -162,17 +187,17 @@ impl ActiveCall {
         }
         let name = code_name(code);
         self.span.record("rpc.response.status_code", name);
-        let mut facts = vec![
-            KeyValue::new("rpc.system.name", "grpc"),
-            KeyValue::new("rpc.method", self.method.clone().unwrap_or_else(|| OTHER.to_owned())),
-            KeyValue::new("rpc.response.status_code", name),
-        ];
-        if is_server_fault(code) {
+        let took = self.start.elapsed().as_secs_f64();
+        if code == Code::Ok {
+            self.shared.duration.record(took, &self.method.ended_well);
+        } else if is_server_fault(code) {
             self.span.record("otel.status_code", "ERROR");
             self.span.record("error.type", name);
-            facts.push(KeyValue::new("error.type", name));
+            let [system, method, status] = Method::facts(&self.method.name, code);
+            self.shared.duration.record(took, &[system, method, status, KeyValue::new("error.type", name)]);
+        } else {
+            self.shared.duration.record(took, &Method::facts(&self.method.name, code));
         }
-        self.shared.duration.record(self.start.elapsed().as_secs_f64(), &facts);
         self.shared.active.add(-1, &[]);
     }
 }

@@ -231,6 +231,7 @@ impl Work {
             | Heard::StillBusy(_)
             | Heard::Held(_)
             | Heard::CheckBegan
+            | Heard::CheckPutOff
             | Heard::Checked(_)
             | Heard::Submitted(_)
             | Heard::Looked(_)
@@ -320,6 +321,7 @@ fn written(heard: &Heard, step: &Step) -> CrashPoint {
         Heard::CancelAnswered(_) => CrashPoint::CancelledWritten,
         Heard::Rescheduled(..) => CrashPoint::MovedWritten,
         Heard::PasswordGone => CrashPoint::PasswordGoneWritten,
-        Heard::Paused(..) => CrashPoint::PausedWritten,
+        // A wait was told, and nothing else.
+        Heard::Paused(..) | Heard::CheckPutOff => CrashPoint::PausedWritten,
     }
 }

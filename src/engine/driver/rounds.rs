@@ -25,6 +25,8 @@ use crate::vendors::error::{Reached, VendorError};
 const CHECK_ROUNDS: usize = ROUNDS - 2;
 /// When jobs that found no such round are due again.
 const CHECK_AGAIN: Duration = Duration::from_millis(250);
+/// After so long such a job says what it waits for. Mostly it has its round before, and nobody need be told.
+const CHECK_TOLD: Duration = Duration::from_secs(2);
 /// How many jobs one round starts: as many as one vendor call can, within these bounds. What a round heard is written
 /// when all of it was heard, so a crash loses the answers of one round.
 const START_BATCH: (usize, usize) = (16, 128);
@@ -108,9 +110,8 @@ impl Work {
         let batch = self.driver.runtime.provider.vendor.capabilities().check_batch.max(1);
         let checking = self.under_way.values().filter(|round| round.checks).count();
         let room = CHECK_ROUNDS.saturating_sub(checking).saturating_mul(batch).min(ids.len());
-        for id in ids.split_off(room) {
-            self.wake_at(id, Instant::now() + CHECK_AGAIN);
-        }
+        let late = ids.split_off(room);
+        self.put_off(late).await;
         let mut began = Vec::new();
         let mut ready = Vec::new();
         for id in ids {
@@ -145,6 +146,23 @@ impl Work {
         if !ready.is_empty() {
             let checks = self.under_way.values_mut().filter(|round| round.checks);
             checks.for_each(|round| round.jobs.retain(|id| !ready.contains(id)));
+        }
+    }
+
+    /// Lets jobs wait that found no round for their checks. They say so once, unless they wait for something else besides.
+    async fn put_off(&mut self, ids: Vec<JobId>) {
+        let now = self.driver.clock.now();
+        let untold = |live: &Live| {
+            let status = &live.job.status;
+            status.waiting_for.is_empty() && clock::since(status.update_time, now) >= CHECK_TOLD
+        };
+        let tell = ids.iter().filter(|id| self.live.get(id).is_some_and(|live| untold(live)));
+        let heard: Vec<_> = tell.map(|id| (*id, Heard::CheckPutOff)).collect();
+        if !heard.is_empty() {
+            Box::pin(self.hear(heard)).await;
+        }
+        for id in ids {
+            self.wake_at(id, Instant::now() + CHECK_AGAIN);
         }
     }
 
@@ -356,6 +374,7 @@ fn vendor_error(heard: &Heard) -> Option<&VendorError> {
         | Heard::StillBusy(_)
         | Heard::Held(_)
         | Heard::CheckBegan
+        | Heard::CheckPutOff
         | Heard::PasswordGone
         | Heard::Paused(_) => None,
     }

@@ -22,7 +22,9 @@ impl Heard {
             Self::Looked(_) => is_looked_up(job.status.state),
             Self::Checked(_) => job.status.state == JobState::Checking,
             Self::Acquired | Self::StillBusy(_) => !job.control.holds_target,
-            Self::Held(_) | Self::CheckBegan | Self::PasswordGone | Self::Paused(_) => false,
+            Self::Held(_) | Self::CheckBegan | Self::CheckPutOff | Self::PasswordGone | Self::Paused(_) => {
+                false
+            }
         }
     }
 }

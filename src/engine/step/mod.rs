@@ -43,6 +43,8 @@ pub enum Heard {
     Held(Timestamp),
     /// Prechecks are about to run.
     CheckBegan,
+    /// Prechecks are due, and as many of the provider's jobs are being checked as are checked at once.
+    CheckPutOff,
     /// What prechecks found.
     Checked(Result<CheckReport, VendorError>),
     /// What became of the start.
@@ -123,6 +125,13 @@ pub fn apply(job: &Job, heard: &Heard, capabilities: &Capabilities, around: Arou
                 draft.stop_waiting();
             }
         }
+        Heard::CheckPutOff => draft.wait(
+            WaitReason::RateBudget,
+            "as many jobs of the provider are being checked as are checked at once; this one is checked when one of them \
+             is done"
+                .to_owned(),
+            None,
+        ),
         Heard::Checked(Ok(report)) => submit = draft.checked(report),
         Heard::Checked(Err(error)) => trouble = draft.check_failed(error),
         Heard::Submitted(Submitted::Started(observation)) => draft.observed(observation, true),

@@ -110,3 +110,16 @@ fn a_check_starts_a_job_from_checking_only_and_changes_no_other() {
         assert_eq!(step.control.handle.is_some(), state == JobState::Checking, "{state:?}");
     }
 }
+
+#[test]
+fn a_job_that_waits_for_its_checks_says_so_until_they_begin() {
+    let capabilities = capabilities(CancelSupport::Asked);
+    let mut job = upgrade();
+    let step = apply(&job, &Heard::CheckPutOff, &capabilities, Timestamp::UNIX_EPOCH);
+    assert_eq!(step.status.waiting_for[0].reason, WaitReason::RateBudget);
+    assert_eq!((step.status.state, step.submit), (JobState::Pending, false));
+    assert!(!Heard::CheckPutOff.still_fits(&job));
+    write(&mut job, step);
+    let step = apply(&job, &Heard::CheckBegan, &capabilities, Timestamp::UNIX_EPOCH);
+    assert!(step.status.waiting_for.is_empty());
+}

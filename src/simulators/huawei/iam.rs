@@ -1,10 +1,11 @@
 //! IAM: tokens by user and password, and who may pass.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use axum::Json;
 use axum::body::{Body, to_bytes};
-use axum::extract::{Request, State};
+use axum::extract::{Query, Request, State};
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -21,6 +22,12 @@ pub(super) const USER: &str = "svc-metal";
 pub(super) const PASSWORD: &str = "sim-iam-password-1";
 pub(super) const DOMAIN: &str = "acme-account";
 pub(super) const PROJECT: &str = "0123456789abcdef0123456789abcdef";
+/// All projects by name. Two share one, as they can in different accounts.
+const PROJECTS: [(&str, &str); 3] = [
+    (PROJECT, "cn-east-3"),
+    ("aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa", "twin"),
+    ("bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb", "twin"),
+];
 pub(super) const ACCESS_KEY: &str = "AKSIMULATOR000000001";
 pub(super) const SECRET_KEY: &str = "sim-secret-key-1";
 
@@ -40,7 +47,9 @@ pub(super) async fn create_token(State(world): State<Arc<World>>, Json(asked): J
         let text = "The username or password is wrong.";
         return problem(StatusCode::UNAUTHORIZED, text, "Unauthorized");
     }
-    if at("/auth/scope/project/id") != Some(PROJECT) {
+    let by_id = at("/auth/scope/project/id") == Some(PROJECT);
+    let name = at("/auth/scope/project/name");
+    if !by_id && !PROJECTS.iter().any(|(_, known)| name == Some(known)) {
         return problem(StatusCode::BAD_REQUEST, "The project does not exist.", "Bad Request");
     }
     let now = world.clock.now();
@@ -66,28 +75,57 @@ fn problem(status: StatusCode, message: &str, title: &str) -> Response {
     (status, Json(body)).into_response()
 }
 
-/// The gateway in front of CloudDC and IMS: a live token, or a right signature.
+/// `GET /v3/projects`
+pub(super) async fn projects(
+    State(world): State<Arc<World>>,
+    Query(query): Query<HashMap<String, String>>,
+    request: Request,
+) -> Response {
+    world.count("GET /v3/projects");
+    if let Err(answer) = admit(&world, request).await {
+        return *answer;
+    }
+    let name = query.get("name");
+    let rows: Vec<Value> = PROJECTS
+        .iter()
+        .filter(|(_, known)| name.is_none_or(|name| name == known))
+        .map(|(id, name)| json!({"id": id, "name": name, "domain_id": "d", "enabled": true, "is_domain": false}))
+        .collect();
+    Json(json!({"projects": rows, "links": {"next": null, "previous": null}})).into_response()
+}
+
+/// The gateway in front of CloudDC and IMS: a live token, or a right signature for the project.
 pub(super) async fn authenticate(State(world): State<Arc<World>>, request: Request, next: Next) -> Response {
+    let signed = !request.headers().contains_key("x-auth-token");
+    match admit(&world, request).await {
+        Ok(request) if signed && request.headers().get("x-project-id").is_none_or(|id| id != PROJECT) => {
+            gateway(StatusCode::FORBIDDEN, "APIGW.0302", "No such project for this access key.")
+        }
+        Ok(request) => next.run(request).await,
+        Err(answer) => *answer,
+    }
+}
+
+/// Whether a request comes with a live token or a right signature.
+async fn admit(world: &World, request: Request) -> Result<Request, Box<Response>> {
+    let refuse = |status, code, text: &str| Err(Box::new(gateway(status, code, text)));
     let token = request.headers().get("x-auth-token").and_then(|v| v.to_str().ok());
     if let Some(token) = token {
         return match world.knows_token(token) {
-            Some(true) => next.run(request).await,
-            Some(false) => gateway(StatusCode::UNAUTHORIZED, "APIGW.0307", "The token must be updated."),
+            Some(true) => Ok(request),
+            Some(false) => refuse(StatusCode::UNAUTHORIZED, "APIGW.0307", "The token must be updated."),
             None => {
-                gateway(StatusCode::UNAUTHORIZED, "APIGW.0301", "Incorrect IAM authentication information.")
+                refuse(StatusCode::UNAUTHORIZED, "APIGW.0301", "Incorrect IAM authentication information.")
             }
         };
     }
     let (parts, body) = request.into_parts();
     let Ok(body) = to_bytes(body, MAX_BODY).await else {
-        return gateway(StatusCode::PAYLOAD_TOO_LARGE, "APIGW.0201", "The request body is too large.");
+        return refuse(StatusCode::PAYLOAD_TOO_LARGE, "APIGW.0201", "The request body is too large.");
     };
     if let Err(why) = signature::verify(&parts, &body, ACCESS_KEY, SECRET_KEY, world.clock.now()) {
         let text = format!("Incorrect IAM authentication information: {why}.");
-        return gateway(StatusCode::UNAUTHORIZED, "APIGW.0301", &text);
+        return refuse(StatusCode::UNAUTHORIZED, "APIGW.0301", &text);
     }
-    if parts.headers.get("x-project-id").is_none_or(|id| id != PROJECT) {
-        return gateway(StatusCode::FORBIDDEN, "APIGW.0302", "No such project for this access key.");
-    }
-    next.run(Request::from_parts(parts, Body::from(body))).await
+    Ok(Request::from_parts(parts, Body::from(body)))
 }

@@ -140,6 +140,12 @@ pub(super) async fn reinstall(
     if !unknown.is_empty() {
         return not_found(&unknown, behaviour.names_culprits);
     }
+    if let Some(barred) = views.iter().find(|view| behaviour.forbidden == Some(view.number)) {
+        world.effects.record(EffectKind::Refuse, &*barred.id, "iMetal.0004");
+        let name = if behaviour.names_culprits { barred.id.as_str() } else { "(some)" };
+        let text = format!("You do not have permission to reinstall instance {name}.");
+        return refusal(StatusCode::FORBIDDEN, "iMetal.0004", &text);
+    }
     let idle: Vec<&str> = views.iter().filter(|v| v.state != "running").map(|v| v.id.as_str()).collect();
     if !idle.is_empty() {
         for id in &idle {

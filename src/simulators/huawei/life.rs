@@ -57,6 +57,8 @@ pub struct Behaviour {
     pub list_refuses_unknown: bool,
     /// Whether a 404 or 400 about instances says which.
     pub names_culprits: bool,
+    /// An instance that the account may not reinstall: a call with it is refused.
+    pub forbidden: Option<usize>,
     /// Whether passwords are refused, in a message that quotes them.
     pub quotes_passwords: bool,
 }
@@ -72,6 +74,7 @@ impl Default for Behaviour {
             echoes: true,
             list_refuses_unknown: false,
             names_culprits: true,
+            forbidden: None,
             quotes_passwords: false,
         }
     }

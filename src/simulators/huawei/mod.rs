@@ -84,6 +84,7 @@ pub async fn start(settings: Settings) -> io::Result<SimHuawei> {
         .route("/v2/cloudimages", get(images::list))
         .layer(middleware::from_fn_with_state(Arc::clone(&world), iam::authenticate))
         .route("/v3/auth/tokens", post(iam::create_token))
+        .route("/v3/projects", get(iam::projects))
         .layer(middleware::from_fn_with_state(Arc::clone(&world), number_request))
         .layer(middleware::from_fn_with_state(layer, faults::strike))
         .route("/_sim/huawei/outcomes", post(script))
@@ -95,7 +96,7 @@ pub async fn start(settings: Settings) -> io::Result<SimHuawei> {
 }
 
 fn route(method: &Method, path: &str) -> Route {
-    if path == "/v3/auth/tokens" {
+    if path == "/v3/auth/tokens" || path == "/v3/projects" {
         Route::Login
     } else if method == Method::PUT && path.ends_with("/instances/reinstall") {
         Route::Submit

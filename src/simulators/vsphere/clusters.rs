@@ -11,7 +11,9 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::json::{error, good, moment, nothing, refuse, text, text_about};
-use super::world::{End, Kind, Outcome, Place, Stage, View, World, id_of};
+use super::script::Outcome;
+use super::upgrade::{End, Stage};
+use super::world::{Kind, Place, View, World, id_of};
 use super::{LATER_VERSION, NEXT_VERSION};
 use crate::simulators::effects::EffectKind;
 

@@ -9,9 +9,11 @@
 mod clusters;
 mod json;
 mod routes;
+mod script;
 mod sessions;
 mod supervisors;
 mod tasks;
+mod upgrade;
 mod world;
 
 use std::io;
@@ -27,7 +29,8 @@ use super::server::{Running, serve};
 use super::{Hold, Route, Settings, Simulator};
 use world::World;
 
-pub use world::{CancelEnd, Fit, Kind, Outcome};
+pub use script::{CancelEnd, Fit, Outcome};
+pub use world::Kind;
 
 /// The one account.
 pub const USERNAME: &str = "drydock@vsphere.local";

@@ -13,8 +13,9 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::json::{good, moment, no_such_path};
+use super::script::Outcome;
 use super::sessions::unauthenticated;
-use super::world::{Outcome, World};
+use super::world::World;
 use super::{LATER_VERSION, USERNAME, clusters, supervisors, tasks};
 use crate::simulators::control::{self, Foreign};
 use crate::simulators::faults::{Faults, Layer, Route, Shape, strike};

@@ -12,7 +12,9 @@ use serde_json::{Value, json};
 
 use super::clusters::{Action, Spec, conditions, details, obstacle, summary, unauthorized};
 use super::json::{answer, good, no_such_path, nothing, refuse, text};
-use super::world::{Fit, Kind, Outcome, PRECHECKS, Place, Stage, World, id_of};
+use super::script::{Fit, Outcome};
+use super::upgrade::{PRECHECKS, Stage};
+use super::world::{Kind, Place, World, id_of};
 use super::{FIRST_VERSION, LATER_VERSION, NEXT_VERSION, task_id};
 use crate::kit::clock::since;
 use crate::simulators::effects::EffectKind;

@@ -10,8 +10,10 @@ use serde_json::{Map, Value, json};
 
 use super::clusters::Action;
 use super::json::{error, good, moment, no_such_path, nothing, refuse, text};
+use super::script::{CancelEnd, Outcome};
 use super::supervisors::percent;
-use super::world::{CancelEnd, End, Outcome, Stage, Upgrade, World, id_of};
+use super::upgrade::{End, Stage, Upgrade};
+use super::world::{World, id_of};
 use super::{USERNAME, task_id};
 
 type Shared = State<Arc<World>>;

@@ -6,82 +6,15 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use jiff::Timestamp;
-use serde::Deserialize;
 
+use super::script::{CancelEnd, Fit, Outcome};
 use super::sessions::Sessions;
+use super::upgrade::{End, PRECHECKS, Stage, Upgrade};
 use super::{FIRST_VERSION, LATER_VERSION, NEXT_VERSION, cluster_id, supervisor_id, task_id};
 use crate::kit::clock::{Clock, since};
 use crate::simulators::effects::{EffectKind, Effects};
 use crate::simulators::hold::Hold;
 use crate::simulators::pace::Pace;
-
-/// How long an upgrade takes.
-const UPGRADE: Duration = Duration::from_secs(40 * 60);
-/// How long its prechecks take, and prechecks on their own.
-pub(super) const PRECHECKS: Duration = Duration::from_secs(2 * 60);
-/// How long a cancel takes.
-const CANCELLING: Duration = Duration::from_secs(60);
-
-/// How an upgrade turns out.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Outcome {
-    /// The target gets the version.
-    #[default]
-    Succeed,
-    /// Half-way, the target turns to ERROR and the task to FAILED.
-    Fail,
-    /// The same, with a task that has no `error` and holds its reason in `result`.
-    FailInResult,
-    /// The start is refused: REJECTED with an exception, or 400.
-    Refuse,
-    /// Prechecks find an ERROR beforehand, and stop the upgrade.
-    PrecheckError,
-    /// Prechecks find a WARNING beforehand, and stop the upgrade unless warnings are ignored.
-    PrecheckWarning,
-    /// Prechecks find an ERROR only once the upgrade was accepted, and stop it.
-    LatePrecheckError,
-    /// The task is BLOCKED from a third of the way on, until it is cancelled.
-    Block,
-    /// Half-way, the target is READY again without the version.
-    GiveUp,
-    /// Half-way, another upgrade, to the later version, takes the place of this one.
-    Overtake,
-    /// The task is soon gone; the upgrade goes on.
-    LoseTask,
-    /// The task cannot be cancelled.
-    Uncancelable,
-}
-
-/// What an upgrade's task ends with after a cancel. It is always FAILED; nobody could verify what it says besides.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CancelEnd {
-    /// An error of the type CANCELED.
-    #[default]
-    Told,
-    /// No reason at all.
-    Silent,
-    /// An error of another type, whose text speaks of the cancel.
-    Worded,
-    /// The upgrade fails by itself meanwhile.
-    Fails,
-}
-
-/// How a version fits the infrastructure.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Fit {
-    /// Well.
-    #[default]
-    Compatible,
-    /// It works, and lacks a feature.
-    Degraded,
-    /// Not at all.
-    Incompatible,
-    /// vCenter has no such check (before 9.0).
-    Unchecked,
-}
 
 /// The two kinds of target.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,55 +27,6 @@ pub enum Kind {
 
 /// A target's place.
 pub(super) type Place = (Kind, usize);
-
-/// How an upgrade ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum End {
-    Succeeded,
-    Failed,
-    PrecheckFailed,
-    Cancelled,
-    GaveUp,
-    Overtaken,
-}
-
-impl End {
-    const fn word(self) -> &'static str {
-        match self {
-            Self::Succeeded => "SUCCEEDED",
-            Self::Failed => "FAILED",
-            Self::PrecheckFailed => "PRECHECK_FAILED",
-            Self::Cancelled => "CANCELED",
-            Self::GaveUp => "GAVE_UP",
-            Self::Overtaken => "OVERTAKEN",
-        }
-    }
-}
-
-/// How an upgrade stands.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Stage {
-    Prechecks,
-    /// So far, 0.0 to 1.0.
-    Working(f64),
-    Blocked,
-    Ended(End),
-}
-
-/// An upgrade that began.
-#[derive(Clone)]
-pub(super) struct Upgrade {
-    pub(super) number: usize,
-    pub(super) place: Place,
-    pub(super) to: String,
-    pub(super) ignores_warnings: bool,
-    pub(super) began: Timestamp,
-    pub(super) outcome: Outcome,
-    /// It was started by Supervisor, so it has a task.
-    tasked: bool,
-    cancelled: Option<Timestamp>,
-    pub(super) ended: Option<(End, Timestamp)>,
-}
 
 /// A target that something happened to.
 #[derive(Clone)]
@@ -482,7 +366,7 @@ impl World {
         if let Some((end, _)) = upgrade.ended {
             return Some(Stage::Ended(end));
         }
-        let stage = self.stage(upgrade, inner.cancel_end, now);
+        let stage = upgrade.stage(&self.pace, &self.hold, inner.cancel_end, now);
         let Stage::Ended(end) = stage else { return Some(stage) };
         let (place, to) = (upgrade.place, upgrade.to.clone());
         self.effects.record(EffectKind::End, id_of(place), end.word());
@@ -514,63 +398,6 @@ impl World {
             }
         }
         Some(stage)
-    }
-
-    fn stage(&self, upgrade: &Upgrade, cancel_end: CancelEnd, now: Timestamp) -> Stage {
-        if let Some(at) = upgrade.cancelled
-            && since(at, now) >= self.pace.scaled(CANCELLING)
-        {
-            return Stage::Ended(match cancel_end {
-                CancelEnd::Told | CancelEnd::Silent | CancelEnd::Worded => End::Cancelled,
-                CancelEnd::Fails => End::Failed,
-            });
-        }
-        let passed = self.hold.cap(since(upgrade.began, now), self.pace.scaled(UPGRADE));
-        let done = self.pace.fraction(passed, UPGRADE);
-        let checking = passed < self.pace.scaled(PRECHECKS);
-        let stopped = match upgrade.outcome {
-            Outcome::PrecheckError | Outcome::LatePrecheckError => true,
-            Outcome::PrecheckWarning => !upgrade.ignores_warnings,
-            Outcome::Succeed
-            | Outcome::Fail
-            | Outcome::FailInResult
-            | Outcome::Refuse
-            | Outcome::Block
-            | Outcome::GiveUp
-            | Outcome::Overtake
-            | Outcome::LoseTask
-            | Outcome::Uncancelable => false,
-        };
-        if checking {
-            return Stage::Prechecks;
-        }
-        if stopped {
-            return Stage::Ended(End::PrecheckFailed);
-        }
-        match upgrade.outcome {
-            Outcome::Fail | Outcome::FailInResult if done >= 0.5 => Stage::Ended(End::Failed),
-            Outcome::GiveUp if done >= 0.5 => Stage::Ended(End::GaveUp),
-            Outcome::Overtake if done >= 0.5 => Stage::Ended(End::Overtaken),
-            Outcome::Block if done >= 0.3 => Stage::Blocked,
-            Outcome::Succeed
-            | Outcome::Fail
-            | Outcome::FailInResult
-            | Outcome::Refuse
-            | Outcome::PrecheckError
-            | Outcome::PrecheckWarning
-            | Outcome::LatePrecheckError
-            | Outcome::Block
-            | Outcome::GiveUp
-            | Outcome::Overtake
-            | Outcome::LoseTask
-            | Outcome::Uncancelable => {
-                if done >= 1.0 {
-                    Stage::Ended(End::Succeeded)
-                } else {
-                    Stage::Working(done)
-                }
-            }
-        }
     }
 }
 

@@ -4,6 +4,7 @@
 //! * One writer ([`writer`]) commits waiting writes in groups; readers ([`readers`]) never wait for it.
 //! * A group is read, decided in memory ([`crate::store::ledger`]) and saved. A small one goes to SQLite's thread twice:
 //!   to begin and read, to save and commit. The way there and back costs as much as the statements do.
+//! * What callers were shown of a job is kept until the writer touches it ([`shown`]).
 //! * One process at a time: a lock on the file `<database>.lock`.
 
 pub(super) mod export;
@@ -19,12 +20,14 @@ mod purge;
 mod read;
 mod readers;
 mod save;
+mod shown;
 mod writer;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use jiff::Timestamp;
 use tokio::sync::watch;
 use uuid::Uuid;
@@ -32,8 +35,9 @@ use uuid::Uuid;
 use self::leases::MemoryLeases;
 use self::lookups::Lookups;
 use self::readers::Readers;
+use self::shown::Shown;
 use self::writer::Writer;
-use super::contract::{Accepted, Change, JobFilter, NewRequest, Store};
+use super::contract::{Accepted, Change, JobFilter, NewRequest, Show, Store};
 use super::error::StoreError;
 use super::group::{Door, Guarded, Work, queue};
 use super::lease::{Attendance, Fence, Guard, Leases, Presence, ReplicaId};
@@ -57,6 +61,7 @@ pub struct SqliteStore {
     id: Uuid,
     readers: Arc<Readers>,
     lookups: Lookups,
+    shown: Arc<Shown>,
     door: Door,
     newest: watch::Receiver<u64>,
     metrics: Arc<Metrics>,
@@ -78,6 +83,7 @@ impl SqliteStore {
         let (door, waiting) = queue();
         let (tell, newest) = watch::channel(opened.position);
         let leases = Arc::new(MemoryLeases::new());
+        let shown = Arc::new(Shown::new());
         let tasks = Tasks::new();
         let writer = Writer {
             queue: waiting,
@@ -87,6 +93,7 @@ impl SqliteStore {
             metrics: Arc::clone(&metrics),
             readers: Arc::clone(&readers),
             leases: Arc::clone(&leases),
+            shown: Arc::clone(&shown),
             lock: opened.lock,
             // The last process may have died between an erasure and the emptying of its log.
             erased: Some(0),
@@ -96,6 +103,7 @@ impl SqliteStore {
             id: opened.id,
             readers,
             lookups: Lookups::default(),
+            shown,
             door,
             newest,
             metrics,
@@ -156,6 +164,10 @@ impl Store for SqliteStore {
 
     async fn job(&self, id: JobId) -> Result<Option<Job>, StoreError> {
         self.lookups.job(&self.readers, id).await
+    }
+
+    async fn shown(&self, id: JobId, show: Show) -> Result<Option<Bytes>, StoreError> {
+        self.shown.get(id, async { Ok(self.job(id).await?.map(|job| show(&job))) }).await
     }
 
     async fn jobs(&self, filter: &JobFilter, page: &PageRequest) -> Result<Page<Job>, StoreError> {

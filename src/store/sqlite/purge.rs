@@ -5,6 +5,8 @@ use sqlx::sqlite::SqliteConnection;
 
 use super::readers::Readers;
 use super::save::bytes;
+use crate::domain::id::JobId;
+use crate::store::columns::Columns as _;
 use crate::store::error::StoreError;
 use crate::store::fault::{Fault, read_fault};
 use crate::store::record::{int, job_id};
@@ -33,7 +35,7 @@ const DELETE_EVENTS: &str = "\
 /// Of the jobs that may go those that have no event left.
 const DELETE_JOBS: &str = "\
     DELETE FROM jobs WHERE id IN (SELECT job FROM temp.purge) \
-    AND NOT EXISTS (SELECT 1 FROM events AS e WHERE e.job = jobs.id)";
+    AND NOT EXISTS (SELECT 1 FROM events AS e WHERE e.job = jobs.id) RETURNING id";
 const DELETE_KEYS: &str = "\
     DELETE FROM requests WHERE id IN (SELECT request FROM temp.purge WHERE request IS NOT NULL) \
     AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.request_id = requests.id)";
@@ -58,10 +60,14 @@ pub(super) async fn too_many(readers: &Readers, keep: u64) -> Result<Option<Thro
     Ok(Some(Through { end_time: row.try_get(0).map_err(read_fault)?, id }))
 }
 
-/// Removes one step's worth, inside the transaction that `connection` is in.
-pub(super) async fn run(connection: &mut SqliteConnection, purge: &Purge) -> Result<Purged, Fault> {
+/// Removes one step's worth, inside the transaction that `connection` is in, and notes which jobs are gone.
+pub(super) async fn run(
+    connection: &mut SqliteConnection,
+    purge: &Purge,
+    gone: &mut Vec<JobId>,
+) -> Result<Purged, Fault> {
     match purge {
-        Purge::Jobs(through, step) => jobs(connection, through, *step).await,
+        Purge::Jobs(through, step) => jobs(connection, through, *step, gone).await,
         Purge::BareKeys { before, limit } => {
             let bare = sqlx::query(DELETE_BARE_KEYS).bind(before).bind(limit);
             let keys = bare.execute(connection).await?.rows_affected();
@@ -70,19 +76,27 @@ pub(super) async fn run(connection: &mut SqliteConnection, purge: &Purge) -> Res
     }
 }
 
-async fn jobs(connection: &mut SqliteConnection, through: &Through, step: Step) -> Result<Purged, Fault> {
+async fn jobs(
+    connection: &mut SqliteConnection,
+    through: &Through,
+    step: Step,
+    gone: &mut Vec<JobId>,
+) -> Result<Purged, Fault> {
     sqlx::query(TABLE).execute(&mut *connection).await?;
     sqlx::query("DELETE FROM temp.purge").execute(&mut *connection).await?;
     let note = sqlx::query(NOTE).bind(through.end_time).bind(bytes(through.id)).bind(step.jobs);
     if note.execute(&mut *connection).await?.rows_affected() == 0 {
         return Ok(Purged::default());
     }
-    let gone: Vec<i64> =
+    let events: Vec<i64> =
         sqlx::query_scalar(DELETE_EVENTS).bind(step.events).fetch_all(&mut *connection).await?;
-    if let Some(newest) = gone.iter().max() {
+    if let Some(newest) = events.iter().max() {
         sqlx::query(NOTE_GONE).bind(newest).execute(&mut *connection).await?;
     }
-    let jobs = sqlx::query(DELETE_JOBS).execute(&mut *connection).await?.rows_affected();
+    let jobs = sqlx::query(DELETE_JOBS).fetch_all(&mut *connection).await?;
+    for row in &jobs {
+        gone.push(JobId::new(row.uuid(0)?));
+    }
     let keys = sqlx::query(DELETE_KEYS).execute(connection).await?.rows_affected();
-    Ok(Purged { jobs, events: gone.len() as u64, keys })
+    Ok(Purged { jobs: jobs.len() as u64, events: events.len() as u64, keys })
 }

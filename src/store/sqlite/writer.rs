@@ -16,6 +16,7 @@ use super::open::newest;
 use super::purge;
 use super::readers::Readers;
 use super::save::{commit, save};
+use super::shown::Shown;
 use crate::store::durable::{self, Durable};
 use crate::store::fault::Fault;
 use crate::store::group::{Commit, Waiting, Work, about_to_commit, committed, decide, serve};
@@ -38,6 +39,7 @@ pub(super) struct Writer {
     pub(super) metrics: Arc<Metrics>,
     pub(super) readers: Arc<Readers>,
     pub(super) leases: Arc<MemoryLeases>,
+    pub(super) shown: Arc<Shown>,
     /// Let go last of all.
     pub(super) lock: File,
     /// Groups since a password was erased that may still stand in the log.
@@ -54,8 +56,9 @@ impl Commit for Writer {
             None => self.reconnect().await?,
         };
         let position = *self.newest.borrow();
-        match transact(&mut connection, group, position, &self.leases).await {
+        match transact(&mut connection, group, position, &self.leases, &self.shown).await {
             Ok(ledger) => {
+                self.shown.release();
                 self.connection = Some(connection);
                 self.metrics.committed(group.len(), started.elapsed());
                 if ledger.position() > position {
@@ -67,6 +70,7 @@ impl Commit for Writer {
                 Ok(())
             }
             Err(fault) => {
+                self.shown.doubt();
                 tracing::error!(error = %fault, writes = group.len(), "a commit failed");
                 // A close that fails too tells nothing new.
                 let _ = connection.close().await;
@@ -150,12 +154,16 @@ async fn transact(
     group: &mut [Work],
     position: u64,
     leases: &MemoryLeases,
+    shown: &Shown,
 ) -> Result<Ledger, Fault> {
     let mut ledger = begin(connection, group, position).await?;
     decide(&mut ledger, group, |guard| leases.permit(guard));
+    let mut gone = Vec::new();
     for work in group.iter_mut() {
         match work {
-            Work::Purge(ask) => ask.decided = Some(Ok(purge::run(&mut *connection, &ask.what).await?)),
+            Work::Purge(ask) => {
+                ask.decided = Some(Ok(purge::run(&mut *connection, &ask.what, &mut gone).await?));
+            }
             // It proves that a row can be written.
             Work::Ping(_) => {
                 sqlx::query(PING).execute(&mut *connection).await?;
@@ -165,6 +173,7 @@ async fn transact(
     }
     let last = save(connection, &ledger).await?;
     about_to_commit(group);
+    shown.hold(ledger.changed_jobs().map(|job| job.id).chain(gone));
     commit(connection, last).await?;
     committed(group)?;
     Ok(ledger)

@@ -1,4 +1,5 @@
-//! Who we are: a token from IAM, or a signature on every request.
+//! Who we are: a token from IAM, or a signature on every request. And whose instances these are: a project that is
+//! given by its name is looked up with each login, and known as long as that one lasts.
 //!
 //! A token is kept until shortly before its end and renewed once for many callers ([`Logins`]). IAM has no logout that
 //! the vendor documents for this token; at shutdown it is forgotten.
@@ -7,10 +8,10 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::config::{Credentials, Login};
+use super::config::{Credentials, Login, Project};
 use super::read;
 use super::sign::{Keys, Signable, authorization, sdk_date};
-use super::wire::{ById, Identity, Named, PasswordMethod, Scope, TokenAuth, TokenBody, TokenUser};
+use super::wire::{Identity, Named, PasswordMethod, ProjectRef, Scope, TokenAuth, TokenBody, TokenUser};
 use crate::kit::clock::{self, Clock};
 use crate::kit::secret::{ExposeSecret, Secret};
 use crate::vendors::error::{Reached, VendorError};
@@ -31,42 +32,49 @@ const REFUSED_FOR: Duration = Duration::from_secs(240);
 #[derive(Debug)]
 pub(super) struct Auth {
     credentials: Credentials,
-    project_id: String,
+    project: Project,
     http: HttpClient,
     clock: Clock,
-    logins: Logins<Token>,
+    logins: Logins<Session>,
 }
 
+/// What a login gave, or the look-up of a project by its name.
 #[derive(Clone, Debug)]
-struct Token {
-    value: Secret,
+struct Session {
+    /// None with an access key pair.
+    token: Option<Secret>,
     expires_at: Option<Timestamp>,
+    project_id: String,
 }
 
 /// The right to send one request.
 #[derive(Debug)]
 pub(super) struct Pass {
-    token: Option<LoggedIn<Token>>,
+    session: Option<LoggedIn<Session>>,
+    project_id: String,
     /// The `X-Security-Token` that goes out with a temporary key pair.
     security_token: Option<Secret>,
 }
 
 impl Pass {
     /// Whether a fresh one can be had when the vendor refuses this one.
-    pub(super) const fn is_renewable(&self) -> bool {
-        self.token.is_some()
+    pub(super) fn is_renewable(&self) -> bool {
+        self.token().is_some()
+    }
+
+    fn token(&self) -> Option<&Secret> {
+        self.session.as_ref()?.made.token.as_ref()
     }
 
     /// A refusal without the token in it.
     pub(super) fn redact(&self, reply: Reply) -> Reply {
-        let token = self.token.as_ref().map(|token| &token.made.value);
-        without(reply, &token.into_iter().chain(&self.security_token).collect::<Vec<_>>())
+        without(reply, &self.token().into_iter().chain(&self.security_token).collect::<Vec<_>>())
     }
 }
 
 impl Auth {
-    pub(super) fn new(credentials: Credentials, project_id: String, http: HttpClient, clock: Clock) -> Self {
-        Self { credentials, project_id, http, clock, logins: Logins::new(REFUSED_FOR) }
+    pub(super) fn new(credentials: Credentials, project: Project, http: HttpClient, clock: Clock) -> Self {
+        Self { credentials, project, http, clock, logins: Logins::new(REFUSED_FOR) }
     }
 
     /// A pass; with `refused`, one that is newer than the one that the vendor refused.
@@ -74,31 +82,46 @@ impl Auth {
     /// # Errors
     /// The login failed. `reached` is `No`: the request that needed the pass was not sent.
     pub(super) async fn pass(&self, refused: Option<&Pass>) -> Result<Pass, VendorError> {
-        let login = match &self.credentials {
-            Credentials::Keys(keys) => {
-                return Ok(Pass { token: None, security_token: keys.security_token.clone() });
-            }
-            Credentials::Token(login) => login,
+        let security_token = match &self.credentials {
+            Credentials::Keys(keys) => keys.security_token.clone(),
+            Credentials::Token(_) => None,
         };
-        let refused = refused.and_then(|pass| pass.token.as_ref()).map(|token| token.login);
+        if let (Credentials::Keys(_), Project::Id(id)) = (&self.credentials, &self.project) {
+            return Ok(Pass { session: None, security_token, project_id: id.clone() });
+        }
+        let refused = refused.and_then(|pass| pass.session.as_ref()).map(|session| session.login);
         let now = self.clock.now();
-        let lasts = |token: &Token| token.expires_at.is_none_or(|end| clock::since(now, end) > RENEW_BEFORE);
-        let token = self.logins.get(refused, lasts, self.log_in(login)).await?;
-        Ok(Pass { token: Some(token), security_token: None })
+        let lasts =
+            |session: &Session| session.expires_at.is_none_or(|end| clock::since(now, end) > RENEW_BEFORE);
+        let session = self.logins.get(refused, lasts, self.open()).await?;
+        let project_id = session.made.project_id.clone();
+        Ok(Pass { session: Some(session), security_token, project_id })
+    }
+
+    /// The id of the project.
+    ///
+    /// # Errors
+    /// It is given by its name, and the login or the look-up failed. `reached` is `No`.
+    pub(super) async fn project_id(&self) -> Result<String, VendorError> {
+        match &self.project {
+            Project::Id(id) => Ok(id.clone()),
+            Project::Name { .. } => Ok(self.pass(None).await?.project_id),
+        }
     }
 
     /// Puts a pass on a call.
     pub(super) fn stamp(&self, call: Call, verb: Verb, pass: &Pass) -> Call {
-        match (&self.credentials, &pass.token) {
-            (Credentials::Token(_), Some(token)) => call.secret_header("x-auth-token", &token.made.value),
+        match (&self.credentials, pass.token()) {
+            (Credentials::Token(_), Some(token)) => call.secret_header("x-auth-token", token),
             (Credentials::Token(_), None) => call,
-            (Credentials::Keys(keys), _) => self.signed(call, verb, keys),
+            (Credentials::Keys(keys), _) => self.signed(call, verb, keys, Some(&pass.project_id)),
         }
     }
 
-    fn signed(&self, call: Call, verb: Verb, keys: &Keys) -> Call {
+    /// Signs a call; one to IAM belongs to no project.
+    fn signed(&self, call: Call, verb: Verb, keys: &Keys, project_id: Option<&str>) -> Call {
         let date = sdk_date(self.clock.now());
-        let mut headers = vec![("x-project-id", self.project_id.as_str())];
+        let mut headers: Vec<_> = project_id.map(|id| ("x-project-id", id)).into_iter().collect();
         if !call.body_bytes().is_empty() {
             headers.push(("content-type", JSON));
         }
@@ -109,17 +132,60 @@ impl Auth {
         let request =
             Signable { method: method.as_str(), url: call.url(), headers: &headers, body: call.body_bytes() };
         let authorization = Secret::from(authorization(keys, &request, &date));
-        let call = call
-            .header("x-sdk-date", &date)
-            .header("x-project-id", &self.project_id)
-            .secret_header("authorization", &authorization);
+        let call = call.header("x-sdk-date", &date).secret_header("authorization", &authorization);
+        let call = match project_id {
+            Some(id) => call.header("x-project-id", id),
+            None => call,
+        };
         match &keys.security_token {
             Some(token) => call.secret_header("x-security-token", token),
             None => call,
         }
     }
 
-    async fn log_in(&self, login: &Login) -> Result<Token, VendorError> {
+    /// Logs in where there are logins, and looks the project up where it is given by its name.
+    async fn open(&self) -> Result<Session, VendorError> {
+        let (token, expires_at) = match &self.credentials {
+            Credentials::Token(login) => {
+                let (token, expires_at) = self.log_in(login).await?;
+                (Some(token), expires_at)
+            }
+            Credentials::Keys(_) => (None, None),
+        };
+        let project_id = match &self.project {
+            Project::Id(id) => id.clone(),
+            Project::Name { name, iam } => self.look_up(name, iam, token.as_ref()).await?,
+        };
+        Ok(Session { token, expires_at, project_id })
+    }
+
+    /// `GET {iam}/v3/projects?name={name}`: the id of the one project of that name.
+    async fn look_up(
+        &self,
+        name: &str,
+        iam: &url::Url,
+        token: Option<&Secret>,
+    ) -> Result<String, VendorError> {
+        let not_sent = |mut error: VendorError| {
+            error.message = format!("the project could not be looked up at IAM: {}", error.message);
+            error.with_reached(Reached::No)
+        };
+        let mut url = Call::join(iam, &["v3", "projects"]);
+        url.query_pairs_mut().append_pair("name", name);
+        let call = Call::new(Verb::Get, url, "/v3/projects").header("accept", "application/json");
+        let (call, security_token) = match (&self.credentials, token) {
+            (Credentials::Keys(keys), _) => {
+                (self.signed(call, Verb::Get, keys, None), keys.security_token.as_ref())
+            }
+            (Credentials::Token(_), Some(token)) => (call.secret_header("x-auth-token", token), None),
+            (Credentials::Token(_), None) => (call, None),
+        };
+        let reply = self.http.send(call).await.map_err(not_sent)?;
+        let secrets: Vec<_> = token.into_iter().chain(security_token).collect();
+        read::project(&without(reply, &secrets), name).map_err(not_sent)
+    }
+
+    async fn log_in(&self, login: &Login) -> Result<(Secret, Option<Timestamp>), VendorError> {
         let body = TokenBody {
             auth: TokenAuth {
                 identity: Identity {
@@ -132,7 +198,12 @@ impl Auth {
                         },
                     },
                 },
-                scope: Scope { project: ById { id: &self.project_id } },
+                scope: Scope {
+                    project: match &self.project {
+                        Project::Id(id) => ProjectRef::Id { id },
+                        Project::Name { name, .. } => ProjectRef::Name { name },
+                    },
+                },
             },
         };
         let bytes = serde_json::to_vec(&body).unwrap_or_default();
@@ -148,8 +219,7 @@ impl Auth {
         };
         let reply = self.http.send(call).await.map_err(not_sent)?;
         let reply = redact(reply, &[&login.password]);
-        let (value, expires_at) = read::token(&reply, self.clock.now()).map_err(not_sent)?;
-        Ok(Token { value, expires_at })
+        read::token(&reply, self.clock.now()).map_err(not_sent)
     }
 
     /// Forgets the token; nothing is logged in afterwards.
@@ -169,7 +239,8 @@ mod tests {
 
     #[test]
     fn a_quoted_security_token_is_taken_out_of_a_refusal() {
-        let pass = Pass { token: None, security_token: Some(Secret::from("temporary-token")) };
+        let security_token = Some(Secret::from("temporary-token"));
+        let pass = Pass { session: None, security_token, project_id: "p".to_owned() };
         let reply = Reply {
             status: http::StatusCode::FORBIDDEN,
             headers: http::HeaderMap::new(),

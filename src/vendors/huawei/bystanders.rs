@@ -4,7 +4,8 @@
 //! be the one from before it: one look at such a bystander proves nothing. A bystander counts as not started when the
 //! vendor refused the call *and* several looks, over as long as a stale `running` is allowed for, all show the instance
 //! exactly as it was before. One look that shows anything else ends that for good. So does a new start: it is about to
-//! be sent, and what was learnt of the refused call says nothing of this one's answer.
+//! be sent, and what was learnt of the refused call says nothing of this one's answer. That start goes alone, so that a
+//! refusal is its own; then the same looks show that nothing began, and the job ends refused.
 //!
 //! This is kept in memory only. Who does not remember a refusal (another replica, a process that was started anew) has
 //! a lost answer like any other, and a lost answer never leads to a second start here.
@@ -67,6 +68,11 @@ impl Bystanders {
         let times = all.get(&job).map_or(0, |one| one.times) + 1;
         let one = Bystander { times, refused_at: Instant::now(), looks: 0, moved: false, resent: false };
         all.insert(job, one);
+    }
+
+    /// Whether this job was a bystander.
+    pub(super) fn knows(&self, job: JobId) -> bool {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).contains_key(&job)
     }
 
     /// A call with this job is about to be sent: from now on, only a refusal of that call tells anything.

@@ -32,7 +32,6 @@ pub(super) struct Client {
     auth: Auth,
     clouddc: Url,
     ims: Url,
-    project_id: String,
 }
 
 /// One request, before it is stamped; it may be stamped and sent twice.
@@ -46,9 +45,9 @@ struct Request {
 
 impl Client {
     pub(super) fn new(clouddc: Url, config: Config, http: HttpClient, clock: Clock) -> Self {
-        let Config { project_id, ims, credentials } = config;
-        let auth = Auth::new(credentials, project_id.clone(), http.clone(), clock);
-        Self { http, auth, clouddc, ims, project_id }
+        let Config { project, ims, credentials } = config;
+        let auth = Auth::new(credentials, project, http.clone(), clock);
+        Self { http, auth, clouddc, ims }
     }
 
     /// `PUT /v1/{project_id}/instances/reinstall`. Any answer comes back, without the password.
@@ -68,7 +67,7 @@ impl Client {
         let reply = self
             .send(Request {
                 verb: Verb::Put,
-                url: self.path(&["instances", "reinstall"]),
+                url: self.path(&["instances", "reinstall"]).await?,
                 route: "/v1/{project_id}/instances/reinstall",
                 body: Some(body),
                 permit: Some(permit.clone()),
@@ -79,7 +78,7 @@ impl Client {
 
     /// `GET /v1/{project_id}/instances/{id}/status`: only the state members are filled.
     pub(super) async fn status(&self, id: &str) -> Result<Instance, VendorError> {
-        let url = self.path(&["instances", id, "status"]);
+        let url = self.path(&["instances", id, "status"]).await?;
         let route = "/v1/{project_id}/instances/{instance_id}/status";
         read::status(&self.send_get(url, route, Is::Shaped(&INSTANCE)).await?, id)
     }
@@ -125,7 +124,7 @@ impl Client {
         limit: usize,
         marker: Option<&str>,
     ) -> Result<InstancesPage, VendorError> {
-        let mut url = self.path(&["instances"]);
+        let mut url = self.path(&["instances"]).await?;
         {
             let mut query = url.query_pairs_mut();
             // The documents contradict each other on the default, so it is always sent.
@@ -158,10 +157,11 @@ impl Client {
         self.auth.forget().await;
     }
 
-    fn path(&self, rest: &[&str]) -> Url {
-        let mut segments = vec!["v1", self.project_id.as_str()];
+    async fn path(&self, rest: &[&str]) -> Result<Url, VendorError> {
+        let project = self.auth.project_id().await?;
+        let mut segments = vec!["v1", project.as_str()];
         segments.extend_from_slice(rest);
-        Call::join(&self.clouddc, &segments)
+        Ok(Call::join(&self.clouddc, &segments))
     }
 
     async fn send_get(&self, url: Url, route: &'static str, documented: Is) -> Result<Reply, VendorError> {

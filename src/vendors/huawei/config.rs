@@ -2,9 +2,10 @@
 //!
 //! | key | needed | meaning |
 //! |---|---|---|
-//! | `project_id` | yes | the project that owns the instances; tokens are scoped to it. Its id, not its name: it is not looked up |
-//! | `region` | unless every endpoint used is given | such as `cn-east-3`; gives the endpoints below their default |
-//! | `iam_endpoint` | no | default `https://iam.{region}.myhuaweicloud.com` (a token for that region); `https://iam.myhuaweicloud.com` gives one for all regions. Used with `user` |
+//! | `project_id` | no | the id of the project that owns the instances; tokens are scoped to it |
+//! | `project` | no | its name instead, which IAM is asked about once for each login. Without either, the region's own project is meant, which has the region's name |
+//! | `region` | unless every endpoint used and the project is given | such as `cn-east-3`; gives the endpoints below their default |
+//! | `iam_endpoint` | no | default `https://iam.{region}.myhuaweicloud.com` (a token for that region); `https://iam.myhuaweicloud.com` gives one for all regions. Used with `user`, and for a project's name |
 //! | `ims_endpoint` | no | default `https://ims.{region}.myhuaweicloud.com`; images come from there |
 //! | `user`, `password`, `domain` | one of the two | an IAM user (a HUAWEI ID gets no token) and its account |
 //! | `access_key`, `secret_key` | ways to log in | an access key pair, the way that the vendor recommends |
@@ -23,11 +24,48 @@ pub(super) const SECRET_KEYS: &[&str] = &["password", "secret_key", "security_to
 #[derive(Debug)]
 pub(super) struct Config {
     /// The project that owns the instances.
-    pub project_id: String,
+    pub project: Project,
     /// The image service.
     pub ims: Url,
     /// How to prove who we are.
     pub credentials: Credentials,
+}
+
+/// A project, as it was named.
+#[derive(Debug)]
+pub(super) enum Project {
+    /// By its id.
+    Id(String),
+    /// By its name, which the identity service knows.
+    Name {
+        /// The name.
+        name: String,
+        /// The identity service.
+        iam: Url,
+    },
+}
+
+impl Config {
+    /// The keys that say who we are and whose instances these are.
+    pub(super) const fn credential_keys(&self) -> &'static [&'static str] {
+        match (&self.credentials, &self.project) {
+            (Credentials::Token(_), Project::Id(_)) => &["user", "password", "domain", "project_id"],
+            (Credentials::Token(_), Project::Name { .. }) => &["user", "password", "domain", "project"],
+            (Credentials::Keys(keys), Project::Id(_)) if keys.security_token.is_some() => {
+                &["access_key", "secret_key", "security_token"]
+            }
+            (Credentials::Keys(_), Project::Id(_)) => &["access_key", "secret_key"],
+            (Credentials::Keys(keys), Project::Name { .. }) if keys.security_token.is_some() => {
+                &["access_key", "secret_key", "security_token", "project"]
+            }
+            (Credentials::Keys(_), Project::Name { .. }) => &["access_key", "secret_key", "project"],
+        }
+    }
+}
+
+/// Whether `id` can be a project's id: it goes into paths.
+pub(super) fn is_project_id(id: &str) -> bool {
+    (1..=64).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
 }
 
 /// The two ways to prove who we are.
@@ -37,19 +75,6 @@ pub(super) enum Credentials {
     Token(Login),
     /// Every request signed with an access key pair.
     Keys(Keys),
-}
-
-impl Credentials {
-    /// The keys that they were read from.
-    pub(super) const fn keys(&self) -> &'static [&'static str] {
-        match self {
-            Self::Token(_) => &["user", "password", "domain", "project_id"],
-            Self::Keys(keys) if keys.security_token.is_some() => {
-                &["access_key", "secret_key", "security_token"]
-            }
-            Self::Keys(_) => &["access_key", "secret_key"],
-        }
-    }
 }
 
 /// What a token is asked with.
@@ -68,7 +93,8 @@ pub(super) struct Login {
 /// Reads and checks the vendor's own keys; every fault is reported.
 pub(super) fn read(own: toml::Table) -> Result<Config, Vec<ConfigFault>> {
     let mut keys = Reader { own, faults: Vec::new() };
-    let project_id = keys.required("project_id", "the id of the project that owns the instances");
+    let project_id = keys.text("project_id");
+    let project = keys.text("project");
     let region = keys.text("region");
     let iam = keys.text("iam_endpoint");
     let ims = keys.text("ims_endpoint");
@@ -78,11 +104,25 @@ pub(super) fn read(own: toml::Table) -> Result<Config, Vec<ConfigFault>> {
     let access_key = keys.text("access_key");
     let secret_key = keys.text("secret_key").map(Secret::from);
     let security_token = keys.text("security_token").map(Secret::from);
+    if project_id.is_none() && project.is_none() && region.is_none() {
+        let rule = "is needed: the id of the project that owns the instances; or `project`, its name; or `region`, whose \
+                    own project is then meant";
+        keys.rule_present("project_id", false, rule);
+    }
     keys.refuse_rest();
 
-    keys.rule("project_id", project_id.as_deref(), "must be 1 to 64 letters, digits, `-` or `_`", |id| {
-        id.len() <= 64 && id.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_".contains(&b))
+    keys.rule(
+        "project_id",
+        project_id.as_deref(),
+        "must be 1 to 64 letters, digits, `-` or `_`",
+        is_project_id,
+    );
+    keys.rule("project", project.as_deref(), "must be a project's name, of at most 64 characters", |name| {
+        name.chars().count() <= 64 && !name.chars().any(char::is_control)
     });
+    if project_id.is_some() && project.is_some() {
+        keys.fault("project", "give either `project_id` or `project`, not both");
+    }
     keys.rule("region", region.as_deref(), "must be a region's name such as `cn-east-3`", |region| {
         region.len() <= 64
             && region.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
@@ -94,9 +134,15 @@ pub(super) fn read(own: toml::Table) -> Result<Config, Vec<ConfigFault>> {
         |key| key.len() <= 128 && key.bytes().all(|b| b.is_ascii_alphanumeric()),
     );
 
+    let by_name = project_id.is_none() && (project.is_some() || region.is_some());
     let by_token = user.is_some() || password.is_some() || domain.is_some();
     let by_keys = access_key.is_some() || secret_key.is_some() || security_token.is_some();
     let ims = keys.endpoint("ims_endpoint", ims, region.as_deref(), "ims");
+    let iam = if by_name || (by_token && !by_keys) {
+        keys.endpoint("iam_endpoint", iam, region.as_deref(), "iam")
+    } else {
+        None
+    };
     let credentials = match (by_token, by_keys) {
         (true, true) => {
             keys.fault(
@@ -110,11 +156,10 @@ pub(super) fn read(own: toml::Table) -> Result<Config, Vec<ConfigFault>> {
             None
         }
         (true, false) => {
-            let iam = keys.endpoint("iam_endpoint", iam, region.as_deref(), "iam");
             keys.rule_present("user", user.is_some(), "is needed with `password` and `domain`");
             keys.rule_present("password", password.is_some(), "is needed with `user`");
             keys.rule_present("domain", domain.is_some(), "is needed with `user`: the account's name");
-            match (iam, user, password, domain) {
+            match (iam.clone(), user, password, domain) {
                 (Some(iam), Some(user), Some(password), Some(domain)) => {
                     Some(Credentials::Token(Login { iam, user, password, domain }))
                 }
@@ -129,9 +174,14 @@ pub(super) fn read(own: toml::Table) -> Result<Config, Vec<ConfigFault>> {
                 .map(|(access, secret)| Credentials::Keys(Keys { access, secret, security_token }))
         }
     };
-    match (project_id, ims, credentials) {
-        (Some(project_id), Some(ims), Some(credentials)) if keys.faults.is_empty() => {
-            Ok(Config { project_id, ims, credentials })
+    let project = match (project_id, project.or(region), iam) {
+        (Some(id), _, _) => Some(Project::Id(id)),
+        (None, Some(name), Some(iam)) => Some(Project::Name { name, iam }),
+        (None, _, _) => None,
+    };
+    match (project, ims, credentials) {
+        (Some(project), Some(ims), Some(credentials)) if keys.faults.is_empty() => {
+            Ok(Config { project, ims, credentials })
         }
         _ => Err(keys.faults),
     }
@@ -161,13 +211,6 @@ impl Reader {
                 None
             }
         }
-    }
-
-    fn required(&mut self, key: &str, what: &str) -> Option<String> {
-        let given = self.own.contains_key(key);
-        let value = self.text(key);
-        self.rule_present(key, given, &format!("is needed: {what}"));
-        value
     }
 
     fn rule(&mut self, key: &str, value: Option<&str>, rule: &str, fits: impl Fn(&str) -> bool) {
@@ -279,10 +322,32 @@ mod tests {
         let keys: Vec<_> = faults.iter().map(|f| f.split(':').next().unwrap()).collect();
         assert_eq!(
             keys,
-            ["project_id", "password", "projet_id", "ims_endpoint", "iam_endpoint", "domain"],
+            ["password", "project_id", "projet_id", "ims_endpoint", "iam_endpoint", "domain"],
             "{faults:?}"
         );
         assert!(!faults.concat().contains("canary"), "{faults:?}");
+    }
+
+    #[test]
+    fn a_project_is_named_by_its_id_its_name_or_its_region() {
+        let keys = "access_key = \"AK\"\nsecret_key = \"SK\"\nims_endpoint = \"https://ims.example\"\n";
+        let project = |text: &str| read(format!("{keys}{text}").parse().unwrap()).unwrap().project;
+        assert!(matches!(project("project_id = \"p\""), Project::Id(id) if id == "p"));
+        let named = "project = \"metal\"\niam_endpoint = \"https://iam.example\"";
+        assert!(matches!(
+            project(named),
+            Project::Name { name, iam } if name == "metal" && iam.as_str() == "https://iam.example/"
+        ));
+        let Project::Name { name, iam } = project("region = \"cn-east-3\"") else { panic!("not by name") };
+        assert_eq!((name.as_str(), iam.as_str()), ("cn-east-3", "https://iam.cn-east-3.myhuaweicloud.com/"));
+        assert_eq!(
+            faults(&format!("{keys}project_id = \"p\"\nproject = \"q\"")),
+            ["project: give either `project_id` or `project`, not both"]
+        );
+        assert_eq!(
+            faults(&format!("{keys}project = \"q\"")),
+            ["iam_endpoint: is needed, or `region`, which gives it a default"]
+        );
     }
 
     #[test]

@@ -69,7 +69,7 @@ fn configure(common: &CommonSettings, own: toml::Table) -> Result<Build, Vec<Con
     Ok(Box::new(move |provider: ProviderId, http: HttpClient, clock: Clock| {
         Arc::new(Huawei {
             provider,
-            credential_keys: config.credentials.keys(),
+            credential_keys: config.credential_keys(),
             capabilities: capabilities(grace, limit),
             client: Client::new(endpoint, config, http, clock.clone()),
             chunk: AtomicUsize::new(submit::CHUNK),

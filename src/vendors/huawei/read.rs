@@ -7,8 +7,11 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::auth::RENEW_BEFORE;
+use super::config::is_project_id;
 use super::fault;
-use super::wire::{CloudImage, ImagesReply, Instance, InstancesReply, ReinstallReply, TokenReply};
+use super::wire::{
+    CloudImage, ImagesReply, Instance, InstancesReply, ProjectsReply, ReinstallReply, TokenReply,
+};
 use crate::domain::error::VendorFault;
 use crate::kit::clock;
 use crate::kit::secret::Secret;
@@ -80,7 +83,8 @@ pub(super) fn start(reply: &Reply) -> Start {
     match reply.status.as_u16() {
         400 if is_about_count(&error) => Start::TooMany(error),
         400 if is_about_request(&error) => Start::Refused(error),
-        400 | 404 | 409 | 422 if is_about_instances(&error) => Start::SomeRefused(error),
+        // Rights can be given for single resources.
+        400 | 403 | 404 | 409 | 422 if is_about_instances(&error) => Start::SomeRefused(error),
         _ => Start::Failed(error),
     }
 }
@@ -88,13 +92,7 @@ pub(super) fn start(reply: &Reply) -> Start {
 /// The token in the answer of IAM, and its end where that is of use.
 pub(super) fn token(reply: &Reply, now: Timestamp) -> Result<(Secret, Option<Timestamp>), VendorError> {
     if !reply.status.is_success() {
-        let mut error = fault::of(reply);
-        // IAM says 400 or 404 to an unknown project or account: the configuration is wrong, not a request.
-        if matches!(error.kind, VendorFault::Rejected | VendorFault::NotFound | VendorFault::PermissionDenied)
-        {
-            error.kind = VendorFault::Unauthenticated;
-        }
-        return Err(error);
+        return Err(refused_by_iam(reply));
     }
     let Some(token) = reply.header("x-subject-token").filter(|t| !t.is_empty()) else {
         return Err(VendorError::garbled("the answer has no header `X-Subject-Token`"));
@@ -108,6 +106,44 @@ pub(super) fn token(reply: &Reply, now: Timestamp) -> Result<(Secret, Option<Tim
         .and_then(|text| text.parse::<Timestamp>().ok())
         .filter(|end| clock::since(now, *end) > RENEW_BEFORE);
     Ok((Secret::from(token.to_owned()), expires_at))
+}
+
+/// The id of the one project of this name, in the answer of IAM. The name is compared once more: whether IAM's filter
+/// takes a part for the whole is not documented.
+pub(super) fn project(reply: &Reply, name: &str) -> Result<String, VendorError> {
+    if !reply.status.is_success() {
+        return Err(refused_by_iam(reply));
+    }
+    let Some(projects) = reply.json::<ProjectsReply>()?.projects else {
+        return Err(VendorError::garbled("the list of projects has no member `projects`"));
+    };
+    let fits = projects.into_iter().filter(|project| project.name.as_deref().is_none_or(|told| told == name));
+    let mut ids: Vec<String> = fits.filter_map(|project| project.id).collect();
+    ids.sort_unstable();
+    ids.dedup();
+    let wrong = |text: String| VendorError::new(VendorFault::Unauthenticated, Reached::No, text);
+    match ids.as_slice() {
+        [id] if is_project_id(id) => Ok(id.clone()),
+        [_] => Err(VendorError::garbled("the project's id is not made of letters, digits, `-` and `_`")),
+        [] => Err(wrong(format!(
+            "no project named `{name}` is to be seen with these credentials. Correct `project` (or `region`, whose name \
+             is taken without it), or give `project_id`"
+        ))),
+        several => Err(wrong(format!(
+            "{} projects are named `{name}`, the first {}: give `project_id`",
+            several.len(),
+            several.iter().take(5).map(String::as_str).collect::<Vec<_>>().join(", ")
+        ))),
+    }
+}
+
+/// IAM says 400 or 404 to an unknown project or account: the configuration is wrong, not a request.
+fn refused_by_iam(reply: &Reply) -> VendorError {
+    let mut error = fault::of(reply);
+    if matches!(error.kind, VendorFault::Rejected | VendorFault::NotFound | VendorFault::PermissionDenied) {
+        error.kind = VendorFault::Unauthenticated;
+    }
+    error
 }
 
 fn good(reply: &Reply) -> Result<&Reply, VendorError> {
@@ -257,13 +293,14 @@ mod tests {
             (404, "iMetal.0200"),
             (400, "iMetal.0201"),
             (409, "iMetal.0202"),
+            (403, "iMetal.0004"),
             (422, "iMetal.9999"),
             (400, "Brand.New"),
         ] {
             assert_eq!(read(status, code), "some", "{status} {code}");
         }
         for (status, code) in
-            [(401, "iMetal.0003"), (403, "iMetal.0004"), (404, "APIGW.0101"), (500, "iMetal.0099")]
+            [(401, "iMetal.0003"), (403, "APIGW.0302"), (404, "APIGW.0101"), (500, "iMetal.0099")]
         {
             assert_eq!(read(status, code), "failed", "{status} {code}");
         }

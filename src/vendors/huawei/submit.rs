@@ -38,7 +38,11 @@ pub(super) async fn submit(
     let mut run = Run { client, bystanders, batch, out: batch.iter().map(|_| None).collect(), stopped: None };
     for group in run.groups() {
         let most = chunk.load(Ordering::Relaxed).clamp(1, CHUNK);
-        let mut queue: VecDeque<Vec<usize>> = group.members.chunks(most).map(<[usize]>::to_vec).collect();
+        // What shared a refused call goes alone, so that the refusal of a whole call cannot repeat for ever.
+        let (alone, together): (Vec<usize>, Vec<usize>) =
+            group.members.iter().partition(|place| run.was_bystander(**place));
+        let mut queue: VecDeque<Vec<usize>> = together.chunks(most).map(<[usize]>::to_vec).collect();
+        queue.extend(alone.into_iter().map(|place| vec![place]));
         while let Some(members) = queue.pop_front() {
             let again = run.send(&group, members, chunk).await;
             again.into_iter().rev().for_each(|members| queue.push_front(members));
@@ -195,6 +199,12 @@ impl<'a> Run<'a> {
 
     fn refuse(&mut self, members: &[usize], error: &VendorError) {
         for &place in members {
+            // Its earlier call went without an answer, so the engine looks it up before it believes the refusal.
+            if self.was_bystander(place)
+                && let Some(submission) = self.batch.get(place)
+            {
+                self.bystanders.add(submission.planned.job);
+            }
             self.answer(place, Submitted::Refused(fault::failure(error), Vec::new()));
         }
     }
@@ -214,6 +224,10 @@ impl<'a> Run<'a> {
             | VendorFault::Rejected
             | VendorFault::Garbled => {}
         }
+    }
+
+    fn was_bystander(&self, place: usize) -> bool {
+        self.batch.get(place).is_some_and(|s| self.bystanders.knows(s.planned.job))
     }
 
     fn answer(&mut self, place: usize, submitted: Submitted) {

@@ -190,12 +190,30 @@ pub(super) struct Named<'a> {
 
 #[derive(Serialize)]
 pub(super) struct Scope<'a> {
-    pub project: ById<'a>,
+    pub project: ProjectRef<'a>,
 }
 
+/// IAM takes either.
 #[derive(Serialize)]
-pub(super) struct ById<'a> {
-    pub id: &'a str,
+#[serde(untagged)]
+pub(super) enum ProjectRef<'a> {
+    Id { id: &'a str },
+    Name { name: &'a str },
+}
+
+/// The answer to `GET {iam}/v3/projects`.
+#[derive(Debug, Deserialize)]
+pub(super) struct ProjectsReply {
+    pub projects: Option<Vec<ProjectEntry>>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+pub(super) struct ProjectEntry {
+    #[serde(deserialize_with = "text")]
+    pub id: Option<String>,
+    #[serde(deserialize_with = "text")]
+    pub name: Option<String>,
 }
 
 /// What IAM answers beside the header `X-Subject-Token`.

@@ -1,0 +1,60 @@
+//! A subscription as it is polled: a subscriber that follows, or one that is away on work.
+
+use std::pin::Pin;
+use std::task::{Context, Poll};
+
+use super::following::{Next, Subscriber};
+use crate::domain::error::Error;
+use crate::engine::calls::WatchItem;
+
+/// Work that a subscriber is away on. It brings the subscriber back.
+type Work = Pin<Box<dyn Future<Output = (Box<Subscriber>, Result<(), Error>)> + Send>>;
+
+/// A stream of watch messages. An error item is the last one.
+pub(in crate::engine) struct Subscription(Doing);
+
+enum Doing {
+    Following(Box<Subscriber>),
+    Working(Work),
+    Over,
+}
+
+impl Subscription {
+    pub(super) fn of(subscriber: Subscriber) -> Self {
+        // Boxed, because it goes into its work and comes back.
+        Self(Doing::Following(Box::new(subscriber)))
+    }
+
+    /// The next message.
+    pub(in crate::engine) fn poll_next(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<WatchItem, Error>>> {
+        loop {
+            match &mut self.0 {
+                Doing::Following(subscriber) => match subscriber.poll(context) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Next::Item(item)) => return Poll::Ready(Some(Ok(item))),
+                    Poll::Ready(Next::End(end)) => {
+                        self.0 = Doing::Over;
+                        return Poll::Ready(end.map(Err));
+                    }
+                    Poll::Ready(Next::Work(chore)) => {
+                        if let Doing::Following(subscriber) = std::mem::replace(&mut self.0, Doing::Over) {
+                            self.0 = Doing::Working(Box::pin(subscriber.work(chore)));
+                        }
+                    }
+                },
+                Doing::Working(work) => match work.as_mut().poll(context) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready((subscriber, Ok(()))) => self.0 = Doing::Following(subscriber),
+                    Poll::Ready((_, Err(error))) => {
+                        self.0 = Doing::Over;
+                        return Poll::Ready(Some(Err(error)));
+                    }
+                },
+                Doing::Over => return Poll::Ready(None),
+            }
+        }
+    }
+}
