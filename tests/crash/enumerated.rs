@@ -37,6 +37,7 @@ const READS: &[&str] = &[
     "live_jobs",
     "now",
     "sealed_password",
+    "shown",
     "too_many",
 ];
 

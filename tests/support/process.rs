@@ -92,6 +92,12 @@ impl Gateway {
         lines.get(lines.len().saturating_sub(30)..).unwrap_or_default().join("\n")
     }
 
+    /// Whether one that was started to fail has driven a provider since.
+    pub fn drives(&self) -> bool {
+        let log = self.log();
+        log.rsplit("told to fail").next().is_some_and(|since| since.contains("driving the provider"))
+    }
+
     /// How often it crashed where it was told to, in its whole life.
     pub fn crashes(&self) -> usize {
         self.log().matches("told to crash here").count()

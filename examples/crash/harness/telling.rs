@@ -101,7 +101,7 @@ pub async fn tell(telling: Telling, stage: &Stage<'_>) -> anyhow::Result<(Tally,
                     let leaves = telling.story == Story::Handover && live.load(Ordering::SeqCst);
                     let new = gateway.id().is_some_and(|id| !stopped.contains(&id));
                     // A second signal would end it at once.
-                    if leaves && new && gateway.has_orders() && gateway.serves().await {
+                    if leaves && new && gateway.has_orders() && gateway.drives() && gateway.serves().await {
                         gateway.signal("TERM").await?;
                         stopped.extend(gateway.id());
                     }
@@ -219,7 +219,9 @@ async fn perform(
             ended(scene, &second, pb::JobState::Succeeded, dice).await
         }
         Story::Hold | Story::Handover => {
-            let request = schedule(target(Kind::Zstack)?, "", Duration::from_millis(1500), dice);
+            // Whoever hands over must have taken over before, from one that died.
+            let ahead_by = Duration::from_millis(if story == Story::Hold { 1500 } else { 8000 });
+            let request = schedule(target(Kind::Zstack)?, "", ahead_by, dice);
             let job = start(scene, request, dice).await?;
             live.store(true, Ordering::SeqCst);
             ended(scene, &job, pb::JobState::Succeeded, dice).await
