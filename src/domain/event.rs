@@ -4,7 +4,6 @@
 //! order events: `sequence` counts within its job, `position` over the whole store. Events of one commit share
 //! its `commit` number and are delivered together.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::Timestamp;
@@ -14,6 +13,7 @@ use super::id::JobId;
 use super::job::JobStatus;
 use super::operation::OperationKind;
 use super::target::Target;
+use super::texts::Texts;
 
 /// What an event is about, first of all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -101,7 +101,7 @@ pub struct About {
     /// What kind of operation.
     pub operation: OperationKind,
     /// The caller's own marks.
-    pub labels: BTreeMap<String, String>,
+    pub labels: Texts,
     /// The job that it tries again.
     pub retry_of: Option<JobId>,
 }

@@ -4,10 +4,8 @@
 //! what a caller sees change; every event carries the whole of it, so that a subscriber that merges or misses
 //! events is never wrong, only later. [`JobControl`] is Drydock's own memory and is never shown.
 
-use std::collections::BTreeMap;
-
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use uuid::Uuid;
 
 use super::failure::Failure;
@@ -16,6 +14,7 @@ use super::id::{JobId, RequestId};
 use super::operation::Operation;
 use super::state::JobState;
 use super::target::Target;
+use super::texts::Texts;
 
 /// The durable record of one operation on one target.
 #[derive(Clone, Debug, PartialEq)]
@@ -59,8 +58,8 @@ pub struct JobSpec {
     /// What to do, with its parameters.
     pub operation: Operation,
     /// The caller's own marks, for filters.
-    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-    pub labels: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Texts::is_empty")]
+    pub labels: Texts,
     /// The request that made it, and the job's place in that request.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub request: Option<RequestRef>,
@@ -108,16 +107,16 @@ pub struct JobStatus {
     #[serde(default)]
     pub progress: Option<Progress>,
     /// Prechecks and vendor messages, newest statement of each.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "snug")]
     pub findings: Vec<Finding>,
     /// What it waits for; empty when it does not wait.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "snug")]
     pub waiting_for: Vec<Waiting>,
     /// Why it ended other than well.
     #[serde(default)]
-    pub failure: Option<Failure>,
+    pub failure: Option<Box<Failure>>,
     /// Results of its parts (hosts), when the vendor tells them apart.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "snug")]
     pub parts: Vec<Part>,
     /// Whether a cancel can work now.
     pub cancelable: Cancelable,
@@ -130,6 +129,13 @@ pub struct JobStatus {
     /// The job that tries this one again. Written once, after the end, in the commit that makes that job.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retried_by: Option<JobId>,
+}
+
+/// A list without room for more: it is read from a row once, and then kept for as long as the job lives.
+fn snug<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    let mut list = Vec::deserialize(deserializer)?;
+    list.shrink_to_fit();
+    Ok(list)
 }
 
 /// Where a state comes from.
@@ -249,7 +255,7 @@ pub struct VendorView {
     /// The vendor's own state, as text; unknown words are kept.
     pub state: Option<String>,
     /// The vendor's ids under the vendor's names (`longJobUuid`, `apiId`, `task`, `identity`).
-    pub ids: BTreeMap<String, String>,
+    pub ids: Texts,
     /// The fields of the vendor's latest answers, under the vendor's own names, as a JSON object. Secrets and
     /// fields that Drydock does not know are not in it; at most 16 KiB.
     pub answer: Option<String>,
@@ -283,7 +289,7 @@ pub struct JobControl {
     /// With this a start was refused after an earlier one went without an answer. It is the job's end once the vendor
     /// shows that the earlier one did not arrive.
     #[serde(default)]
-    pub refusal: Option<Failure>,
+    pub refusal: Option<Box<Failure>>,
     /// Whether the vendor ever showed it at work. From then on nothing leads to another start.
     #[serde(default)]
     pub began: bool,

@@ -13,3 +13,4 @@ pub mod operation;
 pub mod page;
 pub mod state;
 pub mod target;
+pub mod texts;

@@ -155,7 +155,7 @@ pub enum VendorOptions {
     #[default]
     None,
     /// ZStack's.
-    Zstack(ZstackUpgradeOptions),
+    Zstack(Box<ZstackUpgradeOptions>),
 }
 
 impl VendorOptions {

@@ -23,6 +23,7 @@ use crate::domain::job::{JobControl, JobSpec, JobStatus, Provenance, RequestRef,
 use crate::domain::operation::Operation;
 use crate::domain::page::PageRequest;
 use crate::domain::state::JobState;
+use crate::domain::texts::Texts;
 use crate::kit::crash_point::{self, CrashPoint};
 use crate::store::StoreError;
 use crate::store::contract::{Accepted, JobFilter, NewJob, NewRequest};
@@ -59,6 +60,7 @@ impl Engine {
         let mut answers: Vec<Option<Result<Started, Error>>> = Vec::with_capacity(request.entries.len());
         let mut jobs = Vec::new();
         let mut wakes = Vec::new();
+        let labels: Texts = request.labels.into_iter().collect();
         let entries = request.entries.into_iter().zip(&runtimes).zip(foreign);
         for (index, ((entry, runtime), foreign)) in entries.enumerate() {
             if let Some(error) = foreign.filter(|_| counts) {
@@ -83,7 +85,7 @@ impl Engine {
             let spec = JobSpec {
                 target: entry.target,
                 operation: entry.operation,
-                labels: request.labels.clone(),
+                labels: labels.clone(),
                 request: key,
                 trace_parent: request.trace_parent.as_ref().map(|t| t.as_str().to_owned()),
                 create_time: now,
@@ -148,6 +150,12 @@ impl Engine {
     ) -> Result<Started, Error> {
         match result {
             Ok(accepted) => {
+                // A reused one too: the answer to the call that made it may have been lost before its driver knew.
+                if !accepted.job.status.state.is_ended()
+                    && let Ok(runtime) = self.runtime(&accepted.job.spec.target.provider)
+                {
+                    runtime.nudge(accepted.job.id, Nudge::of(&accepted.job));
+                }
                 // A reused entry's password was kept under an id that no job has.
                 if accepted.reused {
                     self.vault.forget(id);
@@ -160,12 +168,6 @@ impl Engine {
                         job.operation = accepted.job.spec.operation.kind().as_str(),
                         "job accepted"
                     );
-                }
-                // A reused one too: the answer to the call that made it may have been lost before its driver knew.
-                if !accepted.job.status.state.is_ended()
-                    && let Ok(runtime) = self.runtime(&accepted.job.spec.target.provider)
-                {
-                    runtime.nudge(accepted.job.id, Nudge::of(&accepted.job));
                 }
                 Ok(Started { job: accepted.job, reused: accepted.reused })
             }

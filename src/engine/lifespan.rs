@@ -39,8 +39,9 @@ pub(super) fn record(job: &Job, events: &[Event]) {
         ("drydock.state", job.status.state.as_str().to_owned()),
         ("drydock.attempts", job.control.attempts.to_string()),
     ];
-    attributes
-        .extend(job.status.vendor.ids.get("requestId").map(|id| ("drydock.vendor.request_id", id.clone())));
+    attributes.extend(
+        job.status.vendor.ids.get("requestId").map(|id| ("drydock.vendor.request_id", id.to_owned())),
+    );
     let whole = Stretch {
         name: format!("job {}", job.spec.operation.kind().as_str()),
         start: job.spec.create_time,

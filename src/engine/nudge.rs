@@ -83,8 +83,7 @@ impl Nudger {
 
     fn tell_of(&self, event: &Event) {
         if let Some(runtime) = self.runtimes.get(&event.about.target.provider) {
-            let ended = event.status.state.is_ended();
-            runtime.nudge(event.job, Nudge { sequence: event.sequence, ended });
+            runtime.nudge(event.job, Nudge::at(event.sequence, event.status.state.is_ended()));
         }
     }
 

@@ -1,6 +1,7 @@
 //! One provider at run time: its vendor, its health, who drives it, and the nudges that wake its driver when it runs
 //! here.
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,6 +19,9 @@ use crate::domain::operation::Operation;
 use crate::domain::state::JobState;
 use crate::vendors::contract::{Asked, Vendor};
 use crate::vendors::error::VendorError;
+
+/// With more jobs waiting for their driver, it reads further ones itself: a driver that is held up costs no memory.
+const CARRIED: usize = 256;
 
 /// A configured provider, as the roof hands it to the engine.
 pub struct Provider {
@@ -64,22 +68,38 @@ pub(super) struct Runtime {
 }
 
 /// What a driver is told of a job.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Nudge {
     /// The newest sequence that the job is known to have.
     pub sequence: u64,
     /// The job has ended: nothing to do for a driver that does not know it.
     pub ended: bool,
+    /// The job as it was just written, so that its driver need not read it.
+    pub job: Option<Box<Job>>,
 }
 
 impl Nudge {
     /// Of a job as it was just read or written.
     pub fn of(job: &Job) -> Self {
-        Self { sequence: job.sequence, ended: job.status.state.is_ended() }
+        let ended = job.status.state.is_ended();
+        Self { sequence: job.sequence, ended, job: Some(Box::new(job.clone())) }
+    }
+
+    /// Of an event.
+    pub const fn at(sequence: u64, ended: bool) -> Self {
+        Self { sequence, ended, job: None }
     }
 
     /// It must be read, whatever the driver knows.
-    pub const AGAIN: Self = Self { sequence: u64::MAX, ended: false };
+    pub const AGAIN: Self = Self::at(u64::MAX, false);
+
+    fn merge(&mut self, other: Self) {
+        self.sequence = self.sequence.max(other.sequence);
+        self.ended |= other.ended;
+        if other.job.as_ref().map(|job| job.version) > self.job.as_ref().map(|job| job.version) {
+            self.job = other.job;
+        }
+    }
 }
 
 /// What was last heard of a provider's lease.
@@ -108,14 +128,18 @@ impl Runtime {
 
     /// Tells the driver that a job is new or was changed by somebody else. Nobody is told when it runs elsewhere: there
     /// the same events are read. Bounded by the number of jobs.
-    pub fn nudge(&self, job: JobId, nudge: Nudge) {
+    pub fn nudge(&self, job: JobId, mut nudge: Nudge) {
         if !self.is_driven() {
             return;
         }
         let mut nudged = self.nudged.lock().unwrap_or_else(PoisonError::into_inner);
-        let known = nudged.entry(job).or_insert(nudge);
-        known.sequence = known.sequence.max(nudge.sequence);
-        known.ended |= nudge.ended;
+        if nudged.len() >= CARRIED {
+            nudge.job = None;
+        }
+        match nudged.entry(job) {
+            Entry::Occupied(mut known) => known.get_mut().merge(nudge),
+            Entry::Vacant(place) => drop(place.insert_entry(nudge)),
+        }
         drop(nudged);
         self.bell.notify_one();
     }

@@ -40,7 +40,7 @@ macro_rules! crash_points {
 crash_points! {
     /// The store is open and its schema is up to date; nothing is served yet.
     StoreOpened = "store.opened",
-    /// A group of writes stands in an open transaction.
+    /// A group of writes is decided in an open transaction, and nothing of it is durable.
     CommitOpen = "commit.open",
     /// The group is durable; nobody was told.
     CommitDone = "commit.done",

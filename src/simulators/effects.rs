@@ -2,7 +2,10 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use jiff::Timestamp;
 use serde::Serialize;
+
+use crate::kit::clock::Clock;
 
 /// What took effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -33,6 +36,8 @@ pub struct Effect {
     pub target: String,
     /// The idempotency key, version, image, or final word: whatever tells more.
     pub detail: String,
+    /// When it was written down, by this machine's clock. An end may be written down when somebody asks.
+    pub at: Timestamp,
 }
 
 /// A simulator's record, in order. Clones share it.
@@ -42,7 +47,8 @@ pub struct Effects(Arc<Mutex<Vec<Effect>>>);
 impl Effects {
     /// Writes down what took effect.
     pub fn record(&self, kind: EffectKind, target: impl Into<String>, detail: impl Into<String>) {
-        let effect = Effect { kind, target: target.into(), detail: detail.into() };
+        let at = Clock::system().now();
+        let effect = Effect { kind, target: target.into(), detail: detail.into(), at };
         self.0.lock().unwrap_or_else(PoisonError::into_inner).push(effect);
     }
 

@@ -12,10 +12,12 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::server::cut_connection;
 use super::spoil::{self, Spoiled};
+use crate::kit::clock::Clock;
 
 /// The most paths that a fault for each path remembers; then it is gone, so that it cannot grow for ever.
 const MAX_PATHS: usize = 1024;
@@ -37,7 +39,7 @@ pub enum Route {
 }
 
 /// What goes wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Fault {
     /// The connection breaks before the request takes effect.
@@ -115,18 +117,37 @@ impl Default for Aim {
     }
 }
 
-/// How often an armed fault has struck so far; an answer that it had nothing to change in does not count.
+/// One time that a fault struck.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Strike {
+    /// When, by this machine's clock.
+    pub at: Timestamp,
+    /// What kind of request it struck.
+    pub route: Route,
+}
+
+/// What an armed fault has struck so far; an answer that it had nothing to change in does not count. Bounded by what it
+/// was aimed at, see [`Aim::times`].
 #[derive(Clone, Debug, Default)]
-pub struct Strikes(Arc<AtomicU64>);
+pub struct Strikes(Arc<Mutex<Vec<Strike>>>);
 
 impl Strikes {
     /// How often.
     pub fn count(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
+        self.lock().len() as u64
     }
 
-    fn add(&self) {
-        self.0.fetch_add(1, Ordering::Relaxed);
+    /// Each time, in order.
+    pub fn all(&self) -> Vec<Strike> {
+        self.lock().clone()
+    }
+
+    fn add(&self, route: Route) {
+        self.lock().push(Strike { at: Clock::system().now(), route });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Vec<Strike>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -281,11 +302,11 @@ pub async fn strike(State(layer): State<Layer>, request: Request, next: Next) ->
     if let Some(spoiled) = spoiled(fault, &layer.shape) {
         let (answer, changed) = spoil::spoil(layer.faults.pass(route, request, next).await, spoiled).await;
         if changed {
-            strikes.add();
+            strikes.add(route);
         }
         return answer;
     }
-    strikes.add();
+    strikes.add(route);
     match fault {
         Fault::ResetBefore => cut_connection(),
         Fault::ResetAfter => {

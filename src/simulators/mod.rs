@@ -18,7 +18,7 @@ pub mod vsphere;
 pub mod zstack;
 
 pub use effects::{Effect, EffectKind, Effects};
-pub use faults::{Aim, Asked, Fault, Faults, Route, Strikes, When};
+pub use faults::{Aim, Asked, Fault, Faults, Route, Strike, Strikes, When};
 pub use hold::Hold;
 pub use pace::Pace;
 pub use server::{Running, serve};
@@ -45,6 +45,8 @@ pub trait Simulator: Send + Sync {
     fn effects(&self) -> &Effects;
     /// What it can be told to have go wrong.
     fn faults(&self) -> &Faults;
+    /// What kind of request this is to the vendor. The path is without its query.
+    fn route(&self, method: &axum::http::Method, path: &str) -> Route;
     /// Holds operations under way.
     fn hold(&self) -> &Hold;
     /// A provider's table that speaks to it, as the configuration would hold it, credentials included.

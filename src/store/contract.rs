@@ -226,6 +226,6 @@ impl JobFilter {
             && (self.targets.is_empty() || self.targets.contains(&about.target))
             && (self.states.is_empty() || self.states.contains(&event.status.state))
             && (self.operations.is_empty() || self.operations.contains(&about.operation))
-            && self.labels.iter().all(|(k, v)| about.labels.get(k) == Some(v))
+            && self.labels.iter().all(|(k, v)| about.labels.get(k) == Some(v.as_str()))
     }
 }

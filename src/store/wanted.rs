@@ -16,6 +16,8 @@ pub(super) struct Wanted {
     pub requests: BTreeSet<Uuid>,
     /// Targets that new jobs want; see also [`Wanted::targets`].
     new_targets: BTreeSet<Target>,
+    /// Jobs that shall hold their target. The targets of those that do not yet matter too.
+    pub takers: BTreeSet<Uuid>,
     /// Providers whose leases guard a write.
     pub guarded: BTreeSet<ProviderId>,
 }
@@ -33,13 +35,21 @@ impl Wanted {
                     wanted.new_targets.extend(request.jobs.iter().map(|job| job.spec.target.clone()));
                 }
                 Work::Write(ask) => {
-                    wanted.jobs.extend(ask.what.changes.iter().map(|change| change.id.uuid()));
+                    let changes = &ask.what.changes;
+                    wanted.jobs.extend(changes.iter().map(|change| change.id.uuid()));
+                    let takers = changes.iter().filter(|change| change.control.holds_target);
+                    wanted.takers.extend(takers.map(|change| change.id.uuid()));
                     wanted.guarded.extend(ask.what.guard.as_ref().map(|guard| guard.provider.clone()));
                 }
                 Work::Purge(_) | Work::Ping(_) => {}
             }
         }
         wanted
+    }
+
+    /// The targets that new jobs want, by name.
+    pub(super) fn new_targets(&self) -> Vec<String> {
+        self.new_targets.iter().map(ToString::to_string).collect()
     }
 
     /// The targets whose live jobs matter, by name, once the jobs are in the ledger.

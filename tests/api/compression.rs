@@ -83,7 +83,7 @@ async fn a_watch_is_packed_only_where_the_operator_says_so() {
             let request = pb::ListJobEventsRequest { parent: name.clone(), ..Default::default() };
             events.extend(jobs.list_job_events(request).await.unwrap().into_inner().events);
         }
-        assert_kept(recorder.recording(), &wire::truth(&events, &all, true));
+        assert_kept(recorder.recording(), &wire::truth(&events, &all, true, &house.commits().await));
     }
 }
 

@@ -26,6 +26,11 @@ use drydock::vendors::contract::{
 use drydock::vendors::error::{Reached, VendorError};
 use tonic::transport::{Channel, Endpoint};
 
+use crate::watch_checks::Commits;
+
+/// The store's file.
+const FILE: &str = "drydock.db";
+
 /// A running server and what it stands on.
 pub struct House {
     pub engine: Arc<Engine>,
@@ -33,7 +38,7 @@ pub struct House {
     pub tasks: Tasks,
     /// How many starts the vendor was sent.
     pub starts: Arc<AtomicU32>,
-    _directory: Option<tempfile::TempDir>,
+    directory: Option<tempfile::TempDir>,
 }
 
 impl House {
@@ -66,9 +71,9 @@ impl House {
 
     async fn open_before(settings: GrpcSettings, engine: EngineSettings, vendor: Silent) -> Self {
         let directory = tempfile::tempdir().unwrap();
-        let url = format!("sqlite://{}", directory.path().join("drydock.db").display());
+        let url = format!("sqlite://{}", directory.path().join(FILE).display());
         let store = SqliteStore::open(&StoreSettings { url, ..StoreSettings::default() }).await.unwrap();
-        Self { _directory: Some(directory), ..Self::build(store, settings, engine, vendor).await }
+        Self { directory: Some(directory), ..Self::build(store, settings, engine, vendor).await }
     }
 
     async fn build(
@@ -90,7 +95,12 @@ impl House {
         let tasks = Tasks::new();
         let settings = GrpcSettings { address: "127.0.0.1:0".parse().unwrap(), ..settings };
         let serving = serve(Arc::clone(&engine), &settings, &tasks).await.unwrap();
-        Self { engine, serving, tasks, starts, _directory: None }
+        Self { engine, serving, tasks, starts, directory: None }
+    }
+
+    /// What was committed together in it. It must have a file of its own.
+    pub async fn commits(&self) -> Commits {
+        Commits::in_file(&self.directory.as_ref().unwrap().path().join(FILE)).await.unwrap()
     }
 
     /// A connection to it.

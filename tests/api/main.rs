@@ -12,6 +12,8 @@ mod operations;
 #[path = "../support/postgres/mod.rs"]
 mod postgres;
 #[cfg(test)]
+mod rewound;
+#[cfg(test)]
 mod server;
 #[cfg(test)]
 mod settle;

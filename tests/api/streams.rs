@@ -218,7 +218,7 @@ async fn readers_get_everything_beside_many_that_never_read() {
         events = again;
     }
     let all = |_: &str, _: &str, _: pb::JobState| true;
-    let truth = wire::truth(&events, &all, true);
+    let truth = wire::truth(&events, &all, true, &house.commits().await);
     for (stream, recorder) in &mut readers {
         while recorder.recording().told() < events.len() {
             let message = tokio::time::timeout(PATIENCE, stream.message()).await.unwrap().unwrap().unwrap();

@@ -6,11 +6,12 @@ use clap::Parser as _;
 
 use crate::harness::Bench;
 use crate::harness::docs;
+use crate::harness::growth::{Growth, exponent, word};
 use crate::harness::home::Home;
 use crate::harness::options::Options;
-use crate::harness::plot::{self, Line};
+use crate::harness::plot::{self, Line, Panel};
 use crate::harness::report::Report;
-use crate::harness::row::{Figure, Goal, Row, median, number};
+use crate::harness::row::{Figure, Goal, Row, median, number, percentile};
 use crate::harness::rows::Subject;
 
 #[derive(clap::Parser)]
@@ -21,7 +22,7 @@ struct Cli {
 
 /// Measures one subject, whose rows must be these.
 async fn measured(subject: Subject, keys: &[&str]) {
-    let sizes = "bench --subscribers 20 --connections 2 --burst 3 --jobs 300 --stored 30 --polled 8 --poll-ms 300 \
+    let sizes = "bench --subscribers 20 --per-connection 10 --burst 3 --deliveries 60 --unread 20 --jobs 300 --stored 30 --polled 8 --poll-ms 300 \
                  --callers 4 --rounds 1 --round-ms 50 --without-etcd";
     let Cli { mut options } = Cli::parse_from(sizes.split_whitespace());
     options.only = vec![subject];
@@ -45,6 +46,11 @@ async fn measured(subject: Subject, keys: &[&str]) {
 #[tokio::test(flavor = "multi_thread")]
 async fn fan_out() {
     measured(Subject::FanOut, &["fan_out", "subscriber"]).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn unread() {
+    measured(Subject::Unread, &["unread", "unread_memory"]).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -88,18 +94,55 @@ fn a_missed_goal_is_said() {
 }
 
 #[test]
-fn a_plot_has_every_line() {
-    let line =
-        |name: &str, values: &[f64]| Line { name: name.to_owned(), values: values.to_vec(), dashed: false };
-    let text = plot::svg(&[line("flat", &[1.0, 1.0, 1.0]), line("linear", &[1.0, 10.0, 100.0])]);
+fn a_plot_names_every_line_and_no_name_covers_another() {
+    let line = |name: &str, values: &[f64]| Line {
+        name: name.to_owned(),
+        note: "1 → 2 s".to_owned(),
+        values: values.to_vec(),
+    };
+    let lines = vec![line("flat & calm", &[1.0, 1.0, 1.0]), line("linear", &[1.0, 10.0, 100.0])];
+    let text = plot::svg(&[Panel { title: "growth".to_owned(), powers: (-1, 2), lines }]);
     assert_eq!(text.matches("<polyline").count(), 2);
-    assert!(text.contains(">flat</text>") && text.trim_end().ends_with("</svg>"));
+    assert!(text.contains(">flat &amp; calm</text>") && text.trim_end().ends_with("</svg>"));
+
+    let places = plot::apart(&[90.0, 91.0, 92.0, 10.0], 0.0, 100.0);
+    assert_eq!(places, [40.0, 70.0, 100.0, 10.0]);
+}
+
+#[test]
+fn growth_says_by_itself_what_is_worse_than_it_may_be() {
+    assert!((exponent(&[2.0, 20.0, 200.0]) - 1.0).abs() < 1e-9);
+    assert!((exponent(&[5.0, 5.0, 5.0])).abs() < 1e-9);
+    let words = [-0.5, 0.1, 0.5, 1.0, 1.5].map(word);
+    assert_eq!(words, ["falling", "flat", "less than linear", "linear", "**worse than linear**"]);
+
+    let mut growth = Growth::default();
+    for seconds in [0.01, 0.1, 4.0] {
+        let row = Row::new(
+            "restart",
+            "a restart",
+            Figure::new("restart", seconds, "s"),
+            Figure::new("reading", 1.0, "s"),
+            Goal::AtMost(3.0),
+        );
+        growth.take(&row, 1.0, 1.0);
+    }
+    let table = growth.markdown();
+    let line =
+        "| a restart, time | 0.0100 s | 0.100 s | 4.00 s | 1.30, 1.60 | **worse than linear** | **no** |";
+    assert!(table.contains(line), "{table}");
+    assert!(growth.plot().contains("0.0100 → 4.00 s"));
 }
 
 #[test]
 fn numbers_are_short() {
     let texts = [0.0, 0.01234, 0.5, 1.234, 12.34, 123.4, 1_234.0, -1_234_567.0].map(number);
     assert_eq!(texts, ["0", "0.0123", "0.500", "1.23", "12.3", "123", "1,234", "-1,234,567"]);
+    let hundred: Vec<f64> = (1..=100).map(f64::from).collect();
+    assert_eq!(
+        [percentile(&hundred, 99), percentile(&[2.0, 1.0], 50), percentile(&[], 99)],
+        [99.0, 1.0, 0.0]
+    );
     assert_eq!([median(&[3.0, 1.0, 2.0]), median(&[4.0, 1.0]), median(&[])], [2.0, 2.5, 0.0]);
 }
 

@@ -171,6 +171,9 @@ impl Simulator for Operator<'_> {
     fn faults(&self) -> &drydock::simulators::Faults {
         self.0.faults()
     }
+    fn route(&self, method: &axum::http::Method, path: &str) -> drydock::simulators::Route {
+        self.0.route(method, path)
+    }
     fn hold(&self) -> &drydock::simulators::Hold {
         self.0.hold()
     }

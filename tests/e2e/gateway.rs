@@ -16,6 +16,8 @@ use pb::upgrade_service_client::UpgradeServiceClient;
 use tokio::process::{Child, Command};
 use tonic::transport::Channel;
 
+use crate::watch_checks::Commits;
+
 /// Long enough for a busy machine, short enough that a hang is seen.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -126,6 +128,11 @@ impl Gateway {
         let status = tokio::time::timeout(PATIENCE, child.wait()).await.expect("an end").unwrap();
         self.channel = None;
         status.code().unwrap_or(-1)
+    }
+
+    /// What was committed together in it.
+    pub async fn commits(&self) -> Commits {
+        Commits::in_file(&self.dir.path().join("jobs.db")).await.unwrap()
     }
 
     /// How much memory the program holds, in KiB.

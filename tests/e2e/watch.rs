@@ -106,7 +106,7 @@ async fn a_watch_cut_fifty_times_sees_exactly_what_is_listed() {
         let request = pb::ListJobEventsRequest { parent: name, page_size: 1000, ..Default::default() };
         events.extend(gateway.jobs().list_job_events(request).await.unwrap().into_inner().events);
     }
-    let truth = wire::truth(&events, &wanted, true);
+    let truth = wire::truth(&events, &wanted, true, &gateway.commits().await);
     let due = truth.facts.iter().filter(|f| f.event.matches).count();
     while recorder.recording().told() < due {
         read(&mut stream, &mut recorder).await.unwrap();

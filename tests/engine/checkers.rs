@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use crate::watch_checks::{
     Body, Connection, End, Fact, Message, Property, Recording, Seen, Truth, assert_kept, judge,
+    judge_without_commits,
 };
 
 const QUIET: Duration = Duration::from_secs(10);
@@ -148,6 +149,15 @@ fn a_commit_in_pieces_is_seen() {
         r.connections[1].messages = vec![events(21, &[("b", 2), ("b", 3)], "t7")];
     });
     assert_eq!(mixed, [Property::Atomic]);
+}
+
+#[test]
+fn commits_that_nobody_knows_are_not_taken_for_whole() {
+    let mut blind = truth();
+    blind.facts.iter_mut().for_each(|fact| fact.commit = None);
+    let found: Vec<_> = judge(&good(), &blind).into_iter().map(|b| b.property).collect();
+    assert!(!found.is_empty() && found.iter().all(|p| *p == Property::Atomic), "{found:?}");
+    assert_eq!(judge_without_commits(&good(), &blind), []);
 }
 
 #[test]

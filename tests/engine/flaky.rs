@@ -42,6 +42,8 @@ pub struct Flaky {
     pub stall_resend: AtomicU64,
     /// The next write that takes a start back is committed, and answered as if it were not.
     pub lose_take_back: AtomicBool,
+    /// The next write that marks a job CHECKING is committed, and answered as if it were not.
+    pub lose_mark: AtomicBool,
     /// Every write with a change of this job is refused as damaged.
     pub refuse: Mutex<Option<JobId>>,
     /// Somebody wrote a doubt about a start to a job that has sent none.
@@ -70,6 +72,7 @@ impl Flaky {
             lose_acceptance: AtomicBool::new(false),
             stall_resend: AtomicU64::new(0),
             lose_take_back: AtomicBool::new(false),
+            lose_mark: AtomicBool::new(false),
             refuse: Mutex::default(),
             doubted_unsent: AtomicBool::new(false),
             hold_read: AtomicBool::new(false),
@@ -190,11 +193,15 @@ impl Store for Flaky {
             return Err(StoreError::Corrupt("the test says so".into()));
         }
         let intent = changes.iter().any(|c| c.status.state == JobState::Submitting);
+        let mark = changes.iter().any(|c| c.status.state == JobState::Checking);
         let unsent = |c: &&Change| c.status.state == JobState::Pending;
         let taken_back = changes.iter().filter(unsent).any(|c| c.control.attempts > 0);
         let doubted = changes.iter().filter(unsent).any(|c| c.control.lost_time.is_some());
         self.doubted_unsent.fetch_or(doubted, Ordering::SeqCst);
         let answer = self.inner.write(changes, guard).await;
+        if mark && self.lose_mark.swap(false, Ordering::SeqCst) {
+            return Err(away());
+        }
         if taken_back && self.lose_take_back.swap(false, Ordering::SeqCst) {
             return Err(away());
         }
@@ -274,13 +281,16 @@ async fn a_read_that_fails_once_strands_no_other_job() {
     // A driver that is still loading would find the jobs in its list, and read none of them by itself.
     let first = house.upgrade("c0").await;
     assert_eq!(house.ended(first.id).await.status.state, JobState::Succeeded);
+    // The call that made them cannot hand them over, so their driver has to read them.
+    flaky.lose_acceptance.store(true, Ordering::SeqCst);
     flaky.failing_reads.store(1, Ordering::SeqCst);
-    let jobs = house.start(vec![upgrade("c1"), upgrade("c2"), upgrade("c3")]).await.unwrap();
+    let asked = || with_key(5, 1, vec![upgrade("c1"), upgrade("c2"), upgrade("c3")]);
+    house.engine.start(asked()).await.unwrap_err();
     // Let the driver be the one whose read fails.
     while flaky.failing_reads.load(Ordering::SeqCst) > 0 {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
-    for job in jobs {
+    for job in house.engine.start(asked()).await.unwrap() {
         assert_eq!(house.ended(job.unwrap().job.id).await.status.state, JobState::Succeeded);
     }
 }
@@ -335,6 +345,21 @@ async fn a_proof_that_grew_old_while_the_disk_was_slow_sends_nothing() {
     let job = house.upgrade("c1").await;
     house.in_state(job.id, JobState::Indeterminate).await;
     assert_eq!(house.vendor.state.lock().unwrap().batches, [1], "sent after its proof had ended");
+}
+
+/// The check that is out meanwhile is not heard: the job is checked anew, and started once.
+#[tokio::test]
+async fn a_check_counts_only_for_a_job_that_is_known_to_be_marked() {
+    let (house, flaky) = House::flaky(Scripted::new()).await;
+    flaky.lose_mark.store(true, Ordering::SeqCst);
+    let job = house.upgrade("c1").await;
+    assert_eq!(house.ended(job.id).await.status.state, JobState::Succeeded);
+    assert!(!flaky.lose_mark.load(Ordering::SeqCst), "no answer was lost");
+    assert_eq!(house.vendor.starts("c1"), 1);
+    let events = house.store.job_events(job.id, 0, 100).await.unwrap();
+    let states: Vec<_> = events.iter().map(|event| event.status.state).take(4).collect();
+    let wanted = [JobState::Pending, JobState::Checking, JobState::Submitting, JobState::Running];
+    assert_eq!(states, wanted);
 }
 
 #[tokio::test]

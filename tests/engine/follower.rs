@@ -27,7 +27,7 @@ pub struct Facts<'a> {
     pub target: &'a Target,
     pub state: JobState,
     pub operation: OperationKind,
-    pub labels: &'a std::collections::BTreeMap<String, String>,
+    pub labels: &'a drydock::domain::texts::Texts,
 }
 
 /// A filter, as the test itself reckons it.

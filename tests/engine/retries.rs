@@ -263,7 +263,7 @@ fn what_a_vendor_takes_once_is_not_taken_over() {
         host_uuid: Some("h".into()),
         ..ZstackUpgradeOptions::default()
     };
-    let upgrade = Upgrade { options: VendorOptions::Zstack(options), ..Upgrade::default() };
+    let upgrade = Upgrade { options: VendorOptions::Zstack(Box::new(options)), ..Upgrade::default() };
     let scheduled = ScheduledUpgrade { upgrade: upgrade.clone(), ..ScheduledUpgrade::default() };
     for operation in [Operation::Upgrade(upgrade), Operation::ScheduledUpgrade(scheduled)] {
         let again = operation.again();

@@ -153,7 +153,7 @@ async fn filters_of_every_kind_let_nothing_else_through() {
                 ..none()
             },
             Arc::new(|f: &Facts<'_>| {
-                f.labels.contains_key("team")
+                f.labels.get("team").is_some()
                     && f.state == JobState::Succeeded
                     && f.operation == OperationKind::Upgrade
             }),

@@ -40,7 +40,7 @@ async fn forty(store: &Arc<dyn Store>) -> Vec<Job> {
                 1 => Operation::ScheduledUpgrade(ScheduledUpgrade::default()),
                 _ => job.spec.operation,
             };
-            job.spec.labels.insert("n".to_owned(), (n % 5).to_string());
+            job.spec.labels.extend([("n".to_owned(), (n % 5).to_string())]);
             job.queue = Some(9);
             job
         })

@@ -103,7 +103,7 @@ fn with(n: usize, options: ZstackUpgradeOptions) -> Planned {
         target: Target::parse_name(&format!("providers/zs/clusters/{}", target_id(n))).unwrap(),
         operation: Operation::Upgrade(Upgrade {
             version: Some("h84r".into()),
-            options: VendorOptions::Zstack(options),
+            options: VendorOptions::Zstack(Box::new(options)),
             ..Upgrade::default()
         }),
         key: Uuid::new_v4(),

@@ -9,12 +9,12 @@ use prost::Message as _;
 use tonic::transport::Channel;
 
 use super::callgrind::{self, Counted};
-use super::crowd::{Ask, Crowd};
+use super::crowd::{Ask, Crowd, WATCH_JOBS};
 use super::home::Home;
 use super::jobs::GET_JOB;
 use super::row::number;
 use super::rows::durable::UPGRADE;
-use super::rows::fan_out::{WATCH_JOBS, move_all, push_all};
+use super::rows::fan_out::push_all;
 use super::server::{Plan, Server};
 use super::{admin, jobs, seed, wire, yardstick};
 
@@ -74,7 +74,7 @@ pub async fn measure(home: &Home) -> anyhow::Result<String> {
     let ask = Ask::Once(WATCH_JOBS, watch.encode_to_vec().into());
     let (our, messages) = per_delivery(&ours, &channels, &ask, |seconds| {
         let (channels, moved) = (channels.clone(), moved.clone());
-        async move { move_all(&channels, &moved, seconds).await }
+        async move { jobs::move_all(&channels, &moved, seconds).await }
     })
     .await?;
     let ask = Ask::Once(yardstick::WATCH, Bytes::new());

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use bytes::Bytes;
+use futures_util::future::try_join_all;
 use prost::Message;
 use tokio::process::{Child, Command};
 use tokio::time::Instant;
@@ -40,6 +41,13 @@ struct WatchRequest {
 struct WatchCreateRequest {
     #[prost(bytes = "bytes", tag = "1")]
     key: Bytes,
+}
+
+/// `etcdserverpb.WatchResponse`, as far as it is used.
+#[derive(Clone, PartialEq, Message)]
+struct WatchResponse {
+    #[prost(bytes = "bytes", repeated, tag = "11")]
+    events: Vec<Bytes>,
 }
 
 /// A running etcd on a folder of its own.
@@ -107,15 +115,27 @@ impl Etcd {
     }
 }
 
-/// Writes a value, which every watch is told of.
-pub async fn put(channel: &Channel, value: Bytes) -> anyhow::Result<()> {
+/// Writes values, all at once, which every watch is told of.
+pub async fn put_all(channels: &[Channel], values: &[Bytes]) -> anyhow::Result<()> {
+    let pairs = values.iter().zip(channels.iter().cycle());
+    try_join_all(pairs.map(|(value, channel)| put(channel, value.clone()))).await?;
+    Ok(())
+}
+
+async fn put(channel: &Channel, value: Bytes) -> anyhow::Result<()> {
     let request = PutRequest { key: Bytes::from_static(KEY), value };
     wire::unary(channel, PUT, request.encode_to_vec().into()).await?;
     Ok(())
 }
 
-/// A watch of what [`put`] writes.
+/// A watch of what [`put_all`] writes.
 pub fn watch() -> Ask {
     let create = Some(WatchCreateRequest { key: Bytes::from_static(KEY) });
-    Ask::Open(WATCH, WatchRequest { create }.encode_to_vec().into())
+    Ask::Etcd(WATCH, WatchRequest { create }.encode_to_vec().into())
+}
+
+/// How many events a message of a watch has.
+pub fn events(message: &Bytes) -> u64 {
+    // One that cannot be read counts for nothing, so that whoever waits for it says so.
+    WatchResponse::decode(message.clone()).map_or(0, |answer| answer.events.len() as u64)
 }

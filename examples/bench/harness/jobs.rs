@@ -7,6 +7,7 @@ use bytes::Bytes;
 use drydock::api::pb;
 use drydock::kit::clock::Clock;
 use drydock::simulators;
+use futures_util::future::try_join_all;
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 use prost::Message as _;
 use tonic::transport::Channel;
@@ -18,6 +19,8 @@ pub const GET_JOB: &str = "/drydock.v1.JobService/GetJob";
 /// `ScheduleUpgrade`
 pub const SCHEDULE: &str = "/drydock.v1.ScheduleService/ScheduleUpgrade";
 
+/// `RescheduleUpgrade`
+const RESCHEDULE: &str = "/drydock.v1.ScheduleService/RescheduleUpgrade";
 /// `BatchUpgradeClusters`
 const UPGRADES: &str = "/drydock.v1.UpgradeService/BatchUpgradeClusters";
 /// `ReinstallInstances`
@@ -59,6 +62,21 @@ pub async fn scheduled(channels: &[Channel], count: usize) -> anyhow::Result<Vec
         anyhow::Ok(job.name)
     });
     stream::iter(calls).buffered(AT_ONCE).try_collect().await
+}
+
+/// Gives every job that waits for its time another one, all at once: one event each.
+pub async fn move_all(channels: &[Channel], names: &[String], seconds: i64) -> anyhow::Result<()> {
+    let start = later(seconds);
+    let calls = names.iter().zip(channels.iter().cycle()).map(|(name, channel)| {
+        let request = pb::RescheduleUpgradeRequest {
+            name: name.clone(),
+            start_time: Some(start),
+            ..Default::default()
+        };
+        wire::unary(channel, RESCHEDULE, request.encode_to_vec().into())
+    });
+    try_join_all(calls).await?;
+    Ok(())
 }
 
 /// Starts an upgrade or, of instances, a reinstall on every target.

@@ -80,7 +80,7 @@ pub fn cpu_each(rounds: &[Round]) -> f64 {
     cpu / calls * 1e6
 }
 
-/// The middle of the rounds' ratios, first ÷ second.
-pub fn ratio(first: &[Round], second: &[Round]) -> f64 {
-    median(&first.iter().zip(second).map(|(a, b)| a.rate / b.rate).collect::<Vec<_>>())
+/// The rounds' ratios, first ÷ second.
+pub fn ratios(first: &[Round], second: &[Round]) -> Vec<f64> {
+    first.iter().zip(second).map(|(a, b)| a.rate / b.rate).collect()
 }

@@ -3,6 +3,9 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+/// However few watches there are, a round has no more bursts.
+const MOST_BURSTS: usize = 50;
+
 /// Measures the gateway against yardsticks in the same run: some five minutes for everything.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Options {
@@ -12,12 +15,18 @@ pub struct Options {
     /// Open watches for the fan-out.
     #[arg(long, default_value_t = 10_000)]
     pub subscribers: usize,
-    /// Connections that the watches share.
-    #[arg(long, default_value_t = 50)]
-    pub connections: usize,
+    /// Watches that share a connection.
+    #[arg(long, default_value_t = 100)]
+    pub per_connection: usize,
     /// Events that come at once in the fan-out.
     #[arg(long, default_value_t = 16)]
     pub burst: usize,
+    /// Deliveries of one round at least, by more bursts one after the other.
+    #[arg(long, default_value_t = 160_000)]
+    pub deliveries: usize,
+    /// Watches that nobody reads, beside as many that are read.
+    #[arg(long, default_value_t = 1_000)]
+    pub unread: usize,
     /// Live jobs for the restart.
     #[arg(long, default_value_t = 100_000)]
     pub jobs: usize,
@@ -49,10 +58,10 @@ pub struct Options {
     #[arg(long)]
     pub json: Option<PathBuf>,
     /// Write what was found into `docs/performance.md`.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "only")]
     pub write_docs: bool,
     /// Measure at 1, 10 and 100 times as many jobs and subscribers instead; the sizes given are those of 100.
-    #[arg(long, conflicts_with = "counts")]
+    #[arg(long, conflicts_with_all = ["counts", "only"])]
     pub growth: bool,
     /// Count instructions under callgrind instead (needs `valgrind`).
     #[arg(long)]
@@ -60,6 +69,16 @@ pub struct Options {
 }
 
 impl Options {
+    /// How many connections so many watches have.
+    pub fn connections(&self, watches: usize) -> usize {
+        watches.div_ceil(self.per_connection.max(1)).max(1)
+    }
+
+    /// How many bursts a round has with so many watches.
+    pub fn bursts(&self, watches: usize) -> usize {
+        self.deliveries.div_ceil((watches * self.burst).max(1)).clamp(1, MOST_BURSTS)
+    }
+
     /// How long one round of calls takes.
     pub const fn round(&self) -> Duration {
         Duration::from_millis(self.round_ms)

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 
-use super::row::{Row, number};
+use super::row::Row;
 
 /// What a run found.
 #[derive(Clone, Debug, Serialize)]
@@ -42,7 +42,7 @@ impl Report {
                 row.measured.text(),
                 row.yardstick.of,
                 row.yardstick.text(),
-                number(row.ratio),
+                row.ratio_text(),
                 row.goal.text(),
                 if row.met { "yes" } else { "**no**" },
             ));
@@ -66,7 +66,7 @@ impl fmt::Display for Report {
                     row.what.clone(),
                     row.measured.text(),
                     format!("{}: {}", row.yardstick.of, row.yardstick.text()),
-                    number(row.ratio),
+                    row.ratio_text(),
                     row.goal.text(),
                     if row.met { "yes" } else { "NO" }.to_owned(),
                 ]
@@ -93,7 +93,7 @@ impl fmt::Display for Report {
     }
 }
 
-/// The machine, in a few words.
+/// The machine and how busy it is just now, in a few words.
 pub fn machine() -> String {
     let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
     let field = |text: &str, key: &str| {
@@ -103,5 +103,7 @@ pub fn machine() -> String {
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let model = field(&read("/proc/cpuinfo"), "model name");
     let kernel = read("/proc/sys/kernel/osrelease");
-    format!("{cores} processors ({model}), Linux {}", kernel.trim())
+    let load = read("/proc/loadavg");
+    let load = load.split_whitespace().next().unwrap_or("?");
+    format!("{cores} processors ({model}), Linux {}, load {load} when it began", kernel.trim())
 }

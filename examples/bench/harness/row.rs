@@ -88,6 +88,8 @@ pub struct Row {
     pub yardstick: Figure,
     /// Measured ÷ yardstick: the median over the rounds, where there are several.
     pub ratio: f64,
+    /// The least and the greatest ratio of a round, where there are several.
+    pub spread: Option<(f64, f64)>,
     /// The goal.
     pub goal: Goal,
     /// Whether it is met.
@@ -113,6 +115,7 @@ impl Row {
             measured,
             yardstick,
             ratio,
+            spread: None,
             goal,
             beside: Vec::new(),
         }
@@ -124,7 +127,7 @@ impl Row {
             "{}: {}, {} times {} ({}); goal {}: {}",
             self.what,
             self.measured.text(),
-            number(self.ratio),
+            self.ratio_text(),
             self.yardstick.of,
             self.yardstick.text(),
             self.goal.text(),
@@ -132,15 +135,35 @@ impl Row {
         )
     }
 
-    /// The same row with a ratio of its own, such as the median of several.
-    pub fn with_ratio(self, ratio: f64) -> Self {
-        Self { ratio, met: self.goal.met(ratio), ..self }
+    /// The same row with the ratios of its rounds, of which the middle counts.
+    pub fn with_ratios(self, ratios: &[f64]) -> Self {
+        let ratio = median(ratios);
+        let least = ratios.iter().copied().reduce(f64::min);
+        let spread = least.zip(ratios.iter().copied().reduce(f64::max)).filter(|_| ratios.len() > 1);
+        Self { ratio, spread, met: self.goal.met(ratio), ..self }
+    }
+
+    /// The ratio and, in parentheses, its spread over the rounds.
+    pub fn ratio_text(&self) -> String {
+        let ratio = number(self.ratio);
+        match self.spread {
+            Some((least, greatest)) => format!("{ratio} ({}–{})", number(least), number(greatest)),
+            None => ratio,
+        }
     }
 
     /// The same row with further figures.
     pub fn beside(self, beside: Vec<Figure>) -> Self {
         Self { beside, ..self }
     }
+}
+
+/// The one of some numbers that so many percent of them do not exceed; 0 of none.
+pub fn percentile(values: &[f64], percent: usize) -> f64 {
+    let mut sorted = values.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let place = (sorted.len() * percent).div_ceil(100);
+    sorted.get(place.saturating_sub(1)).copied().unwrap_or_default()
 }
 
 /// The middle of some numbers; 0 of none.

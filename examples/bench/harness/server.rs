@@ -126,6 +126,11 @@ impl Server {
         wire::connect(self.gateway.grpc(), count).await
     }
 
+    /// Where it serves.
+    pub const fn address(&self) -> SocketAddr {
+        self.gateway.grpc()
+    }
+
     /// One of its admin pages, once it is there: status and text.
     pub async fn page(&self, path: &str) -> anyhow::Result<(u16, String)> {
         let answer = tokio::time::timeout(PATIENCE, super::admin::get(self.admin, path)).await;

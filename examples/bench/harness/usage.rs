@@ -16,10 +16,11 @@ pub fn cpu_seconds(process: u32) -> anyhow::Result<f64> {
     Ok((field(11)? + field(12)?) / TICKS)
 }
 
-/// Memory in bytes: its proportional share of what is in memory (PSS).
+/// Memory in bytes that the process has for itself: its anonymous pages (`Pss_Anon`). Pages of files, such as the
+/// program's own, the system takes back when it likes.
 pub fn memory(process: u32) -> anyhow::Result<f64> {
     let rollup = std::fs::read_to_string(format!("/proc/{process}/smaps_rollup"))?;
-    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss:")).context("no Pss")?;
+    let line = rollup.lines().find_map(|line| line.strip_prefix("Pss_Anon:")).context("no Pss_Anon")?;
     let kib: f64 = line.trim().trim_end_matches("kB").trim().parse()?;
     Ok(kib * 1024.0)
 }

@@ -1,12 +1,15 @@
 //! gRPC with ready bytes on both sides, for yardsticks and for the load: nobody encodes or decodes, so what is
 //! measured is the way of the bytes.
 
+use std::net::SocketAddr;
+
 use bytes::{Buf as _, BufMut as _, Bytes};
-use futures_util::{StreamExt as _, stream};
+use futures_util::{Stream, StreamExt as _, stream};
+use tonic::client::Grpc;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::codegen::http::uri::PathAndQuery;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Request, Status, Streaming};
+use tonic::{Request, Response, Status, Streaming};
 
 /// Messages as they stand on the wire.
 #[derive(Clone, Copy, Debug, Default)]
@@ -46,9 +49,23 @@ impl Decoder for Raw {
     }
 }
 
+/// What HTTP/2 lets a sender have on its way, in bytes, to a client that asks for no more.
+const PLAIN_WINDOW: u32 = 65_535;
+
 /// So many connections to a server.
-pub async fn connect(address: std::net::SocketAddr, count: usize) -> anyhow::Result<Vec<Channel>> {
-    let endpoint = Endpoint::from_shared(format!("http://{address}"))?;
+pub async fn connect(address: SocketAddr, count: usize) -> anyhow::Result<Vec<Channel>> {
+    connect_as(Endpoint::from_shared(format!("http://{address}"))?, count).await
+}
+
+/// The same, of clients with HTTP/2's own windows, so that a server soon notices who does not read.
+pub async fn connect_narrow(address: SocketAddr, count: usize) -> anyhow::Result<Vec<Channel>> {
+    let endpoint = Endpoint::from_shared(format!("http://{address}"))?
+        .initial_stream_window_size(PLAIN_WINDOW)
+        .initial_connection_window_size(PLAIN_WINDOW);
+    connect_as(endpoint, count).await
+}
+
+async fn connect_as(endpoint: Endpoint, count: usize) -> anyhow::Result<Vec<Channel>> {
     let mut channels = Vec::with_capacity(count);
     for _ in 0..count.max(1) {
         channels.push(endpoint.connect().await?);
@@ -58,10 +75,9 @@ pub async fn connect(address: std::net::SocketAddr, count: usize) -> anyhow::Res
 
 /// One call with one answer.
 pub async fn unary(channel: &Channel, path: &'static str, request: Bytes) -> Result<Bytes, Status> {
-    let mut grpc = tonic::client::Grpc::new(channel.clone());
-    grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
-    let answer = grpc.unary(Request::new(request), PathAndQuery::from_static(path), Raw).await?;
-    Ok(answer.into_inner())
+    let mut grpc = ready(channel).await?;
+    let answer = grpc.unary(Request::new(request), PathAndQuery::from_static(path), Raw).await;
+    answer.map(Response::into_inner)
 }
 
 /// One call with a stream of answers.
@@ -70,10 +86,7 @@ pub async fn watch(
     path: &'static str,
     request: Bytes,
 ) -> Result<Streaming<Bytes>, Status> {
-    let mut grpc = tonic::client::Grpc::new(channel.clone());
-    grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
-    let answer = grpc.server_streaming(Request::new(request), PathAndQuery::from_static(path), Raw).await?;
-    Ok(answer.into_inner())
+    talk(channel, path, stream::iter([request])).await
 }
 
 /// One call with a stream on both sides, of which ours says one thing and stays open.
@@ -82,9 +95,21 @@ pub async fn converse(
     path: &'static str,
     request: Bytes,
 ) -> Result<Streaming<Bytes>, Status> {
-    let mut grpc = tonic::client::Grpc::new(channel.clone());
+    talk(channel, path, stream::iter([request]).chain(stream::pending())).await
+}
+
+async fn talk(
+    channel: &Channel,
+    path: &'static str,
+    ours: impl Stream<Item = Bytes> + Send + 'static,
+) -> Result<Streaming<Bytes>, Status> {
+    let mut grpc = ready(channel).await?;
+    let answer = grpc.streaming(Request::new(ours), PathAndQuery::from_static(path), Raw).await;
+    answer.map(Response::into_inner)
+}
+
+async fn ready(channel: &Channel) -> Result<Grpc<Channel>, Status> {
+    let mut grpc = Grpc::new(channel.clone());
     grpc.ready().await.map_err(|error| Status::unavailable(error.to_string()))?;
-    let ours = stream::iter([request]).chain(stream::pending());
-    let answer = grpc.streaming(Request::new(ours), PathAndQuery::from_static(path), Raw).await?;
-    Ok(answer.into_inner())
+    Ok(grpc)
 }

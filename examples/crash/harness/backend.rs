@@ -3,10 +3,17 @@
 use std::path::Path;
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::canaries::Canaries;
 use super::database::Database;
+use super::harm::Harms;
 use super::proxy::Proxy;
 use super::server::{Servers, Stop};
+use crate::watch_checks::Commits;
+
+/// The file, where jobs are kept in one.
+const FILE: &str = "jobs.db";
 
 /// A kind of store.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
@@ -23,6 +30,14 @@ impl Backend {
         match self {
             Self::Sqlite => 1,
             Self::Postgres => 3,
+        }
+    }
+
+    /// Whether several gateways may share it.
+    pub const fn is_shared(self) -> bool {
+        match self {
+            Self::Sqlite => false,
+            Self::Postgres => true,
         }
     }
 
@@ -69,12 +84,13 @@ impl Storage {
         seed: u64,
         password: Option<String>,
         servers: &Servers,
+        harms: &Harms,
     ) -> anyhow::Result<Self> {
         Ok(match backend {
             Backend::Sqlite => Self::File,
             Backend::Postgres => {
                 let server = servers.lend().await?;
-                Self::Database(Box::new(Database::make(server, replicas, seed, password).await?))
+                Self::Database(Box::new(Database::make(server, replicas, seed, password, harms).await?))
             }
         })
     }
@@ -83,7 +99,7 @@ impl Storage {
     pub fn section(&self, folder: &Path) -> toml::Table {
         match self {
             Self::File => {
-                let url = format!("sqlite://{}", folder.join("jobs.db").display());
+                let url = format!("sqlite://{}", folder.join(FILE).display());
                 toml::Table::from_iter([("url".to_owned(), url.into())])
             }
             Self::Database(_) => Database::section(),
@@ -133,6 +149,30 @@ impl Storage {
         match self {
             Self::File => Ok(()),
             Self::Database(database) => database.restart(stop, pause).await,
+        }
+    }
+
+    /// Lets no gateway reach it until then, if it is a server.
+    pub fn go_away(&self, until: Instant) {
+        match self {
+            Self::File => {}
+            Self::Database(database) => database.go_away(until),
+        }
+    }
+
+    /// Until when nobody reaches it, if that is so now.
+    pub fn away_until(&self) -> Option<Instant> {
+        match self {
+            Self::File => None,
+            Self::Database(database) => database.away_until(),
+        }
+    }
+
+    /// Which commit each event belongs to, for a round that has `folder` to itself.
+    pub async fn commits(&self, folder: &Path) -> anyhow::Result<Commits> {
+        match self {
+            Self::File => Ok(Commits::in_file(&folder.join(FILE)).await?),
+            Self::Database(database) => database.commits().await,
         }
     }
 

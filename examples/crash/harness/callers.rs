@@ -13,7 +13,7 @@ use tokio::task::JoinSet;
 use super::clients::{Asked, Clients};
 use super::dice::Dice;
 use super::fleet::{Kind, Target};
-use super::record::Promise;
+use super::record::{Promise, Wish, moment};
 
 /// What callers were told. Clones share it.
 #[derive(Clone, Default)]
@@ -22,7 +22,7 @@ pub struct Told(Arc<Mutex<Inner>>);
 #[derive(Default)]
 struct Inner {
     promises: Vec<Promise>,
-    prevented: Vec<String>,
+    wishes: Vec<(String, Wish)>,
 }
 
 impl Told {
@@ -40,9 +40,14 @@ impl Told {
         self.with(|inner| inner.promises.extend(promises));
     }
 
-    /// The promises, and the jobs that were prevented.
-    pub fn take(&self) -> (Vec<Promise>, Vec<String>) {
-        self.with(|inner| (std::mem::take(&mut inner.promises), std::mem::take(&mut inner.prevented)))
+    /// Writes down that a wish about a job was answered with OK.
+    pub fn granted(&self, job: &str, wish: Wish) {
+        self.with(|inner| inner.wishes.push((job.to_owned(), wish)));
+    }
+
+    /// The promises, and the wishes that were granted.
+    pub fn take(&self) -> (Vec<Promise>, Vec<(String, Wish)>) {
+        self.with(|inner| (std::mem::take(&mut inner.promises), std::mem::take(&mut inner.wishes)))
     }
 }
 
@@ -174,7 +179,7 @@ impl Caller {
         for _ in 0..=u32::from(self.doubled) {
             let (asked, clients) = (self.asked.clone(), clients.clone());
             let mut dice = Dice::of(dice.within(0, u64::MAX), "call");
-            calls.spawn(async move { clients.call(&mut dice, |channel| asked.clone().ask(channel)).await });
+            calls.spawn(async move { clients.start(&mut dice, &asked).await });
         }
         let mut jobs = Vec::new();
         while let Some(answer) = calls.join_next().await {
@@ -187,9 +192,10 @@ impl Caller {
         let Some(job) = jobs.first().map(|job| job.name.clone()) else { return Ok(()) };
         if let Some((wait, by)) = self.moves {
             tokio::time::sleep(wait).await;
+            let to = ahead(by);
             let request = pb::RescheduleUpgradeRequest {
                 name: job.clone(),
-                start_time: Some(ahead(by)),
+                start_time: Some(to),
                 ignore_maintenance_windows: None,
             };
             let ask = |channel| {
@@ -197,7 +203,9 @@ impl Caller {
                 async move { ScheduleServiceClient::new(channel).reschedule_upgrade(request).await }
             };
             // It may have begun by now.
-            let _ = clients.call(&mut dice, ask).await?;
+            if let (Ok(_), Some(to)) = (clients.call(&mut dice, ask).await?, moment(&to)) {
+                told.granted(&job, Wish::Moved(to));
+            }
         }
         if let Some(wait) = self.cancels {
             tokio::time::sleep(wait).await;
@@ -207,10 +215,12 @@ impl Caller {
                 async move { JobServiceClient::new(channel).cancel_job(request).await }
             };
             // It may have ended by now, or the vendor may have no way.
-            if let Ok(answer) = clients.call(&mut dice, ask).await?
-                && answer.outcome() == pb::CancelOutcome::Prevented
-            {
-                told.with(|inner| inner.prevented.push(job));
+            if let Ok(answer) = clients.call(&mut dice, ask).await? {
+                let wish = match answer.outcome() {
+                    pb::CancelOutcome::Prevented => Wish::Prevented,
+                    pb::CancelOutcome::Requested | pb::CancelOutcome::Unspecified => Wish::CancelRequested,
+                };
+                told.granted(&job, wish);
             }
         }
         Ok(())

@@ -2,6 +2,7 @@
 //! replica, until somebody gives an answer that stands.
 
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use anyhow::bail;
@@ -12,12 +13,13 @@ use pb::schedule_service_client::ScheduleServiceClient;
 use pb::upgrade_service_client::UpgradeServiceClient;
 use tokio::time::Instant;
 use tonic::transport::{Channel, Endpoint};
-use tonic::{Response, Status};
-use tonic_types::StatusExt as _;
+use tonic::{Code, Response, Status};
+use tonic_types::{ErrorInfo, RpcStatusExt as _, StatusExt as _};
 
 use super::canaries::Canaries;
 use super::dice::Dice;
 use super::process::PATIENCE;
+use super::record::Refusal;
 
 /// How long one try of a call may take.
 const TRY: Duration = Duration::from_secs(4);
@@ -29,6 +31,38 @@ const AGAIN: Duration = Duration::from_millis(40);
 pub struct Clients {
     channels: Vec<Channel>,
     canaries: Canaries,
+    refusals: Refusals,
+}
+
+/// Answers of which the judge has to hear. Clones share them.
+#[derive(Clone, Default)]
+pub struct Refusals(Arc<Mutex<Vec<Refusal>>>);
+
+impl Refusals {
+    /// Writes a status down if it may say that Drydock is at fault.
+    pub fn note(&self, status: &Status) {
+        let info = status.get_details_error_info();
+        let own = info.is_none() && std::error::Error::source(status).is_some();
+        self.push(status.code(), info, status.message(), own);
+    }
+
+    /// The same for a status inside an answer.
+    fn note_inside(&self, status: &tonic_types::pb::Status) {
+        self.push(Code::from_i32(status.code), status.get_details_error_info(), &status.message, false);
+    }
+
+    fn push(&self, code: Code, info: Option<ErrorInfo>, message: &str, own: bool) {
+        if matches!(code, Code::Internal | Code::Unknown | Code::DataLoss) {
+            let reason = info.map(|info| info.reason).unwrap_or_default();
+            let refusal = Refusal { code, reason, message: message.to_owned(), own };
+            self.0.lock().unwrap_or_else(PoisonError::into_inner).push(refusal);
+        }
+    }
+
+    /// What was written down.
+    pub fn all(&self) -> Vec<Refusal> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
 }
 
 impl Clients {
@@ -38,7 +72,16 @@ impl Clients {
             let endpoint = Endpoint::from_shared(format!("http://{address}"))?;
             anyhow::Ok(endpoint.connect_timeout(TRY).connect_lazy())
         };
-        Ok(Self { channels: replicas.map(open).collect::<Result<_, _>>()?, canaries: canaries.clone() })
+        Ok(Self {
+            channels: replicas.map(open).collect::<Result<_, _>>()?,
+            canaries: canaries.clone(),
+            refusals: Refusals::default(),
+        })
+    }
+
+    /// The answers of which the judge has to hear.
+    pub const fn refusals(&self) -> &Refusals {
+        &self.refusals
     }
 
     /// A replica's channel.
@@ -84,6 +127,7 @@ impl Clients {
                 Err(_) => Status::deadline_exceeded("the harness' own patience"),
             };
             self.canaries.look_at("an error", &status);
+            self.refusals.note(&status);
             if stands(&status) {
                 return Ok(Err(status));
             }
@@ -92,6 +136,20 @@ impl Clients {
             }
             tokio::time::sleep(AGAIN).await;
         }
+    }
+
+    /// Asks for operations, by [`Self::call`].
+    pub async fn start(
+        &self,
+        dice: &mut Dice,
+        asked: &Asked,
+    ) -> anyhow::Result<Result<Vec<pb::Job>, Status>> {
+        let refusals = self.refusals.clone();
+        let ask = |channel| {
+            let (asked, refusals) = (asked.clone(), refusals.clone());
+            async move { asked.ask(channel, &refusals).await }
+        };
+        self.call(dice, ask).await
     }
 
     /// Every job there is.
@@ -164,8 +222,8 @@ impl Asked {
         }
     }
 
-    /// Makes the call once. The jobs that it answers with.
-    pub async fn ask(self, channel: Channel) -> Result<Response<Vec<pb::Job>>, Status> {
+    /// Makes the call once. The jobs that it answers with; of results that are none, `refusals` hears.
+    pub async fn ask(self, channel: Channel, refusals: &Refusals) -> Result<Response<Vec<pb::Job>>, Status> {
         Ok(match self {
             Self::Upgrade(request) => {
                 let answer = UpgradeServiceClient::new(channel).upgrade_cluster(request).await?;
@@ -173,7 +231,7 @@ impl Asked {
             }
             Self::Batch(request) => {
                 let answer = UpgradeServiceClient::new(channel).batch_upgrade_clusters(request).await?;
-                answer.map(|answer| jobs_of(answer.results))
+                answer.map(|answer| jobs_of(answer.results, refusals))
             }
             Self::Schedule(request) => {
                 let answer = ScheduleServiceClient::new(channel).schedule_upgrade(request).await?;
@@ -181,7 +239,7 @@ impl Asked {
             }
             Self::Reinstall(request) => {
                 let answer = ReinstallServiceClient::new(channel).reinstall_instances(request).await?;
-                answer.map(|answer| jobs_of(answer.results))
+                answer.map(|answer| jobs_of(answer.results, refusals))
             }
             Self::Retry(request) => {
                 let answer = JobServiceClient::new(channel).retry_job(request).await?;
@@ -191,10 +249,14 @@ impl Asked {
     }
 }
 
-fn jobs_of(results: Vec<pb::StartResult>) -> Vec<pb::Job> {
+fn jobs_of(results: Vec<pb::StartResult>, refusals: &Refusals) -> Vec<pb::Job> {
     let job = |result: pb::StartResult| match result.outcome {
         Some(pb::start_result::Outcome::Job(job)) => Some(job),
-        Some(pb::start_result::Outcome::Plan(_) | pb::start_result::Outcome::Error(_)) | None => None,
+        Some(pb::start_result::Outcome::Error(status)) => {
+            refusals.note_inside(&status);
+            None
+        }
+        Some(pb::start_result::Outcome::Plan(_)) | None => None,
     };
     results.into_iter().filter_map(job).collect()
 }

@@ -8,10 +8,13 @@ use anyhow::Context as _;
 use futures_util::TryStreamExt as _;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Row as _};
+use tokio::time::Instant;
 
 use super::canaries::Canaries;
-use super::proxy::Proxy;
+use super::harm::{self, Harm, Harms, Place, Strike};
+use super::proxy::{Cut, Hear, Proxy};
 use super::server::{Server, Stop};
+use crate::watch_checks::Commits;
 
 /// A database with its user, on a server that this round has to itself.
 pub struct Database {
@@ -19,6 +22,27 @@ pub struct Database {
     name: String,
     password: Option<String>,
     wires: Vec<Proxy>,
+}
+
+/// Writes down what a gateway's wire did.
+struct Ear(Harms);
+
+impl Hear for Ear {
+    fn cut(&self, cut: Cut, marked: bool, _: &[u8]) {
+        let harm = if marked { Harm::Commit(cut) } else { Harm::Statement(cut) };
+        self.0.strike(harm, Place::Database);
+    }
+
+    fn away(&self, until: Instant) {
+        let (from, until) = (harm::now(), harm::at(until));
+        self.0.note(Strike { harm: Harm::DatabaseAway, place: Place::Database, from, until });
+    }
+}
+
+/// Whether a piece of a gateway's talk holds the commit of a transaction.
+fn commits(request: &[u8]) -> bool {
+    // With the zero that ends a query: BEGIN says "READ COMMITTED".
+    request.windows(7).any(|word| word == b"COMMIT\0")
 }
 
 /// Who drives a provider by now.
@@ -38,6 +62,7 @@ impl Database {
         replicas: usize,
         seed: u64,
         password: Option<String>,
+        harms: &Harms,
     ) -> anyhow::Result<Self> {
         let name = format!("round_{seed}");
         let login = match &password {
@@ -60,7 +85,7 @@ impl Database {
         let behind: SocketAddr = place.parse().context("the server's place")?;
         let mut wires = Vec::new();
         for _ in 0..replicas {
-            wires.push(Proxy::start(behind).await?);
+            wires.push(Proxy::start(behind, 1, Box::new(commits), Box::new(Ear(harms.clone()))).await?);
         }
         Ok(Self { server, name, password, wires })
     }
@@ -76,7 +101,8 @@ impl Database {
 
     /// The store's url for a replica, by its own wire.
     pub fn url(&self, replica: usize) -> String {
-        let place = self.wire(replica).map(|wire| wire.address().to_string()).unwrap_or_default();
+        let address = self.wire(replica).and_then(Proxy::address);
+        let place = address.map(|address| address.to_string()).unwrap_or_default();
         let password = self.password().map(|password| format!(":{password}")).unwrap_or_default();
         format!("postgres://{0}{password}@{place}/{0}", self.name)
     }
@@ -94,6 +120,25 @@ impl Database {
     /// Lets everything pass again.
     pub fn heal(&self) {
         self.wires.iter().for_each(Proxy::heal);
+    }
+
+    /// Lets nobody reach the server until then.
+    pub fn go_away(&self, until: Instant) {
+        self.wires.iter().for_each(|wire| wire.go_away(until));
+    }
+
+    /// Until when the server is out of reach, if it is.
+    pub fn away_until(&self) -> Option<Instant> {
+        self.wires.iter().filter_map(Proxy::away_until).max()
+    }
+
+    /// Which commit each event belongs to, as the server has it.
+    pub async fn commits(&self) -> anyhow::Result<Commits> {
+        let mut connection = self.beside().await?;
+        let rows: Vec<(uuid::Uuid, i64, i64)> =
+            sqlx::query_as("SELECT job, sequence, commit_no FROM events").fetch_all(&mut connection).await?;
+        connection.close().await?;
+        Ok(Commits::of(rows))
     }
 
     /// Stops the server and starts it again.

@@ -2,15 +2,23 @@
 //! harness' own process: what they wrote down is what happened.
 
 use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
+use axum::http::Method;
 use drydock::simulators::zstack::SimZstack;
-use drydock::simulators::{Effects, Fault, Pace, Route, Settings, Simulator, avisi, huawei, vsphere, zstack};
+use drydock::simulators::{
+    Aim, Effects, Fault, Pace, Route, Settings, Simulator, Strikes, avisi, huawei, vsphere, zstack,
+};
 use drydock::vendors;
+use jiff::Timestamp;
+use tokio::time::Instant;
 use toml::{Table, Value};
 
 use super::dice::Dice;
-use super::proxy::{Cut, Proxy};
+use super::ends::{AVISI, CLUSTER, HUAWEI, SUPERVISOR, ZSTACK, decide};
+use super::harm::{self, Harm, Harms, Place, Strike};
+use super::proxy::{Cut, Hear, Proxy};
 
 /// What a target is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -59,8 +67,10 @@ pub struct Target {
 
 struct Member {
     id: &'static str,
-    simulator: Box<dyn Simulator>,
+    simulator: Arc<dyn Simulator>,
+    /// Each gateway has a door of its own.
     proxy: Proxy,
+    base: String,
     table: Table,
 }
 
@@ -68,6 +78,43 @@ struct Member {
 pub struct Fleet {
     members: Vec<Member>,
     targets: Vec<Target>,
+    harms: Harms,
+    /// Faults that were armed, and what they struck.
+    faults: Mutex<Vec<(&'static str, Fault, Strikes)>>,
+}
+
+/// Writes down what a vendor's proxy did.
+struct Ear {
+    vendor: &'static str,
+    simulator: Arc<dyn Simulator>,
+    harms: Harms,
+}
+
+impl Hear for Ear {
+    fn cut(&self, cut: Cut, marked: bool, request: &[u8]) {
+        let harm = if marked { Harm::Start(cut) } else { Harm::Request(cut) };
+        self.harms.strike(harm, Place::Vendor(self.vendor, route(self.simulator.as_ref(), request)));
+    }
+
+    fn away(&self, until: Instant) {
+        let (from, until) = (harm::now(), harm::at(until));
+        self.harms.note(Strike {
+            harm: Harm::VendorAway,
+            place: Place::Vendor(self.vendor, None),
+            from,
+            until,
+        });
+    }
+}
+
+/// What kind of request begins so; `None` for a later piece of one.
+fn route(simulator: &dyn Simulator, request: &[u8]) -> Option<Route> {
+    let line = request.split(|byte| *byte == b'\r').next()?;
+    let mut words = std::str::from_utf8(line).ok()?.split(' ');
+    let method = Method::from_bytes(words.next()?.as_bytes()).ok()?;
+    let path = words.next()?.split('?').next()?;
+    words.next().filter(|version| version.starts_with("HTTP/"))?;
+    Some(simulator.route(&method, path))
 }
 
 /// How the ends of targets are decided.
@@ -83,8 +130,14 @@ pub enum Ends<'a> {
 }
 
 impl Fleet {
-    /// Starts them with `count` targets of each kind, so many times as fast as life.
-    pub async fn start(count: usize, speed: f64, mut ends: Ends<'_>) -> anyhow::Result<Self> {
+    /// Starts them with `count` targets of each kind, so many times as fast as life, for so many gateways.
+    pub async fn start(
+        count: usize,
+        speed: f64,
+        mut ends: Ends<'_>,
+        gateways: usize,
+        harms: &Harms,
+    ) -> anyhow::Result<Self> {
         let settings = Settings {
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             targets: count,
@@ -148,22 +201,20 @@ impl Fleet {
             ("av", avisi_table),
             ("hw", metal.provider()),
         ];
-        let simulators: [Box<dyn Simulator>; 4] =
-            [Box::new(cloud), Box::new(center), Box::new(managed), Box::new(metal)];
+        let simulators: [Arc<dyn Simulator>; 4] =
+            [Arc::new(cloud), Arc::new(center), Arc::new(managed), Arc::new(metal)];
         let mut members = Vec::new();
-        for ((id, mut table), simulator) in tables.into_iter().zip(simulators) {
+        for ((id, table), simulator) in tables.into_iter().zip(simulators) {
             let base = simulator.base();
             let behind: SocketAddr = base.strip_prefix("http://").context("a simulator's base")?.parse()?;
-            let proxy = Proxy::start(behind).await?;
-            let front = format!("http://{}", proxy.address());
-            for (_, value) in table.iter_mut() {
-                if let Value::String(text) = value {
-                    *text = text.replace(&base, &front);
-                }
-            }
-            members.push(Member { id, simulator, proxy, table });
+            let asked = Arc::clone(&simulator);
+            let starts =
+                Box::new(move |request: &[u8]| route(asked.as_ref(), request) == Some(Route::Submit));
+            let ear = Ear { vendor: id, simulator: Arc::clone(&simulator), harms: harms.clone() };
+            let proxy = Proxy::start(behind, gateways, starts, Box::new(ear)).await?;
+            members.push(Member { id, simulator, proxy, base, table });
         }
-        Ok(Self { members, targets })
+        Ok(Self { members, targets, harms: harms.clone(), faults: Mutex::default() })
     }
 
     /// Every target.
@@ -176,11 +227,17 @@ impl Fleet {
         self.targets.iter().filter(|t| t.kind == kind).nth(n).context("no such target")
     }
 
-    /// The providers' tables, and their secrets (provider, key, value) taken out of them.
-    pub fn providers(&self) -> (Table, Vec<(String, String, String)>) {
+    /// The providers' tables for a gateway, and their secrets (provider, key, value) taken out of them.
+    pub fn providers(&self, gateway: usize) -> (Table, Vec<(String, String, String)>) {
         let (mut all, mut secrets) = (Table::new(), Vec::new());
         for member in &self.members {
             let mut table = member.table.clone();
+            let door = member.proxy.door(gateway).map_or_else(String::new, |door| format!("http://{door}"));
+            for (_, value) in table.iter_mut() {
+                if let Value::String(text) = value {
+                    *text = text.replace(&member.base, &door);
+                }
+            }
             let keys = vendors::entry(member.simulator.vendor()).map_or(&[][..], |entry| entry.secret_keys);
             for key in keys {
                 if let Some(Value::String(secret)) = table.remove(*key) {
@@ -209,14 +266,49 @@ impl Fleet {
         fault: Fault,
         times: u32,
     ) -> anyhow::Result<()> {
-        self.member(provider)?.simulator.faults().arm(route, fault, times);
+        let member = self.member(provider)?;
+        let strikes = member.simulator.faults().aim(Aim { route, times, ..Aim::default() }, fault);
+        self.harms.arm(Harm::Fault(fault));
+        self.faults.lock().unwrap_or_else(PoisonError::into_inner).push((member.id, fault, strikes));
         Ok(())
     }
 
     /// Cuts a vendor's connection at the request that comes after `pass` others.
     pub fn cut(&self, provider: &str, pass: usize, cut: Cut) -> anyhow::Result<()> {
         self.member(provider)?.proxy.cut(pass, cut);
+        self.harms.arm(Harm::Request(cut));
         Ok(())
+    }
+
+    /// Cuts a vendor's connection at the next request that starts something.
+    pub fn cut_start(&self, provider: &str, cut: Cut) -> anyhow::Result<()> {
+        self.member(provider)?.proxy.cut_marked(0, cut);
+        self.harms.arm(Harm::Start(cut));
+        Ok(())
+    }
+
+    /// Lets nobody reach a vendor until then.
+    pub fn go_away(&self, provider: &str, until: Instant) -> anyhow::Result<()> {
+        self.harms.arm(Harm::VendorAway);
+        self.member(provider)?.proxy.go_away(until);
+        Ok(())
+    }
+
+    /// Until when some vendor is out of reach, if one is.
+    pub fn away_until(&self) -> Option<Instant> {
+        self.members.iter().filter_map(|member| member.proxy.away_until()).max()
+    }
+
+    /// Adds what the vendors' own faults struck to the record.
+    pub fn note_strikes(&self) {
+        let faults = std::mem::take(&mut *self.faults.lock().unwrap_or_else(PoisonError::into_inner));
+        for (vendor, fault, strikes) in faults {
+            for strike in strikes.all() {
+                let place = Place::Vendor(vendor, Some(strike.route));
+                let harm = Harm::Fault(fault);
+                self.harms.note(Strike { harm, place, from: strike.at, until: late(strike.at, fault) });
+            }
+        }
     }
 
     /// Holds operations under way, or lets them go on.
@@ -224,9 +316,11 @@ impl Fleet {
         self.members.iter().for_each(|member| member.simulator.hold().set(on));
     }
 
-    /// How many requests a provider's vendor got so far, from whomever; 0 for one that is not there.
-    pub fn requests(&self, provider: &str) -> u64 {
-        self.member(provider).map_or(0, |member| member.proxy.requests())
+    /// How many requests a provider's vendor got so far from gateways other than this one; 0 for a provider that is not
+    /// there. What a gateway says on its way out (it ends its session) is nobody's driving.
+    pub fn requests_of_others(&self, provider: &str, but: usize, gateways: usize) -> u64 {
+        let others = (0..gateways).filter(|gateway| *gateway != but);
+        self.member(provider).map_or(0, |member| others.map(|door| member.proxy.requests(door)).sum())
     }
 
     /// Ends every fault and cut that has not struck yet.
@@ -246,46 +340,9 @@ impl Fleet {
     }
 }
 
-/// Half of all operations end well, the others in any way there is.
-///
-/// Left out is what only the pace of these vendors makes possible: an upgrade that fails and leaves its target as it
-/// was, within the minutes in which "untouched" proves that a start did not arrive. At a vendor it takes longer to
-/// fail; here, a second. So no vSphere cluster gives up, and no direct upgrade at Avisi fails.
-fn decide<T: Copy + Default>(dice: &mut Dice, of: &[T]) -> T {
-    if dice.chance(50) { T::default() } else { dice.pick(of).unwrap_or_default() }
+/// Until when a fault that struck then kept its request.
+fn late(at: Timestamp, fault: Fault) -> Timestamp {
+    let Fault::DelayMs(millis) = fault else { return at };
+    let by = i64::try_from(millis).map_or(jiff::SignedDuration::MAX, jiff::SignedDuration::from_millis);
+    at.checked_add(by).unwrap_or(at)
 }
-
-// What never ends, and what ends only when a person acts, would only make a round long.
-const ZSTACK: [zstack::Outcome; 11] = [
-    zstack::Outcome::OneHostFails,
-    zstack::Outcome::AllHostsFail,
-    zstack::Outcome::EmptyResult,
-    zstack::Outcome::BareResult,
-    zstack::Outcome::Fail,
-    zstack::Outcome::FailSilently,
-    zstack::Outcome::Suspend,
-    zstack::Outcome::Cancel,
-    zstack::Outcome::WaitFirst,
-    zstack::Outcome::RefuseAtApi,
-    zstack::Outcome::ApiTimesOut,
-];
-const CLUSTER: [vsphere::Outcome; 5] = [
-    vsphere::Outcome::Fail,
-    vsphere::Outcome::Refuse,
-    vsphere::Outcome::PrecheckError,
-    vsphere::Outcome::PrecheckWarning,
-    vsphere::Outcome::Overtake,
-];
-const SUPERVISOR: [vsphere::Outcome; 8] = [
-    vsphere::Outcome::Fail,
-    vsphere::Outcome::FailInResult,
-    vsphere::Outcome::Refuse,
-    vsphere::Outcome::PrecheckError,
-    vsphere::Outcome::PrecheckWarning,
-    vsphere::Outcome::LatePrecheckError,
-    vsphere::Outcome::LoseTask,
-    vsphere::Outcome::Uncancelable,
-];
-const AVISI: [avisi::Outcome; 3] = [avisi::Outcome::Fail, avisi::Outcome::Supersede, avisi::Outcome::Refuse];
-const HUAWEI: [huawei::Outcome; 3] =
-    [huawei::Outcome::Fail, huawei::Outcome::Terminate, huawei::Outcome::Vanish];

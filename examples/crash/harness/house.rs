@@ -13,7 +13,12 @@ use super::backend::Storage;
 use super::canaries::Canaries;
 use super::dice::Dice;
 use super::fleet::Fleet;
+use super::harm::{Harm, Harms, Place, Strike};
 use super::process::{Gateway, Orders, free_port};
+use crate::watch_checks::Commits;
+
+/// How long a gateway waits for a vendor's answer.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_millis(1500);
 
 /// What a round's gateways are like.
 pub struct Plan<'a> {
@@ -35,6 +40,8 @@ pub struct House {
     pub fleet: Fleet,
     /// Where jobs are kept.
     pub storage: Storage,
+    /// What was done to all of them.
+    pub harms: Harms,
     /// The replicas.
     pub gateways: Vec<Gateway>,
     /// The password of every reinstall.
@@ -45,7 +52,13 @@ pub struct House {
 
 impl House {
     /// Writes the configuration; nothing runs but the vendors and the store.
-    pub fn build(plan: &Plan<'_>, storage: Storage, fleet: Fleet, dice: &mut Dice) -> anyhow::Result<Self> {
+    pub fn build(
+        plan: &Plan<'_>,
+        storage: Storage,
+        fleet: Fleet,
+        harms: Harms,
+        dice: &mut Dice,
+    ) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         let path = |name: &str| folder.path().join(name);
         for name in ["secrets", "store", "logs", "config"] {
@@ -53,24 +66,11 @@ impl House {
         }
         let password = format!("Canary={:08x}.Re", dice.within(0, u64::from(u32::MAX)));
         let mut canaries = vec![("the password of a reinstall".to_owned(), password.clone())];
-        let (mut providers, secrets) = fleet.providers();
-        for (provider, key, secret) in secrets {
-            let file = path("secrets").join(format!("{provider}.{key}"));
-            std::fs::write(&file, &secret)?;
-            if let Some(Value::Table(table)) = providers.get_mut(&provider) {
-                table.insert(format!("{key}_file"), file.display().to_string().into());
-            }
+        for (provider, key, secret) in fleet.providers(0).1 {
+            std::fs::write(path("secrets").join(format!("{provider}.{key}")), &secret)?;
             canaries.push((format!("{key} of {provider}"), secret));
         }
-        for (_, provider) in providers.iter_mut() {
-            if let Value::Table(table) = provider {
-                table.extend(pace());
-            }
-        }
-        let mut common = Table::from_iter([
-            ("store".to_owned(), storage.section(&path("store")).into()),
-            ("providers".to_owned(), providers.into()),
-        ]);
+        let mut common = Table::from_iter([("store".to_owned(), storage.section(&path("store")).into())]);
         common.insert(
             "telemetry".to_owned(),
             toml::toml! { log_format = "json"
@@ -93,6 +93,7 @@ impl House {
             let mut port = || free_port(|least, most| dice.within(least, most));
             let (grpc, admin) = (port()?, port()?);
             let mut own = common.clone();
+            own.insert("providers".to_owned(), providers(&fleet, n, &path("secrets")).into());
             for (section, address) in [("grpc", grpc), ("admin", admin)] {
                 let table = Table::from_iter([("address".to_owned(), address.to_string().into())]);
                 own.insert(section.to_owned(), table.into());
@@ -108,13 +109,28 @@ impl House {
             let log = path("logs").join(format!("{n}.json"));
             gateways.push(Gateway::new(plan.program, config, log, [grpc, admin], storage.environment(n)));
         }
-        Ok(Self { fleet, storage, gateways, password, canaries: Canaries::new(canaries), folder })
+        Ok(Self { fleet, storage, harms, gateways, password, canaries: Canaries::new(canaries), folder })
     }
 
     /// Starts every gateway, without orders.
     pub async fn up(&mut self) -> anyhow::Result<()> {
         try_join_all(self.gateways.iter_mut().map(|gateway| gateway.up(Orders::new()))).await?;
         Ok(())
+    }
+
+    /// Everything that was done to them: what the proxies and the storm wrote down, what the vendors' faults struck, and
+    /// what gateways did by order, which only their logs tell.
+    pub fn strikes(&self) -> Vec<Strike> {
+        self.fleet.note_strikes();
+        let logs = self.gateways.iter().map(Gateway::log);
+        logs.flat_map(|log| log.lines().filter_map(obeyed).collect::<Vec<_>>())
+            .for_each(|strike| self.harms.note(strike));
+        self.harms.strikes()
+    }
+
+    /// Which commit each event belongs to.
+    pub async fn commits(&self) -> anyhow::Result<Commits> {
+        self.storage.commits(&self.folder.path().join("store")).await
     }
 
     /// Everything that a gateway says only when Drydock itself is wrong.
@@ -138,6 +154,35 @@ impl House {
     }
 }
 
+/// What a gateway did by order, by a line of its log.
+fn obeyed(line: &str) -> Option<Strike> {
+    let harm = match line {
+        _ if line.contains("told to crash here") => Harm::Crash,
+        _ if line.contains("told to lose this answer") => Harm::LoseCommit,
+        _ => return None,
+    };
+    let line: serde_json::Value = serde_json::from_str(line).ok()?;
+    let at = line.get("timestamp")?.as_str()?.parse().ok()?;
+    Some(Strike { harm, place: Place::Gateway, from: at, until: at })
+}
+
+/// The providers as a replica is configured for them: each by its own door, with secrets in files.
+fn providers(fleet: &Fleet, replica: usize, secrets: &Path) -> Table {
+    let (mut providers, keys) = fleet.providers(replica);
+    for (_, provider) in providers.iter_mut() {
+        if let Value::Table(table) = provider {
+            table.extend(pace());
+        }
+    }
+    for (provider, key, _) in keys {
+        if let Some(Value::Table(table)) = providers.get_mut(&provider) {
+            let file = secrets.join(format!("{provider}.{key}"));
+            table.insert(format!("{key}_file"), file.display().to_string().into());
+        }
+    }
+    providers
+}
+
 /// What a replica is called.
 pub fn name_of(replica: usize) -> String {
     format!("gateway-{replica}")
@@ -155,15 +200,16 @@ fn engine() -> Table {
 
 /// The vendors run a thousand times as fast as life, so everything that waits for them does.
 fn pace() -> Table {
-    let limits = toml::toml! {
+    let mut limits = toml::toml! {
         requests_per_second = 2000.0
         burst = 500
         max_concurrent_requests = 32
         connect_timeout_ms = 300
-        request_timeout_ms = 1500
         lost_answer_grace_ms = 300
         lost_answer_limit_ms = 3000
     };
+    let timeout = i64::try_from(REQUEST_TIMEOUT.as_millis()).unwrap_or(i64::MAX);
+    limits.insert("request_timeout_ms".to_owned(), timeout.into());
     let poll = toml::toml! {
         min_ms = 50
         max_ms = 200

@@ -3,10 +3,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use drydock::api::pb::JobState;
+use drydock::api::pb::{EventKind, JobState};
+use tonic::Code;
 
-use super::record::{Ended, Evidence, Seen, Wanted, Watched};
+use super::harm::Harm;
+use super::record::{Ended, Evidence, Happened, Refusal, Seen, Wanted, Watched, Wish};
+use super::sendings::{Doer, Match, is_sent_after_a_cancel, matching, sendings};
 use super::truth;
+
+/// Reasons that may stand beside a code that else means a fault of Drydock; see `docs/errors.md`.
+const LISTED: [&str; 1] = ["VENDOR_GARBLED"];
 
 /// What can be broken. One for each promise.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -17,7 +23,9 @@ pub enum Promised {
     NothingTwice,
     /// A job's end is what happened.
     TrueEnds,
-    /// INDETERMINATE only where a start may have been sent.
+    /// A cancel and a new start time that were answered with OK hold.
+    WishesKept,
+    /// INDETERMINATE only where a start may have been sent, and something struck that may have lost its answer.
     NoNeedlessDoubt,
     /// A watch is told every event once, in order, and nothing else.
     NoGaps,
@@ -25,18 +33,22 @@ pub enum Promised {
     NoSecretsOut,
     /// No gateway says that Drydock itself is wrong.
     NoBugs,
+    /// The harness' own: what it prepares strikes, or the other promises are not tried.
+    AllTried,
 }
 
 impl Promised {
     /// All of them.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 9] = [
         Self::NothingLost,
         Self::NothingTwice,
         Self::TrueEnds,
+        Self::WishesKept,
         Self::NoNeedlessDoubt,
         Self::NoGaps,
         Self::NoSecretsOut,
         Self::NoBugs,
+        Self::AllTried,
     ];
 
     /// The word for the table.
@@ -45,10 +57,12 @@ impl Promised {
             Self::NothingLost => "lost",
             Self::NothingTwice => "doubled",
             Self::TrueEnds => "wrong ends",
+            Self::WishesKept => "wishes forgotten",
             Self::NoNeedlessDoubt => "needless doubt",
             Self::NoGaps => "gaps",
             Self::NoSecretsOut => "leaks",
             Self::NoBugs => "bugs",
+            Self::AllTried => "untried",
         }
     }
 }
@@ -67,6 +81,11 @@ impl Breach {
     pub fn unplayed(error: &anyhow::Error) -> Self {
         let why: Vec<_> = error.chain().map(ToString::to_string).collect();
         Self { promise: Promised::NoBugs, what: format!("not played to its end: {}", why.join(": ")) }
+    }
+
+    /// Harm that a whole run had in store and that met nobody.
+    pub fn untried(harm: Harm) -> Self {
+        Self { promise: Promised::AllTried, what: format!("it never struck: {harm}") }
     }
 }
 
@@ -99,28 +118,31 @@ pub fn judge(evidence: &Evidence) -> Vec<Breach> {
         say(Promised::NothingTwice, format!("request {request} made {} jobs for {target}", jobs.len()));
     }
     for happened in &evidence.happened {
-        let jobs: Vec<&Ended> = evidence.jobs.iter().filter(|job| job.target == happened.target).collect();
-        if truth::can_be_matched(happened, &jobs) {
-            continue;
+        if let Some((promise, what)) = unmatched(happened, evidence) {
+            say(promise, what);
         }
-        let could_start = jobs.iter().filter(|job| !truth::agrees_unstarted(job) || job.settled).count();
-        let twice = happened.starts > jobs.len() || (happened.starts > 1 && happened.starts > could_start);
-        let promise = if twice { Promised::NothingTwice } else { Promised::TrueEnds };
-        let states: Vec<_> = jobs.iter().map(|job| (&job.name, job.state, job.failure)).collect();
-        let (starts, ends) = (happened.starts, &happened.ends);
-        say(promise, format!("{}: {starts} starts, ends {ends:?}, jobs {states:?}", happened.target));
     }
-    for name in &evidence.prevented {
-        if by_name.get(name.as_str()).is_some_and(|job| job.state != JobState::Cancelled) {
-            say(Promised::TrueEnds, format!("{name} was told to be prevented, and was not"));
+    for (name, wish) in &evidence.wishes {
+        let events = evidence.events.get(name).map(Vec::as_slice).unwrap_or_default();
+        let state = by_name.get(name.as_str()).map(|job| job.state);
+        if let Some(what) = forgotten(wish, events, state) {
+            say(Promised::WishesKept, format!("{name}: {what}"));
         }
     }
 
     for (name, events) in &evidence.events {
-        let doubt = events.iter().position(|event| event.state == JobState::Indeterminate);
-        let before = doubt.and_then(|at| events.get(..at)).unwrap_or_default();
-        if doubt.is_some() && !before.iter().any(|event| event.state == JobState::Submitting) {
-            say(Promised::NoNeedlessDoubt, format!("{name} is INDETERMINATE and was never sent"));
+        if is_sent_after_a_cancel(events) {
+            say(Promised::WishesKept, format!("{name} was sent after its cancel was written down"));
+        }
+        let moved = |pair: &[Seen]| match pair {
+            [before, now] => before.start != now.start && now.kind != EventKind::Rescheduled,
+            _ => false,
+        };
+        if events.windows(2).any(moved) {
+            say(Promised::WishesKept, format!("{name}: its start changed, and nobody asked for that"));
+        }
+        if let Some(what) = doubt(name, events, evidence).and_then(Result::err) {
+            say(Promised::NoNeedlessDoubt, format!("{name} {what}"));
         }
         let numbered = events.iter().zip(1..).all(|(event, n)| event.sequence == n);
         if !numbered {
@@ -139,7 +161,95 @@ pub fn judge(evidence: &Evidence) -> Vec<Breach> {
     evidence.unkept.iter().for_each(|what| say(Promised::NoGaps, what.clone()));
     evidence.leaks.iter().for_each(|leak| say(Promised::NoSecretsOut, leak.clone()));
     evidence.bugs.iter().for_each(|bug| say(Promised::NoBugs, bug.clone()));
+    for refusal in evidence.refusals.iter().filter(|refusal| is_a_bug(refusal)) {
+        say(Promised::NoBugs, format!("a caller was answered {refusal:?}"));
+    }
     breaches
+}
+
+/// What is wrong between the starts of a target and its jobs.
+fn unmatched(happened: &Happened, evidence: &Evidence) -> Option<(Promised, String)> {
+    let jobs: Vec<&Ended> = evidence.jobs.iter().filter(|job| job.target == happened.target).collect();
+    let events = |job: &Ended| evidence.events.get(&job.name).map(Vec::as_slice).unwrap_or_default();
+    let doers: Vec<_> = jobs.iter().map(|job| Doer::new(job, events(job), &evidence.wishes)).collect();
+    let promise = match matching(happened, &doers) {
+        Match::Whole => return None,
+        Match::WrongEnds => Promised::TrueEnds,
+        Match::Unaccounted if happened.starts.len() > 1 => Promised::NothingTwice,
+        Match::Unaccounted => Promised::TrueEnds,
+    };
+    let jobs: Vec<_> = jobs
+        .iter()
+        .map(|job| format!("{} {:?} {:?} {:?}", job.name, job.state, job.failure, sendings(events(job))))
+        .collect();
+    Some((
+        promise,
+        format!("{}: {:?}, ends {:?}, jobs {jobs:?}", happened.target, happened.starts, happened.ends),
+    ))
+}
+
+/// What became of a wish that was answered with OK, if it was not kept. `state`: the job's at the end, if it is there.
+fn forgotten(wish: &Wish, events: &[Seen], state: Option<JobState>) -> Option<String> {
+    let wrong = match wish {
+        // A job that is gone is another breach.
+        _ if state.is_none() => return None,
+        Wish::Prevented if state != Some(JobState::Cancelled) => "it was told to be prevented, and was not",
+        Wish::Prevented | Wish::CancelRequested => {
+            let told = |event: &Seen| event.cancel || event.state == JobState::Cancelling;
+            if events.iter().any(told) {
+                return None;
+            }
+            "a cancel was answered with OK, and no event tells of it"
+        }
+        Wish::Moved(to) => {
+            let told = |event: &Seen| event.kind == EventKind::Rescheduled && event.start == Some(*to);
+            if events.iter().any(told) {
+                return None;
+            }
+            "a new start was answered with OK, and no event tells of it"
+        }
+    };
+    Some(wrong.to_owned())
+}
+
+/// What excuses a job's doubt.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Excuse {
+    /// Harm that was done.
+    Harm(Harm),
+    /// The machine had too much to do.
+    Stall,
+}
+
+/// `None`: the job was never in doubt. Else what excuses that, or what is wrong with it.
+pub fn doubt(name: &str, events: &[Seen], evidence: &Evidence) -> Option<Result<Excuse, &'static str>> {
+    let at = events.iter().position(|event| event.state == JobState::Indeterminate)?;
+    let before = events.get(..=at).unwrap_or_default();
+    if !before.iter().any(|event| event.state == JobState::Submitting) {
+        return Some(Err("is INDETERMINATE and was never sent"));
+    }
+    let target = evidence.jobs.iter().find(|job| job.name == name).map(|job| job.target.as_str());
+    let happened = evidence.happened.iter().find(|happened| Some(happened.target.as_str()) == target);
+    let Some(kind) = happened.map(|happened| happened.kind) else {
+        return Some(Err("is INDETERMINATE on a target that is not there"));
+    };
+    let times: Vec<_> = sendings(before).iter().map(super::sendings::Sending::harmed).collect();
+    let within = |from, until| times.iter().any(|(sent, lost)| *sent <= until && from <= *lost);
+    let harmed = evidence
+        .strikes
+        .iter()
+        .find(|strike| times.iter().any(|(sent, lost)| strike.excuses(kind, *sent, *lost)));
+    Some(match harmed {
+        Some(strike) => Ok(Excuse::Harm(strike.harm)),
+        None if evidence.stalls.iter().any(|(from, until)| within(*from, *until)) => Ok(Excuse::Stall),
+        None => Err("is INDETERMINATE, and nothing had struck its start"),
+    })
+}
+
+/// Whether nobody should get such an answer, whatever struck.
+fn is_a_bug(refusal: &Refusal) -> bool {
+    let bad = matches!(refusal.code, Code::Internal | Code::Unknown | Code::DataLoss);
+    bad && !refusal.own && !LISTED.contains(&refusal.reason.as_str())
 }
 
 /// What a watch was told wrongly, by job.

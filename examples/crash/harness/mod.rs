@@ -8,7 +8,10 @@ mod canaries;
 mod clients;
 mod database;
 mod dice;
+mod ends;
 mod fleet;
+mod harm;
+mod honest;
 mod house;
 pub mod judge;
 pub mod lies;
@@ -20,8 +23,11 @@ mod proxy;
 mod record;
 pub mod report;
 mod round;
+mod sendings;
 pub mod server;
 mod settle;
+mod sleepers;
+mod stalls;
 mod storm;
 pub mod takeover;
 mod telling;
@@ -31,9 +37,11 @@ mod watchers;
 use std::path::Path;
 use std::time::Duration;
 
+use drydock::kit::crash_point::ARMABLE;
 use futures_util::{StreamExt as _, stream};
 use tokio::time::Instant;
 
+use harm::{Harm, never_struck};
 use judge::Breach;
 use options::Options;
 use report::{Report, Tally};
@@ -68,5 +76,8 @@ pub async fn rounds(
     }
     drop(played);
     servers.remove().await?;
+    let expected = Harm::all(options.store.is_shared(), ARMABLE);
+    let untried = never_struck(report.tally.rounds, &expected, &report.tally.harms);
+    report.breaches.extend(untried.into_iter().map(|harm| (seed, Breach::untried(harm))));
     Ok(report)
 }

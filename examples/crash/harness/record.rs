@@ -3,25 +3,58 @@
 use std::collections::BTreeMap;
 
 use drydock::api::pb;
+use jiff::Timestamp;
+use tonic::Code;
 
 use super::fleet::Kind;
+use super::harm::Strike;
 
 /// An event, as far as it is compared.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Seen {
     /// Its number within the job.
     pub sequence: u64,
+    /// What it is about.
+    pub kind: pb::EventKind,
     /// The state after it.
     pub state: pb::JobState,
     /// What it said.
     pub message: String,
+    /// When it happened, by this machine's clock.
+    pub at: Timestamp,
+    /// Somebody asked to cancel.
+    pub cancel: bool,
+    /// The start that is wanted.
+    pub start: Option<Timestamp>,
+    /// The answer to the start is known to be lost.
+    pub lost: bool,
+    /// The id under which the start went to a vendor that takes one (ZStack's `apiId`). Empty: none yet.
+    pub key: String,
 }
 
 impl From<&pb::JobEvent> for Seen {
     fn from(event: &pb::JobEvent) -> Self {
-        let state = event.status.as_ref().map_or(pb::JobState::Unspecified, pb::JobStatus::state);
-        Self { sequence: event.sequence, state, message: event.message.clone() }
+        let none = pb::JobStatus::default();
+        let status = event.status.as_ref().unwrap_or(&none);
+        let lost = |waiting: &pb::Waiting| waiting.reason() == pb::WaitReason::LostAnswer;
+        let key = status.vendor.as_ref().and_then(|vendor| vendor.ids.get("apiId"));
+        Self {
+            sequence: event.sequence,
+            kind: event.kind(),
+            state: status.state(),
+            message: event.message.clone(),
+            at: event.time.as_ref().and_then(moment).unwrap_or_default(),
+            cancel: status.cancel_request_time.is_some(),
+            start: status.scheduled_start.as_ref().and_then(moment),
+            lost: status.waiting_for.iter().any(lost),
+            key: key.cloned().unwrap_or_default(),
+        }
     }
+}
+
+/// A moment of the contract.
+pub fn moment(at: &prost_types::Timestamp) -> Option<Timestamp> {
+    Timestamp::new(at.seconds, at.nanos).ok()
 }
 
 /// A job that an RPC answered with.
@@ -56,6 +89,39 @@ pub struct Ended {
     pub settled: bool,
 }
 
+/// An operation that took effect.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Start {
+    /// When.
+    pub at: Timestamp,
+    /// What the vendor wrote down of it: the id that Drydock chose (ZStack), the version (vSphere, Avisi).
+    pub detail: String,
+}
+
+/// A cancel or a new start time that was answered with OK.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Wish {
+    /// The cancel's answer said that nothing was sent, and nothing will be.
+    Prevented,
+    /// The vendor was or will be asked to cancel.
+    CancelRequested,
+    /// The start was moved to then.
+    Moved(Timestamp),
+}
+
+/// An answer that says that Drydock, or what stands before it, is at fault.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    /// gRPC's code.
+    pub code: Code,
+    /// `ErrorInfo.reason`; empty without one.
+    pub reason: String,
+    /// What it said.
+    pub message: String,
+    /// The client made it itself, of a connection that broke.
+    pub own: bool,
+}
+
 /// What a vendor wrote down about one target.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Happened {
@@ -65,8 +131,8 @@ pub struct Happened {
     pub kind: Kind,
     /// The vendor calls the whole a success although a part of it fails.
     pub partial: bool,
-    /// How many operations started.
-    pub starts: usize,
+    /// The operations that started, in order.
+    pub starts: Vec<Start>,
     /// The vendor's final words, in order.
     pub ends: Vec<String>,
 }
@@ -108,8 +174,14 @@ pub struct Watched {
 pub struct Evidence {
     /// Jobs that callers were told of.
     pub promises: Vec<Promise>,
-    /// Jobs whose cancel was answered with "nothing was sent".
-    pub prevented: Vec<String>,
+    /// Cancels and moves that were answered with OK, by job.
+    pub wishes: Vec<(String, Wish)>,
+    /// Answers that nobody should get.
+    pub refusals: Vec<Refusal>,
+    /// Harm that was done.
+    pub strikes: Vec<Strike>,
+    /// When the machine stood still.
+    pub stalls: Vec<(Timestamp, Timestamp)>,
     /// Every job there is at the end.
     pub jobs: Vec<Ended>,
     /// Every event of every job, as listed at the end.

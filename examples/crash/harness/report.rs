@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::time::Duration;
 
+use super::harm::{Count, Harm};
 use super::judge::{Breach, Promised};
 
 /// Counts over all rounds.
@@ -15,20 +16,10 @@ pub struct Tally {
     pub kills: u64,
     /// Processes that crashed at a point that they were told.
     pub crashes: u64,
-    /// Stops in order.
-    pub stops: u64,
-    /// SIGSTOPs.
-    pub frozen: u64,
-    /// SIGSTOPs for longer than a lease.
-    pub overslept: u64,
-    /// Restarts of the database's server.
-    pub restarts: u64,
-    /// Connections to the database that were cut.
-    pub wires: u64,
-    /// Vendor faults armed.
-    pub faults: u64,
-    /// Connections cut.
-    pub cuts: u64,
+    /// How often each kind of harm was prepared, and how often it struck.
+    pub harms: BTreeMap<Harm, Count>,
+    /// When the machine stood still.
+    pub stalls: u64,
     /// Jobs accepted.
     pub jobs: u64,
     /// Jobs by how they ended.
@@ -43,6 +34,8 @@ pub struct Tally {
     pub resumed: u64,
     /// Jobs that were INDETERMINATE for a while, by provider.
     pub indeterminate: BTreeMap<String, u64>,
+    /// What excuses each.
+    pub doubts: BTreeMap<String, u64>,
     /// Those that a person had to settle.
     pub settled: u64,
 }
@@ -50,24 +43,25 @@ pub struct Tally {
 impl Tally {
     /// Adds a round's counts.
     pub fn add(&mut self, other: Self) {
-        let Self { rounds, kills, crashes, stops, frozen, faults, cuts, jobs, ends, starts, .. } = other;
-        self.rounds += rounds;
-        self.kills += kills;
-        self.crashes += crashes;
-        self.stops += stops;
-        self.frozen += frozen;
-        self.faults += faults;
-        self.cuts += cuts;
-        self.jobs += jobs;
-        self.starts += starts;
+        self.rounds += other.rounds;
+        self.kills += other.kills;
+        self.crashes += other.crashes;
+        self.stalls += other.stalls;
+        self.jobs += other.jobs;
+        self.starts += other.starts;
         self.events += other.events;
         self.watches += other.watches;
         self.resumed += other.resumed;
         self.settled += other.settled;
-        self.overslept += other.overslept;
-        self.restarts += other.restarts;
-        self.wires += other.wires;
-        for (end, count) in ends {
+        for (harm, count) in other.harms {
+            let sum = self.harms.entry(harm).or_default();
+            sum.armed += count.armed;
+            sum.struck += count.struck;
+        }
+        for (cause, count) in other.doubts {
+            *self.doubts.entry(cause).or_default() += count;
+        }
+        for (end, count) in other.ends {
             *self.ends.entry(end).or_default() += count;
         }
         for (provider, count) in other.indeterminate {
@@ -99,14 +93,7 @@ impl fmt::Display for Report {
         };
         row("seed", self.seed.to_string())?;
         row("rounds", format!("{} in {:.0} s", t.rounds, self.took.as_secs_f64()))?;
-        row("kills (SIGKILL)", t.kills.to_string())?;
-        row("crashes at a point", t.crashes.to_string())?;
-        row("frozen (SIGSTOP)", format!("{}, and {} past a lease", t.frozen, t.overslept))?;
-        row("stops in order", t.stops.to_string())?;
-        row("vendor faults", t.faults.to_string())?;
-        row("connections cut", t.cuts.to_string())?;
-        row("database restarts", t.restarts.to_string())?;
-        row("database cuts", t.wires.to_string())?;
+        row("moments of a stall", t.stalls.to_string())?;
         row("jobs", t.jobs.to_string())?;
         row("ends", list(t.ends.iter().map(|(end, count)| (*end, *count)).collect()))?;
         row("starts at vendors", t.starts.to_string())?;
@@ -115,9 +102,15 @@ impl fmt::Display for Report {
         let doubt: u64 = t.indeterminate.values().sum();
         let by = list(t.indeterminate.iter().map(|(id, count)| (id.as_str(), *count)).collect());
         row("indeterminate", format!("{doubt} ({by}), {} settled by hand", t.settled))?;
+        let causes = list(t.doubts.iter().map(|(cause, count)| (cause.as_str(), *count)).collect());
+        row("excused by", causes)?;
         for promise in Promised::ALL {
             let count = self.breaches.iter().filter(|(_, breach)| breach.promise == promise).count();
             row(promise.broken(), count.to_string())?;
+        }
+        writeln!(f, "\n{:<44} {:>7} {:>7}", "harm", "armed", "struck")?;
+        for (harm, count) in &t.harms {
+            writeln!(f, "{:<44} {:>7} {:>7}", harm.to_string(), count.armed, count.struck)?;
         }
         for (seed, breach) in &self.breaches {
             writeln!(f, "\nseed {seed}: {breach}")?;

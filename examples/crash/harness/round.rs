@@ -15,14 +15,16 @@ use super::callers::{self, Told};
 use super::clients::Clients;
 use super::dice::Dice;
 use super::fleet::{Ends, Fleet};
+use super::harm::Harms;
 use super::house::{House, Plan};
-use super::judge::{Breach, Promised, judge};
+use super::judge::{Breach, Excuse, Promised, doubt, judge};
 use super::options::Options;
 use super::process::{Gateway, PATIENCE};
 use super::record::{Ended, Evidence, Seen, Wanted};
 use super::report::Tally;
 use super::server::Servers;
 use super::settle::{all_ended, happened};
+use super::stalls::Stalls;
 use super::storm;
 use super::watchers::Watcher;
 
@@ -40,14 +42,16 @@ pub async fn play(
 ) -> anyhow::Result<(Tally, Vec<Breach>)> {
     let mut tally = Tally { rounds: 1, ..Tally::default() };
     let mut dice = Dice::of(seed, "round");
-    let fleet =
-        Fleet::start(options.targets, options.store.speed(), Ends::Any(&mut Dice::of(seed, "ends"))).await?;
+    let harms = Harms::default();
+    let mut ends = Dice::of(seed, "ends");
+    let (speed, gateways) = (options.store.speed(), options.replicas());
+    let fleet = Fleet::start(options.targets, speed, Ends::Any(&mut ends), gateways, &harms).await?;
     let mut door = Dice::of(seed, "password");
     let password = door.chance(20).then(|| format!("canary{:016x}", door.within(0, u64::MAX)));
-    let storage = Storage::make(options.store, options.replicas(), seed, password, servers).await?;
+    let storage = Storage::make(options.store, options.replicas(), seed, password, servers, &harms).await?;
     let plan =
         Plan { program, replicas: options.replicas(), sealing: dice.chance(60), lease: options.lease() };
-    let mut house = House::build(&plan, storage, fleet, &mut dice)?;
+    let mut house = House::build(&plan, storage, fleet, harms, &mut dice)?;
     let played = torment(&mut house, options, seed, &mut tally).await;
     if !played.as_ref().is_ok_and(Vec::is_empty)
         && let Some(keep) = &options.keep
@@ -55,6 +59,7 @@ pub async fn play(
         copy(house.folder.path(), &keep.join(format!("seed-{seed}")))?;
     }
     let breaches = played?;
+    tally.harms = house.harms.counts();
     house.storage.close(servers).await?;
     Ok((tally, breaches))
 }
@@ -78,7 +83,7 @@ async fn torment(
         let dice = Dice::of(seed, &format!("caller {n}"));
         calls.spawn(caller.run(scene.clients.clone(), scene.told.clone(), dice));
     }
-    storm::rage(house, options, &mut Dice::of(seed, "storm"), tally).await?;
+    storm::rage(house, options, seed, &mut Dice::of(seed, "storm"), tally).await?;
     while let Some(call) = calls.join_next().await {
         call??;
     }
@@ -93,6 +98,8 @@ pub struct Scene {
     /// What callers were told.
     pub told: Told,
     watchers: Vec<Watcher>,
+    /// When the machine stood still.
+    pub stalls: Stalls,
     tasks: Tasks,
     dice: Dice,
 }
@@ -104,7 +111,8 @@ impl Scene {
         let clients = Clients::new(addresses, &house.canaries)?;
         let wanted =
             [Wanted::Everything, Wanted::Everything, Wanted::Provider("zs".to_owned()), Wanted::LatestState];
-        let tasks = Tasks::new();
+        let (tasks, stalls) = (Tasks::new(), Stalls::default());
+        stalls.watch(&tasks);
         let mut watchers = Vec::new();
         for (n, wanted) in wanted.into_iter().enumerate() {
             let watcher = Watcher::new(wanted, &house.canaries);
@@ -117,7 +125,8 @@ impl Scene {
             ensure!(begun.elapsed() < PATIENCE, "a watch never began");
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        Ok(Self { clients, told: Told::default(), watchers, tasks, dice: Dice::of(seed, "scene") })
+        let dice = Dice::of(seed, "scene");
+        Ok(Self { clients, told: Told::default(), watchers, stalls, tasks, dice })
     }
 
     /// Waits for every end, gathers the evidence, and stops the gateways in order. Every gateway must be up.
@@ -136,20 +145,33 @@ impl Scene {
         tokio::time::sleep(AFTERWARDS).await;
         evidence.watches = self.watchers.iter().map(Watcher::told).collect();
         self.tasks.shutdown(PATIENCE).await;
-        evidence.unkept = self.watchers.iter().flat_map(|watcher| watcher.breaches(&events)).collect();
         // Some vendors show that an operation cannot succeed before it is over.
         let begun = Instant::now();
         evidence.happened = happened(&house.fleet)?;
-        while evidence.happened.iter().any(|h| h.ends.len() < h.starts) && begun.elapsed() < CATCH_UP {
+        while evidence.happened.iter().any(|h| h.ends.len() < h.starts.len()) && begun.elapsed() < CATCH_UP {
             tokio::time::sleep(Duration::from_millis(20)).await;
             evidence.happened = happened(&house.fleet)?;
         }
         try_join_all(house.gateways.iter_mut().map(Gateway::terminate)).await?;
         house.fleet.stop().await;
-        (evidence.promises, evidence.prevented) = self.told.take();
+        let commits = house.commits().await?;
+        evidence.unkept =
+            self.watchers.iter().flat_map(|watcher| watcher.breaches(&events, &commits)).collect();
+        (evidence.promises, evidence.wishes) = self.told.take();
+        evidence.refusals = self.clients.refusals().all();
+        evidence.strikes = house.strikes();
+        evidence.stalls = self.stalls.all();
+        tally.stalls += evidence.stalls.len() as u64;
+        for (name, events) in &evidence.events {
+            match doubt(name, events, &evidence) {
+                Some(Ok(Excuse::Harm(harm))) => *tally.doubts.entry(harm.to_string()).or_default() += 1,
+                Some(Ok(Excuse::Stall)) => *tally.doubts.entry("a stall".to_owned()).or_default() += 1,
+                Some(Err(_)) | None => {}
+            }
+        }
         evidence.bugs = house.bugs();
         evidence.leaks = house.search().await?;
-        tally.starts += evidence.happened.iter().map(|h| h.starts as u64).sum::<u64>();
+        tally.starts += evidence.happened.iter().map(|h| h.starts.len() as u64).sum::<u64>();
         tally.watches += evidence.watches.len() as u64;
         tally.resumed += evidence.watches.iter().map(|w| w.resumed).sum::<u64>();
         Ok(evidence)

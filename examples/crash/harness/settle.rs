@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::clients::Clients;
 use super::dice::Dice;
 use super::fleet::Fleet;
-use super::record::Happened;
+use super::record::{Happened, Start};
 use super::truth::is_end;
 
 /// How long a job may be INDETERMINATE before a person looks: the vendor's later word may come.
@@ -54,7 +54,8 @@ fn state(job: &pb::Job) -> pb::JobState {
 async fn settle(job: &pb::Job, clients: &Clients, fleet: &Fleet, dice: &mut Dice) -> anyhow::Result<()> {
     let happened = happened(fleet)?.into_iter().find(|happened| happened.target == job.target);
     let outcome = match happened {
-        Some(Happened { starts: 0, .. }) | None => pb::SettleOutcome::Cancelled,
+        None => pb::SettleOutcome::Cancelled,
+        Some(Happened { starts, .. }) if starts.is_empty() => pb::SettleOutcome::Cancelled,
         Some(Happened { ends, .. })
             if ends.last().is_some_and(|end| end.to_lowercase().contains("succe")) =>
         {
@@ -81,10 +82,10 @@ pub fn happened(fleet: &Fleet) -> anyhow::Result<Vec<Happened>> {
     let mut all = Vec::new();
     for target in fleet.targets() {
         let effects = fleet.effects(target.kind.provider())?.all();
-        let (mut starts, mut ends) = (0, Vec::new());
+        let (mut starts, mut ends) = (Vec::new(), Vec::new());
         for effect in effects.iter().filter(|effect| effect.target == target.id) {
             match effect.kind {
-                EffectKind::Start => starts += 1,
+                EffectKind::Start => starts.push(Start { at: effect.at, detail: effect.detail.clone() }),
                 // The upgrade that overtook ours is not one of ours.
                 EffectKind::End if ends.last().is_some_and(|end: &String| end == "OVERTAKEN") => {
                     ends.push("(foreign)".to_owned());

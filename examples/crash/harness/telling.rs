@@ -16,10 +16,12 @@ use super::callers::ahead;
 use super::clients::Asked;
 use super::dice::Dice;
 use super::fleet::{Ends, Fleet, Kind};
+use super::harm::{self, Harm, Harms, Place};
 use super::house::{House, Plan};
 use super::judge::{Breach, judge};
 use super::points::{Stage, Story, Telling};
 use super::process::{Gateway, Orders, PATIENCE};
+use super::record::{Wish, moment};
 use super::report::Tally;
 use super::round::Scene;
 
@@ -49,11 +51,12 @@ pub async fn tell(telling: Telling, stage: &Stage<'_>) -> anyhow::Result<(Tally,
         | Story::Sealed
         | Story::Forgotten => Ends::Well,
     };
-    let fleet = Fleet::start(TARGETS, SPEED, ends).await?;
+    let harms = Harms::default();
+    let fleet = Fleet::start(TARGETS, SPEED, ends, stage.replicas, &harms).await?;
     let sealing = telling.story == Story::Sealed;
-    let storage = Storage::make(stage.backend, stage.replicas, SEED, None, stage.servers).await?;
+    let storage = Storage::make(stage.backend, stage.replicas, SEED, None, stage.servers, &harms).await?;
     let plan = Plan { program: stage.program, replicas: stage.replicas, sealing, lease: stage.lease };
-    let mut house = House::build(&plan, storage, fleet, &mut dice)?;
+    let mut house = House::build(&plan, storage, fleet, harms.clone(), &mut dice)?;
     // Watches are opened on processes that know nothing of their fate, unless they are to die before they can serve.
     house.up().await?;
     let mut scene = Scene::open(&house, SEED).await?;
@@ -69,16 +72,22 @@ pub async fn tell(telling: Telling, stage: &Stage<'_>) -> anyhow::Result<(Tally,
     try_join_all(gateways.iter_mut().map(|gateway| gateway.up(first.clone()))).await?;
     for n in 0..gateways.len() {
         if let (Some((pass, cut)), Some(wire)) = (telling.commit, house.storage.wire(n)) {
-            wire.cut_commit(pass, cut);
+            harms.arm(Harm::Commit(cut));
+            wire.cut_marked(pass, cut);
         }
     }
-    let (deaths, mut slept) = (AtomicUsize::new(0), 0);
+    let (deaths, mut slept) = (AtomicUsize::new(0), 0_u64);
     let end = {
         let play = perform(telling.story, &house, &scene, &deaths, &mut dice);
         let rise = async {
             loop {
                 for gateway in &mut gateways {
-                    slept += u64::from(gateway.note_stop(stage.lease + OVERSLEPT));
+                    if gateway.note_stop(stage.lease + OVERSLEPT) {
+                        slept += 1;
+                        let (from, wakes) = (harm::now(), gateway.frozen_until().map(harm::at));
+                        let until = wakes.unwrap_or(from);
+                        harms.done(Harm::OversleepAtPoint, Place::Gateway, from, until);
+                    }
                     gateway.thaw().await?;
                     if !gateway.runs()? {
                         ensure!(gateway.has_orders(), "a gateway ended by itself:\n{}", gateway.last_words());
@@ -97,7 +106,6 @@ pub async fn tell(telling: Telling, stage: &Stage<'_>) -> anyhow::Result<(Tally,
     end?;
     let deaths = deaths.into_inner();
     tally.crashes += deaths as u64;
-    tally.overslept += slept;
     ensure!(slept > 0 || !telling.sleeps(), "nobody fell asleep; the story does not come by this point");
     ensure!(
         deaths >= telling.deaths,
@@ -202,7 +210,9 @@ async fn perform(
                 async move { JobServiceClient::new(channel).cancel_job(request).await }
             };
             // The answer to the first try may have died with its process, and the job be cancelled by now.
-            let _ = scene.clients.call(dice, ask).await?;
+            if scene.clients.call(dice, ask).await?.is_ok() {
+                scene.told.granted(&job, Wish::CancelRequested);
+            }
             ended(scene, &job, pb::JobState::Cancelled, dice).await
         }
         Story::Move => {
@@ -213,16 +223,19 @@ async fn perform(
                 status.state() == pb::JobState::Scheduled && status.submit_time.is_some()
             })
             .await?;
+            let to = ahead(Duration::from_millis(300));
             let request = pb::RescheduleUpgradeRequest {
                 name: job.clone(),
-                start_time: Some(ahead(Duration::from_millis(300))),
+                start_time: Some(to),
                 ignore_maintenance_windows: Some(true),
             };
             let ask = |channel| {
                 let request = request.clone();
                 async move { ScheduleServiceClient::new(channel).reschedule_upgrade(request).await }
             };
-            let _ = scene.clients.call(dice, ask).await?;
+            if let (Ok(_), Some(to)) = (scene.clients.call(dice, ask).await?, moment(&to)) {
+                scene.told.granted(&job, Wish::Moved(to));
+            }
             ended(scene, &job, pb::JobState::Succeeded, dice).await
         }
         Story::Retry => {
@@ -258,7 +271,7 @@ fn schedule(target: String, version: &str, ahead_by: Duration, dice: &mut Dice) 
 }
 
 async fn start(scene: &Scene, asked: Asked, dice: &mut Dice) -> anyhow::Result<String> {
-    let jobs = scene.clients.call(dice, |channel| asked.clone().ask(channel)).await??;
+    let jobs = scene.clients.start(dice, &asked).await??;
     scene.told.promised(asked.request_id(), &jobs);
     Ok(jobs.into_iter().next().context("a job")?.name)
 }

@@ -97,21 +97,3 @@ pub fn is_end(state: JobState) -> bool {
         | JobState::Indeterminate => false,
     }
 }
-
-/// Whether the jobs of a target can be matched with its starts: each start belongs to one job, and every job stands
-/// where its start, or the lack of one, puts it.
-pub fn can_be_matched(happened: &Happened, jobs: &[&Ended]) -> bool {
-    fn place(happened: &Happened, start: usize, jobs: &[&Ended], taken: u64) -> bool {
-        if start == happened.starts {
-            let free = jobs.iter().enumerate().filter(|(at, _)| taken & (1 << at) == 0);
-            return free.into_iter().all(|(_, job)| agrees_unstarted(job));
-        }
-        let word = happened.ends.get(start).map(String::as_str);
-        jobs.iter().enumerate().any(|(at, job)| {
-            taken & (1 << at) == 0
-                && agrees(happened, word, job)
-                && place(happened, start + 1, jobs, taken | (1 << at))
-        })
-    }
-    happened.starts <= jobs.len() && jobs.len() < 64 && place(happened, 0, jobs, 0)
-}

@@ -10,10 +10,10 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::Channel;
 
 use super::canaries::Canaries;
-use super::clients::Clients;
+use super::clients::{Clients, Refusals};
 use super::dice::Dice;
 use super::record::{Seen, Wanted, Watched};
-use crate::watch_checks::{self, End, Recorder, wire};
+use crate::watch_checks::{self, Commits, End, Recorder, wire};
 
 /// Longer than any heartbeat: a stream that is silent for so long is dead.
 const SILENCE: Duration = Duration::from_secs(2);
@@ -63,9 +63,9 @@ impl Watcher {
     }
 
     /// What the checkers of the seven properties find, once everything was told.
-    pub fn breaches(&self, events: &[pb::JobEvent]) -> Vec<String> {
+    pub fn breaches(&self, events: &[pb::JobEvent], commits: &Commits) -> Vec<String> {
         let matches = |_: &str, target: &str, _: pb::JobState| self.wanted.matches(target);
-        let truth = wire::truth(events, &matches, true);
+        let truth = wire::truth(events, &matches, true, commits);
         let found = self.with(|state| watch_checks::judge(state.recorder.recording(), &truth));
         found.iter().map(|breach| format!("{:?}: {breach}", self.wanted)).collect()
     }
@@ -80,14 +80,14 @@ impl Watcher {
             let patience = if dice.chance(50) { dice.within(1, 30) } else { u64::MAX };
             tokio::select! {
                 () = stop.cancelled() => return,
-                () = self.follow(channel, patience) => {}
+                () = self.follow(channel, patience, clients.refusals()) => {}
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
 
     /// One connection, until it ends or has brought so many messages.
-    async fn follow(&self, channel: Channel, messages: u64) {
+    async fn follow(&self, channel: Channel, messages: u64, refusals: &Refusals) {
         let token = self.with(|state| state.token.clone());
         let mode = match self.wanted {
             Wanted::Everything | Wanted::Provider(_) => pb::WatchMode::EveryEvent,
@@ -110,7 +110,10 @@ impl Watcher {
         let opened = tokio::time::timeout(SILENCE, client.watch_jobs(request)).await;
         let mut stream = match opened {
             Ok(Ok(stream)) => stream.into_inner(),
-            Ok(Err(status)) => return self.canaries.look_at("an error of a watch", &status),
+            Ok(Err(status)) => {
+                refusals.note(&status);
+                return self.canaries.look_at("an error of a watch", &status);
+            }
             Err(_) => return,
         };
         self.with(|state| {
@@ -123,6 +126,7 @@ impl Watcher {
                 Ok(Ok(Some(message))) => self.take(message),
                 Ok(Err(status)) => {
                     self.with(|state| state.recorder.close(wire::end(&status)));
+                    refusals.note(&status);
                     return self.canaries.look_at("an error of a watch", &status);
                 }
                 Ok(Ok(None)) => return self.with(|state| state.recorder.close(End::Ok)),
@@ -151,6 +155,7 @@ impl Watcher {
                         sequence: job.sequence,
                         state: job.status.as_ref().map_or(pb::JobState::Unspecified, pb::JobStatus::state),
                         message: "a snapshot".to_owned(),
+                        ..Seen::default()
                     };
                     state.events.push((job.name, seen));
                 }

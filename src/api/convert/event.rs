@@ -16,7 +16,7 @@ pub fn event(event: &Event) -> pb::JobEvent {
         message: event.message.clone(),
         target: event.about.target.to_string(),
         operation: operation::kind(event.about.operation).into(),
-        labels: event.about.labels.clone(),
+        labels: event.about.labels.to_map(),
         status: Some(status(&event.status)),
         retry_of: name(event.about.retry_of),
     }

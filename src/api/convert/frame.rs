@@ -175,7 +175,7 @@ mod tests {
                     event.status.findings.clear();
                     event.status.failure = None;
                 }
-                Arc::make_mut(&mut event.about).labels.insert(key, value);
+                Arc::make_mut(&mut event.about).labels.extend([(key, value)]);
                 event
             };
             (0..).zip(parts).map(make).collect()

@@ -20,7 +20,7 @@ pub fn job(job: &Job) -> pb::Job {
         name: job.id.to_string(),
         target: job.spec.target.to_string(),
         operation: Some(operation(&job.spec.operation)),
-        labels: job.spec.labels.clone(),
+        labels: job.spec.labels.to_map(),
         request_id: job.spec.request.map(|r| r.id.to_string()).unwrap_or_default(),
         create_time: Some(timestamp(job.spec.create_time)),
         status: Some(status(&job.status)),
@@ -43,7 +43,7 @@ pub fn status(status: &JobStatus) -> pb::JobStatus {
         progress: status.progress.as_ref().map(progress),
         findings: status.findings.iter().map(finding).collect(),
         waiting_for: status.waiting_for.iter().map(waiting).collect(),
-        failure: status.failure.as_ref().map(failure),
+        failure: status.failure.as_deref().map(failure),
         parts: status.parts.iter().map(part).collect(),
         cancelability: Some(pb::Cancelability {
             possible: status.cancelable.possible,
@@ -191,7 +191,7 @@ fn part(part: &Part) -> pb::Part {
 fn vendor(vendor: &VendorView) -> pb::VendorView {
     pb::VendorView {
         state: vendor.state.clone().unwrap_or_default(),
-        ids: vendor.ids.clone(),
+        ids: vendor.ids.to_map(),
         answer: vendor.answer.as_deref().map(structure),
         last_error: vendor.last_error.clone().unwrap_or_default(),
     }
@@ -209,6 +209,7 @@ pub(in crate::api) mod tests {
     use crate::domain::job::{Cancelable, JobControl, JobSpec, RequestRef};
     use crate::domain::operation::{Operation, Reinstall};
     use crate::domain::target::Target;
+    use crate::domain::texts::Texts;
 
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(1_800_000_000 + second).unwrap()
@@ -243,12 +244,12 @@ pub(in crate::api) mod tests {
                 since: at(6),
                 until: Some(at(7)),
             }],
-            failure: Some(Failure {
+            failure: Some(Box::new(Failure {
                 reason: FailureReason::PartialFailure,
                 message: "one host".to_owned(),
                 vendor_code: Some("SYS.1007".to_owned()),
                 metadata: BTreeMap::from([("http_status".to_owned(), "503".to_owned())]),
-            }),
+            })),
             parts: vec![Part {
                 id: "host-1".to_owned(),
                 outcome: PartOutcome::Failed,
@@ -258,7 +259,7 @@ pub(in crate::api) mod tests {
             cancel_request_time: Some(at(8)),
             vendor: VendorView {
                 state: Some("Suspended".to_owned()),
-                ids: BTreeMap::from([("longJobUuid".to_owned(), "u".to_owned())]),
+                ids: Texts::from([("longJobUuid".to_owned(), "u".to_owned())]),
                 answer: Some(r#"{"state":"Suspended"}"#.to_owned()),
                 last_error: Some("boom".to_owned()),
             },
@@ -277,7 +278,7 @@ pub(in crate::api) mod tests {
                     image_id: Some("img".to_owned()),
                     accepted_risks: vec!["huawei.data_loss".to_owned()],
                 }),
-                labels: BTreeMap::from([("team".to_owned(), "db".to_owned())]),
+                labels: Texts::from([("team".to_owned(), "db".to_owned())]),
                 request: Some(RequestRef { id: request, index: 3 }),
                 trace_parent: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".to_owned()),
                 create_time: at(0),

@@ -89,7 +89,9 @@ pub fn read_upgrade(faults: &mut Faults, parent: &str, fields: UpgradeFields) ->
         ignore_precheck_warnings: fields.ignore_precheck_warnings,
         accepted_risks: read_risks(faults, parent, fields.accepted_risks),
         options: match fields.zstack {
-            Some(options) => VendorOptions::Zstack(read_zstack(faults, &inside(parent, "zstack"), options)),
+            Some(options) => {
+                VendorOptions::Zstack(Box::new(read_zstack(faults, &inside(parent, "zstack"), options)))
+            }
             None => VendorOptions::None,
         },
     }
@@ -199,7 +201,7 @@ mod tests {
         let read = read_upgrade(&mut faults, "", fields);
         assert!(faults.is_empty());
         assert_eq!(read.version, None);
-        assert_eq!(read.options, VendorOptions::Zstack(ZstackUpgradeOptions::default()));
+        assert_eq!(read.options, VendorOptions::Zstack(Box::default()));
         assert_eq!(read_reinstall(&mut faults, String::new(), Vec::new()), Reinstall::default());
     }
 

@@ -199,6 +199,10 @@ impl Work {
     pub(super) fn settle(&mut self, id: JobId, heard: &Heard, step: &Step) {
         let beat = self.since_beat();
         let Some(live) = self.live.get_mut(&id) else { return };
+        // The check is out already: its answer plans what comes next.
+        if matches!(heard, Heard::CheckBegan) && live.busy && live.job.status.state == JobState::Checking {
+            return;
+        }
         let now = self.driver.clock.now();
         let provider = &self.driver.runtime.provider;
         let keeps_time = self.driver.runtime.keeps_time(live.job.spec.target.kind);

@@ -56,12 +56,16 @@ impl Work {
             return;
         }
         let mut nudged = self.driver.runtime.take_nudged().into_iter();
-        while let Some((id, nudge)) = nudged.next() {
+        while let Some((id, mut nudge)) = nudged.next() {
             match self.live.get(&id) {
                 // Told of what is known already.
                 Some(live) if live.job.sequence >= nudge.sequence => continue,
                 None if nudge.ended => continue,
                 Some(_) | None => {}
+            }
+            if let Some(job) = nudge.job.take_if(|job| job.sequence >= nudge.sequence) {
+                self.take_in(*job).await;
+                continue;
             }
             match self.driver.store.job(id).await {
                 Ok(Some(job)) => self.take_in(job).await,

@@ -104,7 +104,8 @@ impl Work {
         }
     }
 
-    /// Marks jobs CHECKING, then asks for their prechecks.
+    /// Asks for the prechecks of jobs, and marks them CHECKING meanwhile. A check only reads, so it need not wait until
+    /// the mark is durable. It counts only for a job whose mark was made: nothing that follows overtakes it.
     pub(super) async fn begin_checks(&mut self, mut ids: Vec<JobId>) {
         let batch = self.driver.runtime.provider.vendor.capabilities().check_batch.max(1);
         let checking = self.under_way.values().filter(|round| round.checks).count();
@@ -114,8 +115,7 @@ impl Work {
         let mut began = Vec::new();
         let mut ready = Vec::new();
         for id in ids {
-            let Some(live) = self.live.get(&id) else { continue };
-            let (state, password) = (live.job.status.state, live.job.control.password);
+            let Some(password) = self.live.get(&id).map(|live| live.job.control.password) else { continue };
             if password != PasswordState::None {
                 match self.driver.vault.fetch(&*self.driver.store, id, password).await {
                     Ok(Ok(_)) => {}
@@ -130,16 +130,23 @@ impl Work {
                     }
                 }
             }
-            if state != JobState::Checking {
-                began.push((id, Heard::CheckBegan));
-            }
             ready.push(id);
         }
-        if !began.is_empty() {
-            self.hear(began).await;
+        self.ask_each(ready.clone(), batch, Ask::Check);
+        // Those that found no round are due again.
+        ready.retain(|id| self.live.get(id).is_some_and(|live| live.busy));
+        let unmarked = |live: &Live| live.job.status.state != JobState::Checking;
+        let fresh = ready.iter().filter(|id| self.live.get(id).is_some_and(|live| unmarked(live)));
+        began.extend(fresh.map(|id| (*id, Heard::CheckBegan)));
+        if began.is_empty() {
+            return;
         }
-        ready.retain(|id| self.live.get(id).is_some_and(|l| l.job.status.state == JobState::Checking));
-        self.ask_each(ready, batch, Ask::Check);
+        self.hear(began).await;
+        ready.retain(|id| self.live.get(id).is_none_or(|live| !live.busy || unmarked(live)));
+        if !ready.is_empty() {
+            let checks = self.under_way.values_mut().filter(|round| round.checks);
+            checks.for_each(|round| round.jobs.retain(|id| !ready.contains(id)));
+        }
     }
 
     /// Lets jobs wait that found no round for their checks. They say so once, unless they wait for something else besides.
@@ -270,8 +277,12 @@ impl Work {
                 self.under_way.remove(&id);
                 self.failed(&self.driver.runtime.told(error), now);
             }
-            Ok((id, Done::Answers(answers))) => {
-                self.under_way.remove(&id);
+            Ok((id, Done::Answers(mut answers))) => {
+                if let Some(round) = self.under_way.remove(&id)
+                    && round.jobs.len() < answers.heard.len()
+                {
+                    answers.heard.retain(|(id, _)| round.jobs.contains(id));
+                }
                 // What was not sent because the lease ended says nothing of the provider.
                 if self.driver.tenure.permit.holds() {
                     self.judge_health(&answers, now);

@@ -67,7 +67,7 @@ impl<'a> Draft<'a> {
     pub(in crate::engine) fn end(&mut self, signal: Signal, failure: Option<Failure>) {
         if self.signal(signal) {
             if failure.is_some() {
-                self.status.failure = failure;
+                self.status.failure = failure.map(Box::new);
             }
             self.stop_waiting();
         }
@@ -126,13 +126,13 @@ impl<'a> Draft<'a> {
     pub(super) fn give_up(&mut self, why: &str) {
         if self.signal(Signal::GiveUp) {
             self.stop_waiting();
-            self.status.failure = Some(Failure::new(
+            self.status.failure = Some(Box::new(Failure::new(
                 FailureReason::SubmissionUnknown,
                 format!(
                     "the start was sent, its answer was lost, and the vendor cannot say whether it arrived: {why}. Look \
                      at the target, then settle the job by SettleJob"
                 ),
-            ));
+            )));
         }
     }
 

@@ -82,7 +82,7 @@ impl Draft<'_> {
         if self.signal(signal) {
             self.status.provenance = provenance;
             if failure.is_some() || self.status.state == JobState::Succeeded {
-                self.status.failure = failure;
+                self.status.failure = failure.map(Box::new);
             }
             // Some vendors stop counting before the end; that all is done is then what they say in other words.
             if self.status.state == JobState::Succeeded

@@ -14,8 +14,12 @@ use crate::vendors::contract::{CheckReport, Found};
 use crate::vendors::error::{Reached, VendorError};
 
 impl Draft<'_> {
-    /// Prechecks answered. `true`: the start may be sent once this is durable.
+    /// Prechecks answered. `true`: the start may be sent once this is durable. They allow one start: a job that is not
+    /// CHECKING any more is not started again by them.
     pub(super) fn checked(&mut self, report: &CheckReport) -> bool {
+        if self.status.state != JobState::Checking {
+            return false;
+        }
         // A baseline from before a start without an answer shows better than one of now whether that start arrived.
         let before = self.control.handle.clone().filter(|_| self.control.first_lost.is_some());
         if report.handle.is_some() {
@@ -116,7 +120,7 @@ impl Draft<'_> {
             "a repeat was refused ({}), perhaps because the first start runs; the vendor is asked whether it arrived",
             failure.message
         );
-        self.control.refusal = Some(failure);
+        self.control.refusal = Some(Box::new(failure));
         self.wait(WaitReason::LostAnswer, text, None);
     }
 
@@ -209,7 +213,7 @@ impl Draft<'_> {
                 JobState::Submitting if self.status.cancel_request_time.is_some() => self.end(Signal::Prevent, None),
                 JobState::Submitting if self.control.refusal.is_some() => {
                     let refusal = self.control.refusal.take();
-                    self.end(Signal::Refuse, refusal);
+                    self.end(Signal::Refuse, refusal.map(|failure| *failure));
                 }
                 JobState::Submitting
                 | JobState::Pending

@@ -8,7 +8,7 @@ use super::{apply, capabilities, job, upgrade, write};
 use crate::domain::capability::CancelSupport;
 use crate::domain::failure::FailureReason;
 use crate::domain::finding::{Finding, Severity};
-use crate::domain::job::WaitReason;
+use crate::domain::job::{Handle, WaitReason};
 use crate::domain::operation::{Operation, ScheduledUpgrade};
 use crate::domain::state::JobState;
 use crate::engine::plan::{Plan, plan};
@@ -108,4 +108,18 @@ fn a_job_that_waits_for_its_checks_says_so_until_they_begin() {
     write(&mut job, step);
     let step = apply(&job, &Heard::CheckBegan, &capabilities, Timestamp::UNIX_EPOCH);
     assert!(step.status.waiting_for.is_empty());
+}
+
+#[test]
+fn a_check_starts_a_job_from_checking_only_and_changes_no_other() {
+    let capabilities = capabilities(CancelSupport::Asked);
+    for state in JobState::ALL {
+        let mut job = upgrade();
+        job.status.state = state;
+        let report =
+            CheckReport { handle: Some(Handle("of a later check".into())), ..CheckReport::default() };
+        let step = apply(&job, &Heard::Checked(Ok(report)), &capabilities, Timestamp::UNIX_EPOCH);
+        assert_eq!(step.submit, state == JobState::Checking, "{state:?}");
+        assert_eq!(step.control.handle.is_some(), state == JobState::Checking, "{state:?}");
+    }
 }

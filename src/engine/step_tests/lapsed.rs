@@ -89,7 +89,7 @@ fn a_second_lapse_ends_the_job() {
     write(&mut job, step);
     start(&mut job, &capabilities, later);
     let step = apply(&job, &lapsed(), &capabilities, later);
-    assert_eq!((step.status.state, step.status.failure), (JobState::Rejected, Some(failure())));
+    assert_eq!((step.status.state, step.status.failure), (JobState::Rejected, Some(Box::new(failure()))));
 }
 
 #[test]

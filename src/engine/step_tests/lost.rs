@@ -208,7 +208,7 @@ fn a_job_that_is_found_after_all_is_no_failure_any_more() {
     let mut job = upgrade();
     job.status.state = JobState::Indeterminate;
     job.status.submit_time = Some(Timestamp::UNIX_EPOCH);
-    job.status.failure = Some(Failure::new(FailureReason::SubmissionUnknown, "nobody knows"));
+    job.status.failure = Some(Box::new(Failure::new(FailureReason::SubmissionUnknown, "nobody knows")));
     let found = Heard::Looked(Ok(Found::Arrived(Box::new(running()))));
     let step = apply(&job, &found, &capabilities, Timestamp::UNIX_EPOCH);
     assert_eq!((step.status.state, step.status.failure), (JobState::Running, None));

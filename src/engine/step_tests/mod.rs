@@ -20,6 +20,7 @@ use crate::domain::job::{Job, JobControl, JobSpec, JobStatus, PasswordState, Pro
 use crate::domain::operation::{Operation, OperationKind, Upgrade};
 use crate::domain::state::JobState;
 use crate::domain::target::{Target, TargetKind};
+use crate::domain::texts::Texts;
 use crate::engine::step::{Around, Heard, Step, cancelable_at_first};
 use crate::vendors::contract::{Observation, Phase};
 use crate::vendors::error::{Reached, VendorError};
@@ -61,7 +62,7 @@ fn job(operation: Operation) -> Job {
         spec: JobSpec {
             target: Target::parse_name("providers/p/clusters/c").unwrap(),
             operation,
-            labels: std::collections::BTreeMap::new(),
+            labels: Texts::default(),
             request: None,
             trace_parent: None,
             create_time: Timestamp::UNIX_EPOCH,

@@ -14,10 +14,12 @@ use std::io;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use axum::http::Method;
+
 use super::effects::Effects;
 use super::faults::Faults;
 use super::server::{Running, serve};
-use super::{Hold, Settings, Simulator};
+use super::{Hold, Route, Settings, Simulator};
 use world::World;
 
 pub use bodies::{CHANNEL_VERSION, FIRST_VERSION, NEXT_VERSION};
@@ -130,6 +132,10 @@ impl Simulator for SimAvisi {
 
     fn faults(&self) -> &Faults {
         &self.faults
+    }
+
+    fn route(&self, method: &Method, path: &str) -> Route {
+        routes::route(method, path)
     }
 
     fn hold(&self) -> &Hold {

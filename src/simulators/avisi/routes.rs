@@ -70,7 +70,7 @@ pub(super) fn router(world: &Arc<World>, faults: &Faults) -> Router {
     door.merge(vendor)
 }
 
-fn route(method: &Method, path: &str) -> Route {
+pub(super) fn route(method: &Method, path: &str) -> Route {
     let upgrades = path.contains("/scheduled-cluster-upgrades");
     if *method == Method::DELETE {
         Route::Cancel

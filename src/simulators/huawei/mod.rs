@@ -212,6 +212,10 @@ impl Simulator for SimHuawei {
         &self.faults
     }
 
+    fn route(&self, method: &Method, path: &str) -> Route {
+        route(method, path)
+    }
+
     fn hold(&self) -> &Hold {
         &self.world.hold
     }

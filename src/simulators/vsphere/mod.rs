@@ -19,10 +19,12 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use axum::http::Method;
+
 use super::effects::Effects;
 use super::faults::Faults;
 use super::server::{Running, serve};
-use super::{Hold, Settings, Simulator};
+use super::{Hold, Route, Settings, Simulator};
 use world::World;
 
 pub use world::{CancelEnd, Fit, Kind, Outcome};
@@ -180,6 +182,10 @@ impl Simulator for SimVsphere {
 
     fn faults(&self) -> &Faults {
         &self.faults
+    }
+
+    fn route(&self, method: &Method, path: &str) -> Route {
+        routes::route(method, path)
     }
 
     fn hold(&self) -> &Hold {

@@ -88,7 +88,7 @@ pub(super) fn router(world: &Arc<World>, faults: &Faults) -> Router {
     door.merge(vendor)
 }
 
-fn route(method: &Method, path: &str) -> Route {
+pub(super) fn route(method: &Method, path: &str) -> Route {
     let read = *method == Method::GET;
     if path == "/api/session" {
         Route::Login

@@ -17,7 +17,7 @@ use std::io;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use axum::http::StatusCode;
+use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Response};
 use axum::{Json, middleware};
 use toml::{Table, Value};
@@ -28,7 +28,7 @@ use self::refusal::Refusal;
 pub use self::script::Outcome;
 use self::world::World;
 use super::faults::{Layer, Shape};
-use super::{Effects, Faults, Hold, Running, Settings, Simulator, control, faults, server};
+use super::{Effects, Faults, Hold, Route, Running, Settings, Simulator, control, faults, server};
 use crate::kit::clock::Clock;
 
 /// A running stand-in ZStack.
@@ -196,6 +196,10 @@ impl Simulator for SimZstack {
 
     fn faults(&self) -> &Faults {
         &self.hub.faults
+    }
+
+    fn route(&self, method: &Method, path: &str) -> Route {
+        routes::classify(method, path)
     }
 
     fn hold(&self) -> &Hold {

@@ -151,9 +151,7 @@ async fn new_jobs(connection: &mut PgConnection, jobs: &[(&Job, Option<RequestRe
 
     let labels: Vec<(&Job, &str, &str)> = jobs
         .iter()
-        .flat_map(|(job, _)| {
-            job.spec.labels.iter().map(move |(key, value)| (*job, key.as_str(), value.as_str()))
-        })
+        .flat_map(|(job, _)| job.spec.labels.iter().map(move |(key, value)| (*job, key, value)))
         .collect();
     if labels.is_empty() {
         return Ok(());

@@ -2,8 +2,8 @@
 //!
 //! * WAL and `synchronous=FULL`: a commit is on the disk when it is answered.
 //! * One writer ([`writer`]) commits waiting writes in groups; readers ([`readers`]) never wait for it.
-//! * A group is read, decided in memory ([`crate::store::ledger`]) and saved: a fixed number of statements,
-//!   because handing a statement to SQLite's thread and back costs as much as the statement.
+//! * A group is read, decided in memory ([`crate::store::ledger`]) and saved. A small one goes to SQLite's thread twice:
+//!   to begin and read, to save and commit. The way there and back costs as much as the statements do.
 //! * One process at a time: a lock on the file `<database>.lock`.
 
 pub(super) mod export;

@@ -69,7 +69,8 @@ pub(super) async fn open(settings: &StoreSettings) -> Result<Opened, StoreError>
         writer_options =
             writer_options.pragma("max_page_count", (u64::from(mib) * PAGES_PER_MIB).to_string());
     }
-    let reader_options = base.read_only(true).pragma("query_only", "ON").pragma("cache_size", "-8192");
+    // A reader begins anew with an empty cache after each commit of the writer, so a large one is memory for nothing.
+    let reader_options = base.read_only(true).pragma("query_only", "ON").pragma("cache_size", "-2048");
 
     let mut writer = writer_options.connect().await.map_err(Fault::from)?;
     migrate(&mut writer).await?;

@@ -34,8 +34,21 @@ async fn plan(connection: &mut SqliteConnection, sql: &str) -> Vec<String> {
 
 /// The steps that walk a table or index of ours without a bound by a key.
 fn walks(plan: &[String]) -> Vec<&String> {
-    let ours =
-        ["jobs", "j", "events", "e", "b", "c", "job_labels", "l", "m", "requests", "r", "sealed_passwords"];
+    let ours = [
+        "jobs",
+        "j",
+        "t",
+        "events",
+        "e",
+        "b",
+        "c",
+        "job_labels",
+        "l",
+        "m",
+        "requests",
+        "r",
+        "sealed_passwords",
+    ];
     plan.iter()
         .filter(|step| {
             step.strip_prefix("SCAN ")
@@ -60,6 +73,7 @@ async fn hot_statements_look_rows_up() {
         read::EVENTS,
         load::JOBS_BY_ID,
         load::LIVE_BY_TARGET,
+        load::LIVE_BY_TAKER,
         load::REQUESTS_BY_ID,
         load::JOBS_BY_REQUEST,
         &update,

@@ -1,13 +1,13 @@
-//! Saves the rows that a group of writes changed, many rows to a statement.
+//! Saves the rows that a group of writes changed, many rows to a statement, many statements to a text.
 //!
-//! Each statement is made for a few fixed numbers of rows, so that its text repeats and stays prepared: 70 rows
-//! go in as 64 + 4 + 1 + 1.
+//! A text goes to SQLite's thread and back as a whole, since the way costs as much as a statement does. Each statement is
+//! made for a few fixed numbers of rows, and filled up with rows of nothing, so that the texts repeat and stay prepared:
+//! 70 rows go in as 64 and 16, ten of which are nothing.
 
 use std::sync::{Arc, LazyLock};
 
-use sqlx::AssertSqlSafe;
-use sqlx::query::Query;
 use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection};
+use sqlx::{Arguments as _, AssertSqlSafe, Encode, Type};
 
 use crate::domain::id::JobId;
 use crate::domain::job::{Job, RequestRef};
@@ -15,160 +15,212 @@ use crate::store::fault::{Fault, unwritten};
 use crate::store::ledger::{Ledger, NewEventRow, NewKey};
 use crate::store::record::{end_time, int, to_json};
 
-type Bound = Query<'static, Sqlite, SqliteArguments>;
+/// How many rows one text has at most. A group of a few jobs goes in as one text, its commit included; the more rows,
+/// the less does the way count.
+const TEXT_ROWS: usize = 64;
 
-/// A statement over many rows: `head (?, …), (?, …) tail`.
+/// A statement over many rows: `head (?, …), (?, …) tail`. A row whose first value is NULL does nothing.
 pub(super) struct Bulk {
-    /// By number of rows, most first.
+    columns: usize,
+    /// By number of rows, fewest first.
     pub(super) texts: [(usize, Arc<str>); 4],
 }
 
 impl Bulk {
     fn new(head: &str, columns: usize, tail: &str) -> Self {
         let row = format!("({})", vec!["?"; columns].join(", "));
-        Self {
-            texts: [64, 16, 4, 1].map(|rows| {
-                let rows_text = vec![row.as_str(); rows].join(", ");
-                (rows, format!("{head} {rows_text} {tail}").into())
-            }),
-        }
+        let text = |rows| format!("{head} (VALUES {}) {tail}", vec![row.as_str(); rows].join(", "));
+        Self { columns, texts: [1, 4, 16, TEXT_ROWS].map(|rows| (rows, text(rows).into())) }
     }
 
-    /// Runs the statement for all of `rows`.
-    async fn run<T>(
-        &self,
-        connection: &mut SqliteConnection,
-        rows: &[T],
-        bind: impl Fn(Bound, &T) -> Result<Bound, Fault>,
-    ) -> Result<(), Fault> {
-        let mut rest = rows;
-        for (size, text) in &self.texts {
-            while let Some((now, later)) = rest.split_at_checked(*size) {
-                // The text is made of our own words and question marks alone.
-                let query = sqlx::query(AssertSqlSafe(Arc::clone(text)));
-                now.iter().try_fold(query, &bind)?.execute(&mut *connection).await?;
-                rest = later;
+    fn insert(table: &str, columns: &[&str]) -> Self {
+        let head = format!("INSERT INTO {table} ({}) SELECT * FROM", columns.join(", "));
+        Self::new(&head, columns.len(), "WHERE column1 IS NOT NULL")
+    }
+}
+
+/// Statements that go to SQLite together, and their values.
+#[derive(Default)]
+pub(super) struct Text {
+    statements: String,
+    values: Values,
+    rows: usize,
+}
+
+/// The values of a text, in order. The first fault is kept until they are used.
+#[derive(Default)]
+struct Values(SqliteArguments, Option<Fault>);
+
+impl Values {
+    fn bind<'v>(&mut self, value: impl Encode<'v, Sqlite> + Type<Sqlite> + 'v) -> &mut Self {
+        if let Err(error) = self.0.add(value) {
+            self.1.get_or_insert(Fault::Refused(error.to_string()));
+        }
+        self
+    }
+
+    fn json(&mut self, job: JobId, part: &str, value: &impl serde::Serialize) -> &mut Self {
+        match to_json(job, part, value) {
+            Ok(json) => self.bind(json),
+            Err(error) => {
+                self.1.get_or_insert(unwritten(error));
+                self
             }
         }
+    }
+}
+
+impl Text {
+    /// Adds a statement for all of `rows`. What is there already is run first when there is no room for more.
+    async fn add<T>(
+        &mut self,
+        connection: &mut SqliteConnection,
+        bulk: &Bulk,
+        rows: &[T],
+        bind: impl Fn(&mut Values, &T),
+    ) -> Result<(), Fault> {
+        for chunk in rows.chunks(TEXT_ROWS) {
+            let Some((size, text)) = bulk.texts.iter().find(|(size, _)| *size >= chunk.len()) else {
+                continue;
+            };
+            if self.rows > 0 && self.rows + size > TEXT_ROWS {
+                std::mem::take(self).run(connection).await?;
+            }
+            self.rows += size;
+            self.statements.push_str(text);
+            self.statements.push(';');
+            chunk.iter().for_each(|row| bind(&mut self.values, row));
+            for _ in 0..bulk.columns * (size - chunk.len()) {
+                self.values.bind(None::<i64>);
+            }
+        }
+        Ok(())
+    }
+
+    async fn run(self, connection: &mut SqliteConnection) -> Result<(), Fault> {
+        let Values(values, fault) = self.values;
+        if let Some(fault) = fault {
+            return Err(fault);
+        }
+        // The text is made of our own words and question marks alone.
+        sqlx::query_with(AssertSqlSafe(self.statements), values).execute(connection).await?;
         Ok(())
     }
 }
 
 static INSERT_REQUESTS: LazyLock<Bulk> =
-    LazyLock::new(|| Bulk::new("INSERT INTO requests (id, digest, create_time) VALUES", 3, ""));
+    LazyLock::new(|| Bulk::insert("requests", &["id", "digest", "create_time"]));
 
 static INSERT_JOBS: LazyLock<Bulk> = LazyLock::new(|| {
-    Bulk::new(
-        "INSERT INTO jobs (id, provider, target, operation, state, ended, holds, create_time, version, sequence, \
-         request_id, request_index, spec, status, control, end_time) VALUES",
-        16,
-        "",
-    )
+    let asked =
+        ["id", "provider", "target", "operation", "create_time", "request_id", "request_index", "spec"];
+    let standing = ["state", "ended", "holds", "version", "sequence", "status", "control", "end_time"];
+    Bulk::insert("jobs", &[asked, standing].concat())
 });
 
 pub(super) static UPDATE_JOBS: LazyLock<Bulk> = LazyLock::new(|| {
     Bulk::new(
         "UPDATE jobs SET state = v.column2, ended = v.column3, holds = v.column4, version = v.column5, \
-         sequence = v.column6, status = v.column7, control = v.column8, \
-         end_time = v.column9 FROM (VALUES",
+         sequence = v.column6, status = v.column7, control = v.column8, end_time = v.column9 FROM",
         9,
-        ") AS v WHERE jobs.id = v.column1",
+        "AS v WHERE jobs.id = v.column1",
     )
 });
 
 static INSERT_LABELS: LazyLock<Bulk> =
-    LazyLock::new(|| Bulk::new("INSERT INTO job_labels (key, value, create_time, job) VALUES", 4, ""));
+    LazyLock::new(|| Bulk::insert("job_labels", &["key", "value", "create_time", "job"]));
 
-static INSERT_SEALED: LazyLock<Bulk> =
-    LazyLock::new(|| Bulk::new("INSERT INTO sealed_passwords (job, sealed) VALUES", 2, ""));
+static INSERT_SEALED: LazyLock<Bulk> = LazyLock::new(|| Bulk::insert("sealed_passwords", &["job", "sealed"]));
 
 pub(super) static DELETE_SEALED: LazyLock<Bulk> =
-    LazyLock::new(|| Bulk::new("DELETE FROM sealed_passwords WHERE job IN (VALUES", 1, ")"));
+    LazyLock::new(|| Bulk::new("DELETE FROM sealed_passwords WHERE job IN", 1, ""));
 
 static INSERT_EVENTS: LazyLock<Bulk> = LazyLock::new(|| {
-    Bulk::new(
-        "INSERT INTO events (position, commit_no, job, sequence, time, kind, message, status) VALUES",
-        8,
-        "",
-    )
+    Bulk::insert("events", &["position", "commit_no", "job", "sequence", "time", "kind", "message", "status"])
 });
 
-/// Saves what changed in `ledger`, inside the transaction that `connection` is in.
-pub(super) async fn save(connection: &mut SqliteConnection, ledger: &Ledger) -> Result<(), Fault> {
-    let saves = ledger.saves();
-    INSERT_REQUESTS.run(connection, &saves.requests, request).await?;
+/// Saves what changed in `ledger`, inside the transaction that `connection` is in, but for a last text: that goes with
+/// the [`commit`].
+pub(super) async fn save(connection: &mut SqliteConnection, ledger: &Ledger) -> Result<Text, Fault> {
+    let (saves, mut text) = (ledger.saves(), Text::default());
+    text.add(connection, &INSERT_REQUESTS, &saves.requests, request).await?;
 
     let changed: Vec<&Job> = ledger.changed_jobs().collect();
-    UPDATE_JOBS.run(connection, &changed, changed_job).await?;
+    text.add(connection, &UPDATE_JOBS, &changed, |values, job| {
+        standing(values.bind(bytes(job.id)), job);
+    })
+    .await?;
     let new: Vec<(&Job, Option<RequestRef>)> = ledger.new_jobs().collect();
-    INSERT_JOBS.run(connection, &new, new_job).await?;
-    let labels: Vec<(&Job, &String, &String)> = new
+    text.add(connection, &INSERT_JOBS, &new, new_job).await?;
+    let labels: Vec<(&Job, &str, &str)> = new
         .iter()
         .flat_map(|(job, _)| job.spec.labels.iter().map(move |(key, value)| (*job, key, value)))
         .collect();
-    INSERT_LABELS.run(connection, &labels, label).await?;
+    text.add(connection, &INSERT_LABELS, &labels, label).await?;
 
-    INSERT_SEALED.run(connection, &saves.sealed, sealed).await?;
+    text.add(connection, &INSERT_SEALED, &saves.sealed, |values, (job, sealed)| {
+        values.bind(bytes(*job)).bind(sealed.clone());
+    })
+    .await?;
     let erased: Vec<JobId> = saves.erased.iter().copied().collect();
-    DELETE_SEALED.run(connection, &erased, |query, job| Ok(query.bind(bytes(*job)))).await?;
-    INSERT_EVENTS.run(connection, &saves.events, event).await
+    text.add(connection, &DELETE_SEALED, &erased, |values, job| {
+        values.bind(bytes(*job));
+    })
+    .await?;
+    text.add(connection, &INSERT_EVENTS, &saves.events, event).await?;
+    Ok(text)
 }
 
-fn request(query: Bound, key: &NewKey) -> Result<Bound, Fault> {
-    Ok(query
+/// Runs what [`save`] left, and makes all of it durable.
+pub(super) async fn commit(connection: &mut SqliteConnection, mut last: Text) -> Result<(), Fault> {
+    last.statements.push_str("COMMIT");
+    last.run(connection).await
+}
+
+fn request(values: &mut Values, key: &NewKey) {
+    values
         .bind(key.id.uuid().into_bytes().to_vec())
         .bind(key.digest.to_vec())
-        .bind(key.create_time.as_microsecond()))
+        .bind(key.create_time.as_microsecond());
 }
 
-fn new_job(query: Bound, (job, request): &(&Job, Option<RequestRef>)) -> Result<Bound, Fault> {
-    let (spec, status) = (&job.spec, &job.status);
-    Ok(query
+fn new_job(values: &mut Values, (job, request): &(&Job, Option<RequestRef>)) {
+    let spec = &job.spec;
+    values
         .bind(bytes(job.id))
         .bind(spec.target.provider.as_str().to_owned())
         .bind(spec.target.to_string())
         .bind(spec.operation.kind().as_str())
-        .bind(status.state.as_str())
-        .bind(status.state.is_ended())
-        .bind(job.control.holds_target)
         .bind(spec.create_time.as_microsecond())
-        .bind(int(job.version))
-        .bind(int(job.sequence))
         .bind(request.map(|at| at.id.uuid().into_bytes().to_vec()))
         .bind(request.map(|at| i64::from(at.index)))
-        .bind(to_json(job.id, "spec", spec).map_err(unwritten)?)
-        .bind(to_json(job.id, "status", status).map_err(unwritten)?)
-        .bind(to_json(job.id, "control", &job.control).map_err(unwritten)?)
-        .bind(end_time(job)))
+        .json(job.id, "spec", spec);
+    standing(values, job);
 }
 
-fn changed_job(query: Bound, job: &&Job) -> Result<Bound, Fault> {
-    Ok(query
-        .bind(bytes(job.id))
+/// What changes in a job's row over its life.
+fn standing(values: &mut Values, job: &Job) {
+    values
         .bind(job.status.state.as_str())
         .bind(job.status.state.is_ended())
         .bind(job.control.holds_target)
         .bind(int(job.version))
         .bind(int(job.sequence))
-        .bind(to_json(job.id, "status", &job.status).map_err(unwritten)?)
-        .bind(to_json(job.id, "control", &job.control).map_err(unwritten)?)
-        .bind(end_time(job)))
+        .json(job.id, "status", &job.status)
+        .json(job.id, "control", &job.control)
+        .bind(end_time(job));
 }
 
-fn label(query: Bound, (job, key, value): &(&Job, &String, &String)) -> Result<Bound, Fault> {
-    Ok(query
-        .bind((*key).clone())
-        .bind((*value).clone())
+fn label(values: &mut Values, (job, key, value): &(&Job, &str, &str)) {
+    values
+        .bind((*key).to_owned())
+        .bind((*value).to_owned())
         .bind(job.spec.create_time.as_microsecond())
-        .bind(bytes(job.id)))
+        .bind(bytes(job.id));
 }
 
-fn sealed(query: Bound, (job, sealed): &(JobId, Vec<u8>)) -> Result<Bound, Fault> {
-    Ok(query.bind(bytes(*job)).bind(sealed.clone()))
-}
-
-fn event(query: Bound, row: &NewEventRow) -> Result<Bound, Fault> {
-    Ok(query
+fn event(values: &mut Values, row: &NewEventRow) {
+    values
         .bind(int(row.position))
         .bind(int(row.commit))
         .bind(bytes(row.job))
@@ -176,7 +228,7 @@ fn event(query: Bound, row: &NewEventRow) -> Result<Bound, Fault> {
         .bind(row.event.time.as_microsecond())
         .bind(row.event.kind.as_str())
         .bind(row.event.message.clone())
-        .bind(to_json(row.job, "event's status", &row.status).map_err(unwritten)?))
+        .json(row.job, "event's status", &row.status);
 }
 
 pub(super) fn bytes(job: JobId) -> Vec<u8> {

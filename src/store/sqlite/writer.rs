@@ -11,11 +11,11 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::leases::MemoryLeases;
-use super::load::load;
+use super::load::begin;
 use super::open::newest;
 use super::purge;
 use super::readers::Readers;
-use super::save::save;
+use super::save::{commit, save};
 use crate::kit::crash_point::{self, CrashPoint};
 use crate::store::fault::Fault;
 use crate::store::group::{Commit, Waiting, Work, decide, serve};
@@ -148,9 +148,7 @@ async fn transact(
     position: u64,
     leases: &MemoryLeases,
 ) -> Result<Ledger, Fault> {
-    // IMMEDIATE: takes the right to write now, rather than fail at the first write.
-    sqlx::query("BEGIN IMMEDIATE").execute(&mut *connection).await?;
-    let mut ledger = load(connection, group, position).await?;
+    let mut ledger = begin(connection, group, position).await?;
     decide(&mut ledger, group, |guard| leases.permit(guard));
     for work in group {
         match work {
@@ -162,9 +160,9 @@ async fn transact(
             Work::Create(_) | Work::Write(_) => {}
         }
     }
-    save(connection, &ledger).await?;
+    let last = save(connection, &ledger).await?;
     crash_point::reach(CrashPoint::CommitOpen);
-    sqlx::query("COMMIT").execute(connection).await?;
+    commit(connection, last).await?;
     crash_point::reach(CrashPoint::CommitDone);
     if crash_point::loses(CrashPoint::CommitDone) {
         return Err(Fault::Unavailable("a test lost the answer to this commit".to_owned()));

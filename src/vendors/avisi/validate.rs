@@ -68,7 +68,7 @@ fn check_upgrade(upgrade: &Upgrade, faults: &mut Vec<FieldViolation>) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::operation::{Reinstall, ScheduledUpgrade, VendorOptions, ZstackUpgradeOptions};
+    use crate::domain::operation::{Reinstall, ScheduledUpgrade, VendorOptions};
     use crate::domain::target::Target;
     use crate::kit::secret::Secret;
 
@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn all_faults_come_at_once() {
-        let options = VendorOptions::Zstack(ZstackUpgradeOptions::default());
+        let options = VendorOptions::Zstack(Box::default());
         let operation = Operation::ScheduledUpgrade(ScheduledUpgrade {
             upgrade: Upgrade { version: None, options, ..Upgrade::default() },
             ..ScheduledUpgrade::default()

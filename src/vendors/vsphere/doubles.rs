@@ -25,18 +25,36 @@ const SHOWS_WITHIN: Duration = Duration::from_secs(120);
 
 /// The starts of the last moments: what was started, under which name.
 #[derive(Debug, Default)]
-pub(super) struct Doubles(Mutex<HashMap<String, (String, Instant)>>);
+pub(super) struct Doubles(Mutex<Recent>);
+
+#[derive(Debug, Default)]
+struct Recent {
+    claims: HashMap<String, (String, Instant)>,
+    /// With so many claims those that are over are looked for.
+    sweep_at: usize,
+}
+
+impl Recent {
+    /// Takes out what is over, once there is twice as much as the last time: to look through all of them at every claim
+    /// would make a restart with many jobs slow.
+    fn sweep(&mut self) {
+        if self.claims.len() >= self.sweep_at {
+            self.claims.retain(|_, (_, at)| at.elapsed() < SHOWS_WITHIN);
+            self.sweep_at = self.claims.len().saturating_mul(2).max(64);
+        }
+    }
+}
 
 impl Doubles {
     /// Takes the right to start `whole` on behalf of `named`; the other name, when that has it.
     pub(super) fn claim(&self, whole: &Target, named: &Target) -> Result<(), String> {
         let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        recent.retain(|_, (_, at)| at.elapsed() < SHOWS_WITHIN);
+        recent.sweep();
         let named = named.to_string();
-        match recent.get(&whole.to_string()) {
-            Some((other, _)) if *other != named => Err(other.clone()),
+        match recent.claims.get(&whole.to_string()) {
+            Some((other, at)) if *other != named && at.elapsed() < SHOWS_WITHIN => Err(other.clone()),
             Some(_) | None => {
-                recent.insert(whole.to_string(), (named, Instant::now()));
+                recent.claims.insert(whole.to_string(), (named, Instant::now()));
                 Ok(())
             }
         }
@@ -46,10 +64,10 @@ impl Doubles {
     pub(super) fn hold(&self, whole: &Target, named: &Target) {
         let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let named = named.to_string();
-        match recent.get(&whole.to_string()) {
+        match recent.claims.get(&whole.to_string()) {
             Some((other, at)) if *other != named && at.elapsed() < SHOWS_WITHIN => {}
             Some(_) | None => {
-                recent.insert(whole.to_string(), (named, Instant::now()));
+                recent.claims.insert(whole.to_string(), (named, Instant::now()));
             }
         }
     }
@@ -57,8 +75,8 @@ impl Doubles {
     /// Nothing was started after all, or it has ended.
     pub(super) fn release(&self, whole: &Target, named: &Target) {
         let mut recent = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if recent.get(&whole.to_string()).is_some_and(|(holder, _)| *holder == named.to_string()) {
-            recent.remove(&whole.to_string());
+        if recent.claims.get(&whole.to_string()).is_some_and(|(holder, _)| *holder == named.to_string()) {
+            recent.claims.remove(&whole.to_string());
         }
     }
 }
@@ -81,6 +99,17 @@ mod tests {
         doubles.claim(&supervisor, &supervisor).unwrap();
         tokio::time::advance(SHOWS_WITHIN).await;
         doubles.claim(&supervisor, &cluster).unwrap();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn claims_that_are_over_do_not_pile_up() {
+        let doubles = Doubles::default();
+        for n in 0..1000 {
+            let target = Target::parse_name(&format!("providers/vc/clusters/c{n}")).unwrap();
+            doubles.claim(&target, &target).unwrap();
+            tokio::time::advance(SHOWS_WITHIN / 10).await;
+        }
+        assert!(doubles.0.lock().unwrap().claims.len() <= 64);
     }
 
     #[tokio::test(start_paused = true)]

@@ -52,7 +52,7 @@ pub(super) fn validate(asked: &Asked<'_>) -> Vec<FieldViolation> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::domain::operation::{Reinstall, ScheduledUpgrade, Upgrade, ZstackUpgradeOptions};
+    use crate::domain::operation::{Reinstall, ScheduledUpgrade, Upgrade};
     use crate::domain::target::Target;
     use crate::kit::secret::Secret;
 
@@ -83,7 +83,7 @@ mod tests {
     #[test]
     fn all_faults_come_at_once() {
         let operation = Operation::Upgrade(Upgrade {
-            options: VendorOptions::Zstack(ZstackUpgradeOptions::default()),
+            options: VendorOptions::Zstack(Box::default()),
             ..Upgrade::default()
         });
         let password = Secret::from("p");

@@ -34,7 +34,7 @@ pub(super) struct Facts {
 
 /// Checks a batch.
 pub(super) async fn check(client: &Client, batch: &[Planned]) -> Vec<Result<CheckReport, VendorError>> {
-    match gather(client, batch).await {
+    match Box::pin(gather(client, batch)).await {
         Ok(facts) => batch.iter().map(|planned| judge(planned, &facts)).collect(),
         Err(error) => batch.iter().map(|_| Err(error.again())).collect(),
     }
@@ -48,14 +48,21 @@ async fn gather(client: &Client, batch: &[Planned]) -> Result<Facts, VendorError
     chosen.sort_unstable();
     chosen.dedup();
     client.ready().await?;
-    let mut facts = Facts { live: client.live_updates().await?, ..Facts::default() };
-    for cluster in client.clusters(&uuids).await? {
+    // Asked at once: a start waits for the slowest of them only, and what they tell is less old when it is sent.
+    let (live, clusters, hosts, taken) = tokio::join!(
+        client.live_updates(),
+        client.clusters(&uuids),
+        client.hosts(&uuids),
+        client.long_jobs("uuid", &chosen),
+    );
+    let mut facts = Facts { live: live?, ..Facts::default() };
+    for cluster in clusters? {
         if let Some(uuid) = cluster.uuid.clone() {
             facts.clusters.insert(uuid, cluster);
         }
     }
-    facts.hosts = by_cluster(&uuids, client.hosts(&uuids).await?)?;
-    for (_, rows) in client.long_jobs("uuid", &chosen).await {
+    facts.hosts = by_cluster(&uuids, hosts?)?;
+    for (_, rows) in taken {
         facts.taken.extend(rows?);
     }
     Ok(facts)
@@ -64,7 +71,7 @@ async fn gather(client: &Client, batch: &[Planned]) -> Result<Facts, VendorError
 fn options(planned: &Planned) -> Option<&ZstackUpgradeOptions> {
     match &planned.operation.upgrade()?.options {
         VendorOptions::None => None,
-        VendorOptions::Zstack(options) => Some(options),
+        VendorOptions::Zstack(options) => Some(&**options),
     }
 }
 
@@ -196,7 +203,7 @@ mod tests {
             job: JobId::new(Uuid::from_u128(1)),
             target: Target::parse_name(&format!("providers/z/clusters/{CLUSTER}")).unwrap(),
             operation: Operation::Upgrade(Upgrade {
-                options: VendorOptions::Zstack(options),
+                options: VendorOptions::Zstack(Box::new(options)),
                 ..Upgrade::default()
             }),
             key: Uuid::from_u128(2),

@@ -111,7 +111,7 @@ async fn send(client: &Client, clock: &Clock, planned: &Planned, nth: usize, id:
     };
     let options = match &upgrade.options {
         VendorOptions::None => &none,
-        VendorOptions::Zstack(options) => options,
+        VendorOptions::Zstack(options) => &**options,
     };
     let derived = ids::resource_uuid(planned.key, planned.attempts, nth);
     let body = UpdateClusterOs {

@@ -143,14 +143,17 @@ mod tests {
     }
 
     fn with(options: ZstackUpgradeOptions) -> Operation {
-        Operation::Upgrade(Upgrade { options: VendorOptions::Zstack(options), ..Upgrade::default() })
+        Operation::Upgrade(Upgrade {
+            options: VendorOptions::Zstack(Box::new(options)),
+            ..Upgrade::default()
+        })
     }
 
     #[test]
     fn a_full_request_passes() {
         let operation = Operation::Upgrade(Upgrade {
             version: Some("h84r".into()),
-            options: VendorOptions::Zstack(ZstackUpgradeOptions {
+            options: VendorOptions::Zstack(Box::new(ZstackUpgradeOptions {
                 exclude_packages: vec!["kernel".into(), "systemd*".into()],
                 update_packages: vec!["qemu-kvm-ev-2.12.0".into(), "1:libvirt+x".into()],
                 resource_uuid: Some("932696598b64375ea4ae6226cc0c1407".into()),
@@ -159,7 +162,7 @@ mod tests {
                 user_tags: vec!["für mich".into()],
                 host_uuid: Some("36c27e8ff05c4780bf6d2fa65700f22e".into()),
                 force: Some(true),
-            }),
+            })),
             ..Upgrade::default()
         });
         assert_eq!(faults(CLUSTER, &operation), Vec::<String>::new());
@@ -170,7 +173,7 @@ mod tests {
     fn every_fault_is_named_with_its_place() {
         let operation = Operation::Upgrade(Upgrade {
             version: Some("h84; reboot".into()),
-            options: VendorOptions::Zstack(ZstackUpgradeOptions {
+            options: VendorOptions::Zstack(Box::new(ZstackUpgradeOptions {
                 exclude_packages: vec!["kernel".into(), "a,b".into(), String::new()],
                 update_packages: vec!["--disableexcludes".into(), "$(id)".into()],
                 resource_uuid: Some("0197f36d8b64775ea4ae6226cc0c1407".into()),
@@ -179,7 +182,7 @@ mod tests {
                 user_tags: vec!["a\nb".into()],
                 host_uuid: Some("36C27E8FF05C4780BF6D2FA65700F22E".into()),
                 force: None,
-            }),
+            })),
             ..Upgrade::default()
         });
         assert_eq!(

@@ -121,6 +121,11 @@ pub fn atomic(recording: &Recording, truth: &Truth) -> Vec<Breach> {
         }
     }
     let mut breaches = Vec::new();
+    let unknown = truth.facts.iter().filter(|fact| fact.commit.is_none()).count();
+    if unknown > 0 && !recording.latest_only {
+        let what = format!("the commits of {unknown} events are not known: nothing can be said");
+        breaches.push(breach(Property::Atomic, what));
+    }
     for timeline in timelines(recording) {
         for unit in units(&timeline) {
             let told: BTreeSet<(&str, u64)> = unit.iter().map(|e| (e.job.as_str(), e.sequence)).collect();

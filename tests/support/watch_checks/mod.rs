@@ -11,6 +11,7 @@
 #![allow(dead_code, reason = "each of those who include it uses a part")]
 
 mod checks;
+mod commits;
 mod recorder;
 mod timeline;
 pub mod wire;
@@ -20,6 +21,7 @@ use std::fmt;
 use std::time::Duration;
 
 pub use checks::{atomic, bookmarked, complete, filtered, ordered, resumable, unique};
+pub use commits::Commits;
 pub use recorder::Recorder;
 
 /// One subscription as its client saw it, over all its connections.
@@ -128,7 +130,7 @@ pub struct Truth {
 pub struct Fact {
     /// Its job, number and whether it matches.
     pub event: Seen,
-    /// Its commit, where that is known.
+    /// Its commit. `None`: it is not known, and then [`atomic`] cannot be judged, and says so.
     pub commit: Option<u64>,
     /// Whether it was committed before the subscription began.
     pub before: bool,
@@ -170,10 +172,16 @@ impl fmt::Display for Breach {
 
 /// Every breach of every property.
 pub fn judge(recording: &Recording, truth: &Truth) -> Vec<Breach> {
+    let mut breaches = judge_without_commits(recording, truth);
+    breaches.extend(atomic(recording, truth));
+    breaches
+}
+
+/// Every breach of every property but *atomic*, for those who cannot know what was committed together.
+pub fn judge_without_commits(recording: &Recording, truth: &Truth) -> Vec<Breach> {
     let mut breaches = ordered(recording);
     breaches.extend(unique(recording));
     breaches.extend(complete(recording, truth));
-    breaches.extend(atomic(recording, truth));
     breaches.extend(resumable(recording));
     breaches.extend(bookmarked(recording));
     breaches.extend(filtered(recording));

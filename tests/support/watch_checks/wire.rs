@@ -5,7 +5,7 @@ use pb::watch_jobs_response::Message as Said;
 use tonic::Status;
 use tonic_types::StatusExt;
 
-use super::{Body, End, Seen, Truth};
+use super::{Body, Commits, End, Seen, Truth};
 use crate::watch_checks::Fact;
 
 /// A filter, as the client itself reckons it: by the job's name, target and labels, and the state.
@@ -44,8 +44,11 @@ fn seen(event: &pb::JobEvent, wanted: Wanted<'_>) -> Seen {
     Seen { job: event.job.clone(), sequence: event.sequence, matches }
 }
 
-/// What `ListJobEvents` tells of each job, as the truth. Commits cannot be known from it.
-pub fn truth(events: &[pb::JobEvent], wanted: Wanted<'_>, told_to_the_end: bool) -> Truth {
-    let fact = |e| Fact { event: seen(e, wanted), commit: None, before: false };
+/// What `ListJobEvents` tells of each job, as the truth. Which of it was committed together it does not tell.
+pub fn truth(events: &[pb::JobEvent], wanted: Wanted<'_>, told_to_the_end: bool, commits: &Commits) -> Truth {
+    let fact = |e: &pb::JobEvent| {
+        let commit = commits.get(&e.job, e.sequence);
+        Fact { event: seen(e, wanted), commit, before: false }
+    };
     Truth { facts: events.iter().map(fact).collect(), told_to_the_end }
 }

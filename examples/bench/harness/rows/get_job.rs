@@ -61,7 +61,7 @@ pub async fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
         Figure::new("bare unary call", load::middle(&theirs, |r| r.rate), "calls/s"),
         Goal::AtLeast(0.6),
     );
-    Ok(vec![row.with_ratio(load::ratio(&ours, &theirs)).beside(vec![
+    Ok(vec![row.with_ratios(&load::ratios(&ours, &theirs)).beside(vec![
         Figure::new("answer", answer.len() as f64, "bytes"),
         Figure::new("server's processor time each", cost, "µs"),
         Figure::new("yardstick's", plain_cost, "µs"),

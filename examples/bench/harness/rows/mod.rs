@@ -6,6 +6,7 @@ pub mod fan_out;
 mod get_job;
 mod polls;
 mod restart;
+mod unread;
 
 use super::Bench;
 use super::row::Row;
@@ -15,6 +16,8 @@ use super::row::Row;
 pub enum Subject {
     /// Deliveries to many subscribers, and what an idle one costs.
     FanOut,
+    /// What subscribers that never read cost the others, and in memory.
+    Unread,
     /// `GetJob`.
     GetJob,
     /// `UpgradeCluster` from many callers.
@@ -29,13 +32,14 @@ pub enum Subject {
 
 impl Subject {
     /// All of them, in the table's order.
-    pub const ALL: [Self; 6] =
-        [Self::FanOut, Self::GetJob, Self::Durable, Self::Delay, Self::Polls, Self::Restart];
+    pub const ALL: [Self; 7] =
+        [Self::FanOut, Self::Unread, Self::GetJob, Self::Durable, Self::Delay, Self::Polls, Self::Restart];
 
     /// Measures it.
     pub async fn measure(self, bench: &Bench) -> anyhow::Result<Vec<Row>> {
         match self {
             Self::FanOut => Box::pin(fan_out::measure(bench)).await,
+            Self::Unread => Box::pin(unread::measure(bench)).await,
             Self::GetJob => Box::pin(get_job::measure(bench)).await,
             Self::Durable => Box::pin(durable::measure(bench)).await,
             Self::Delay => Box::pin(delay::measure(bench)).await,

@@ -59,7 +59,7 @@ pub async fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
         Figure::new("reading their rows", median(&reads), "s"),
         Goal::AtMost(3.0),
     );
-    let time = time.with_ratio(median(&ratios)).beside(vec![
+    let time = time.with_ratios(&ratios).beside(vec![
         Figure::new("processor time", median(&cpu), "s"),
         Figure::new("a row", size as f64 / jobs as f64, "bytes"),
     ]);
