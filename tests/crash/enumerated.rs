@@ -67,7 +67,7 @@ const STATEMENTS: &[(&str, usize, How)] = &[
     ("sqlite/export.rs", 1, How::There(Durable::UnmarkMoved, "moving.rs")),
     ("sqlite/open.rs", 2, How::Here(&[Durable::Migrate, Durable::MakeId])),
     ("sqlite/purge.rs", 7, How::InGroup),
-    ("sqlite/save.rs", 7, How::InGroup),
+    ("sqlite/save.rs", 3, How::InGroup),
     ("sqlite/writer.rs", 1, How::InGroup),
     ("sqlite/writer.rs", 1, How::Here(&[Durable::EmptyLog])),
 ];

@@ -30,6 +30,8 @@ use super::proxy::Cut;
 
 /// A move comes by these once its commit has failed.
 const FAILING: [CrashPoint; 2] = [CrashPoint::FileStillMarked, CrashPoint::FileFreed];
+/// What a move says of a file that another process has; see [`open`].
+const IN_USE: &str = "in use by another process";
 /// In the last words of a move that was made before.
 const MOVED_BEFORE: &str = "this file's jobs already";
 
@@ -66,10 +68,10 @@ async fn opening(telling: &Telling, house: &mut House) -> anyhow::Result<usize> 
         kill(house).await?;
     }
     // Twice the same, however often it was begun.
-    let store = store::open(&settings(house)).await?;
+    let store = open(&settings(house)).await?;
     let id = store.id();
     store.close().await;
-    let store = store::open(&settings(house)).await?;
+    let store = open(&settings(house)).await?;
     ensure!(store.id() == id, "the database has another id each time");
     store.ping().await?;
     store.close().await;
@@ -79,7 +81,7 @@ async fn opening(telling: &Telling, house: &mut House) -> anyhow::Result<usize> 
 /// A long past is removed by processes that die of it. What is kept is whole, and what is gone is told.
 async fn purging(telling: &Telling, house: &mut House, dice: &mut Dice) -> anyhow::Result<usize> {
     let past = {
-        let store = store::open(&settings(house)).await?;
+        let store = open(&settings(house)).await?;
         let past = Past::live(&*store, &house.fleet.target(Kind::Zstack, 1)?.name, LONG_AGO).await?;
         store.close().await;
         past
@@ -102,7 +104,7 @@ async fn purging(telling: &Telling, house: &mut House, dice: &mut Dice) -> anyho
     // The keys go last.
     tokio::time::sleep(Duration::from_millis(300)).await;
     kill(house).await?;
-    let store = store::open(&settings(house)).await?;
+    let store = open(&settings(house)).await?;
     for id in &past.old {
         ensure!(store.job(*id).await?.is_none(), "{id} is old and still there");
         ensure!(store.job_events(*id, 0, 1).await?.is_empty(), "{id} is gone and its events are not");
@@ -129,22 +131,26 @@ async fn moving(telling: &Telling, house: &mut House, program: &Path) -> anyhow:
         url: format!("sqlite://{}", house.folder.path().join("store").join("old.db").display()),
         ..StoreSettings::default()
     };
-    let store = store::open(&file).await?;
+    let store = open(&file).await?;
     let past = Past::live(&*store, &house.fleet.target(Kind::Zstack, 1)?.name, LATELY).await?;
     let (jobs, events) = (all_jobs(&store).await?, all_events(&store).await?);
     store.close().await;
     let to = settings(house);
-    store::open(&to).await?.close().await;
+    open(&to).await?.close().await;
     let url = house.folder.path().join("secrets").join("store-url");
     std::fs::write(&url, &to.url)?;
     let migrate = async |orders: &Orders| {
-        let mut command = Command::new(program);
-        command.args(["migrate-store", "--from", &file.url, "--to-url-file"]).arg(&url);
-        let ended = command.envs(orders.iter().cloned()).kill_on_drop(true).output();
-        let ended = tokio::time::timeout(PATIENCE, ended).await.context("a move hangs")??;
-        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
-        house.canaries.look("what a move says", said.as_bytes());
-        anyhow::Ok((ended.status.code(), said))
+        loop {
+            let mut command = Command::new(program);
+            command.args(["migrate-store", "--from", &file.url, "--to-url-file"]).arg(&url);
+            let ended = command.envs(orders.iter().cloned()).kill_on_drop(true).output();
+            let ended = tokio::time::timeout(PATIENCE, ended).await.context("a move hangs")??;
+            let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+            house.canaries.look("what a move says", said.as_bytes());
+            if !said.contains(IN_USE) {
+                return anyhow::Ok((ended.status.code(), said));
+            }
+        }
     };
     let mut deaths = 0;
     for orders in &telling.orders {
@@ -157,7 +163,7 @@ async fn moving(telling: &Telling, house: &mut House, program: &Path) -> anyhow:
         house.storage.heal();
         deaths += usize::from(code.is_none());
         let there = has_jobs(&to).await?;
-        match store::open(&file).await {
+        match open(&file).await {
             Ok(store) => {
                 store.close().await;
                 ensure!(!there, "two stores have the jobs, and both can be driven");
@@ -174,9 +180,9 @@ async fn moving(telling: &Telling, house: &mut House, program: &Path) -> anyhow:
     } else {
         ensure!(code == Some(0), "it cannot be made again: {said}");
     }
-    let again = store::open(&file).await;
+    let again = open(&file).await;
     ensure!(matches!(again, Err(StoreError::Unavailable(_))), "the file can still be driven");
-    let store = store::open(&to).await?;
+    let store = open(&to).await?;
     ensure!(all_jobs(&store).await? == jobs, "jobs are not what they were");
     ensure!(all_events(&store).await? == events, "events are not what they were");
     for key in past.old_keys.iter().chain(&past.kept_keys) {
@@ -192,6 +198,20 @@ fn settings(house: &House) -> StoreSettings {
     let of_file = section.get("url").and_then(toml::Value::as_str).map(ToOwned::to_owned);
     let of_server = house.storage.environment(0).into_iter().map(|(_, url)| url).next();
     StoreSettings { url: of_server.or(of_file).unwrap_or_default(), ..StoreSettings::default() }
+}
+
+/// Opens a store that no gateway has. A child of the harness that is just being started has the harness' files, and with
+/// them their locks, until it becomes another program: that is waited for.
+async fn open(settings: &StoreSettings) -> Result<Arc<dyn Store>, StoreError> {
+    let begun = Instant::now();
+    loop {
+        match store::open(settings).await {
+            Err(StoreError::Locked { .. }) if begun.elapsed() < PATIENCE => {
+                tokio::time::sleep(Duration::from_millis(10)).await;
+            }
+            other => return other,
+        }
+    }
 }
 
 async fn start(house: &mut House, orders: &Orders) -> anyhow::Result<()> {
