@@ -22,7 +22,6 @@ const LOCK: &str = "SELECT position FROM counters FOR UPDATE";
 /// A gateway that starts meanwhile waits here, before it drives anything.
 const LOCK_REPLICAS: &str = "LOCK TABLE replicas IN SHARE MODE";
 const RUNNING: &str = "SELECT name FROM replicas WHERE expires_at > clock_timestamp() ORDER BY name LIMIT 1";
-const STORE_ID: &str = "SELECT value FROM meta WHERE key = 'store_id'";
 const HOLDS_SOMETHING: &str = "\
     SELECT EXISTS (SELECT 1 FROM jobs) OR EXISTS (SELECT 1 FROM requests) OR EXISTS (SELECT 1 FROM events)";
 
@@ -68,8 +67,10 @@ impl Import {
         let full: bool =
             sqlx::query_scalar(HOLDS_SOMETHING).fetch_one(&mut connection).await.map_err(Fault::from)?;
         // Read behind the lock: a move that was being committed meanwhile has changed it.
-        let id: String =
-            sqlx::query_scalar(STORE_ID).fetch_one(&mut connection).await.map_err(Fault::from)?;
+        let id: String = sqlx::query_scalar("SELECT value FROM meta WHERE key = 'store_id'")
+            .fetch_one(&mut connection)
+            .await
+            .map_err(Fault::from)?;
         if full && id == file.to_string() {
             return Err(StoreError::Unavailable(
                 "the database holds this file's jobs already: they were moved before; let `store.url` name the \
