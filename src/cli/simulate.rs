@@ -52,8 +52,8 @@ fn instructions(fleet: &Fleet, args: &SimulateArgs) -> String {
     text.push_str(
         "\n# Faults: the next request of a route (login, submit, observe, cancel, inventory; leave it out for any)\n\
          # suffers one of reset_before, reset_after, truncated, wrong_types, wrong_shape, unknown_enum,\n\
-         # missing_optional, expired_session, {\"delay_ms\":500}, {\"too_many_requests\":2}, {\"html_before\":502},\n\
-         # {\"html_after\":504}. \"when\":\"before_start\" or \"after_start\" holds it to one side of a start, \"times\":3\n\
+         # missing_optional, leaves_one_out, expired_session, {\"delay_ms\":500}, {\"too_many_requests\":2},\n\
+         # {\"html_before\":502}, {\"html_after\":504}. \"when\":\"before_start\" or \"after_start\" holds it to one side of a start, \"times\":3\n\
          # strikes three times, and \"each_path\":true as often for every path by itself.\n\n",
     );
     text.push_str(&doors);

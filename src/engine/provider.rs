@@ -20,6 +20,8 @@ use crate::domain::state::JobState;
 use crate::vendors::contract::{Asked, Vendor};
 use crate::vendors::error::VendorError;
 
+/// The sequence of a job that was just accepted.
+const FIRST: u64 = 1;
 /// With more jobs waiting for their driver, it reads further ones itself: a driver that is held up costs no memory.
 const CARRIED: usize = 256;
 
@@ -92,6 +94,13 @@ impl Nudge {
 
     /// It must be read, whatever the driver knows.
     pub const AGAIN: Self = Self::at(u64::MAX, false);
+
+    /// The job, if its driver may take it as it was handed over. Of an older one that the driver does not know, only the
+    /// store knows whether it has ended since.
+    pub fn handed_over(&mut self, known: bool) -> Option<Box<Job>> {
+        let newest = self.sequence;
+        self.job.take_if(|job| job.sequence >= newest && (known || newest <= FIRST))
+    }
 
     fn merge(&mut self, other: Self) {
         self.sequence = self.sequence.max(other.sequence);
@@ -304,5 +313,25 @@ impl Runtime {
             faults = faults.into_iter().map(|f| f.under(&entry.field_prefix)).collect();
         }
         faults
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_an_older_job_that_its_driver_does_not_know_only_the_store_knows_whether_it_has_ended() {
+        let mut job = crate::engine::step_tests::upgrade();
+        for (sequence, known, taken) in
+            [(1, false, true), (1, true, true), (5, true, true), (5, false, false)]
+        {
+            job.sequence = sequence;
+            assert_eq!(Nudge::of(&job).handed_over(known).is_some(), taken, "{sequence} {known}");
+        }
+        // Something newer is known to be there.
+        let mut nudge = Nudge::of(&job);
+        nudge.merge(Nudge::at(6, false));
+        assert!(nudge.handed_over(true).is_none());
     }
 }

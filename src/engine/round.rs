@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use futures_util::StreamExt;
 use futures_util::stream;
+use tokio::time::Instant;
 use tracing::Instrument;
 
 use super::provider::Runtime;
@@ -33,6 +34,8 @@ pub(super) enum Ask {
 /// What was heard, one entry for each job asked about.
 pub(super) struct Answers {
     pub heard: Vec<(JobId, Heard)>,
+    /// When the last of them was heard: whoever takes them in may come late.
+    pub at: Instant,
 }
 
 impl Ask {
@@ -124,7 +127,7 @@ pub(super) async fn ask(runtime: Arc<Runtime>, ask: Ask, traces: Vec<TraceParent
     crash_point::reach(before);
     let heard = call(&runtime, ask, jobs).instrument(span).await;
     crash_point::reach(after);
-    Answers { heard }
+    Answers { heard, at: Instant::now() }
 }
 
 /// Jobs of one caller share its trace; a round over several traces stands alone and links to each.

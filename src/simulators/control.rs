@@ -32,6 +32,7 @@
 //! | `"unknown_enum"` | the answer's state words are `BRAND_NEW_STATE` | yes |
 //! | `"unknown_field"` | objects of the answer that have a state word have a member `brandNewField`, too | yes |
 //! | `"missing_optional"` | the answer lacks what the vendor calls optional | yes |
+//! | `"leaves_one_out"` | the answer's list lacks its last entry, if it has several | yes |
 //! | `"expired_session"` | the session dies before the request is looked at | as the vendor has it |
 
 use axum::extract::State;

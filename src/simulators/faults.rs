@@ -66,6 +66,8 @@ pub enum Fault {
     UnknownField,
     /// The answer lacks the members that the vendor calls optional.
     MissingOptional,
+    /// The answer's list, or its map of objects, lacks its last entry, if it has several.
+    LeavesOneOut,
     /// The session dies before the request is looked at.
     ExpiredSession,
 }
@@ -339,7 +341,8 @@ pub async fn strike(State(layer): State<Layer>, request: Request, next: Next) ->
         | Fault::WrongShape
         | Fault::UnknownEnum
         | Fault::UnknownField
-        | Fault::MissingOptional => layer.faults.pass(route, request, next).await,
+        | Fault::MissingOptional
+        | Fault::LeavesOneOut => layer.faults.pass(route, request, next).await,
     }
 }
 
@@ -352,6 +355,7 @@ const fn spoiled(fault: Fault, shape: &Shape) -> Option<Spoiled> {
         Fault::UnknownEnum => Some(Spoiled::NewWords(shape.state_members)),
         Fault::UnknownField => Some(Spoiled::NewMembers(shape.state_members)),
         Fault::MissingOptional => Some(Spoiled::Without(shape.optional_members)),
+        Fault::LeavesOneOut => Some(Spoiled::WithoutLast),
         Fault::ResetBefore
         | Fault::ResetAfter
         | Fault::DelayMs(_)

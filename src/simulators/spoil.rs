@@ -25,6 +25,8 @@ pub(super) enum Spoiled {
     NewWords(&'static [&'static str]),
     /// Objects that have one of these members have one more, which nobody has seen before.
     NewMembers(&'static [&'static str]),
+    /// The last entry of the outermost list, or map of objects, of several is missing.
+    WithoutLast,
     /// These members are missing.
     Without(&'static [&'static str]),
 }
@@ -42,6 +44,9 @@ pub(super) async fn spoil(answer: Response, how: Spoiled) -> (Response, bool) {
         Spoiled::Numbers(members) => change_json(&body, |v| replace(v, members, &Value::from(17))),
         Spoiled::NewWords(members) => change_json(&body, |v| replace(v, members, &Value::from(NEW_WORD))),
         Spoiled::NewMembers(members) => change_json(&body, |v| add(v, members)),
+        Spoiled::WithoutLast => change_json(&body, |v| {
+            drop_last(v);
+        }),
         Spoiled::Without(members) => change_json(&body, |v| remove(v, members)),
     };
     let changed = spoiled.is_some();
@@ -54,6 +59,20 @@ fn change_json(body: &Bytes, change: impl FnOnce(&mut Value)) -> Option<Bytes> {
     let mut after = before.clone();
     change(&mut after);
     (after != before).then(|| Bytes::from(after.to_string()))
+}
+
+/// Drops the last of several entries; whether there was one.
+fn drop_last(value: &mut Value) -> bool {
+    match value {
+        Value::Array(items) if items.len() > 1 => items.pop().is_some(),
+        Value::Array(items) => items.iter_mut().any(drop_last),
+        Value::Object(map) if map.len() > 1 && map.values().all(Value::is_object) => {
+            let last = map.keys().next_back().cloned();
+            last.is_some_and(|last| map.remove(&last).is_some())
+        }
+        Value::Object(map) => map.values_mut().any(drop_last),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => false,
+    }
 }
 
 fn replace(value: &mut Value, members: &[&str], by: &Value) {
@@ -93,5 +112,25 @@ fn remove(value: &mut Value, members: &[&str]) {
         }
         Value::Array(items) => items.iter_mut().for_each(|v| remove(v, members)),
         Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn one_entry_of_several_is_left_out() {
+        for (mut before, after) in [
+            (json!({"n": 2, "rows": [1, 2]}), json!({"n": 2, "rows": [1]})),
+            (json!({"a": {"x": 1}, "b": {"x": 2}}), json!({"a": {"x": 1}})),
+            (json!([{"rows": [1]}]), json!([{"rows": [1]}])),
+        ] {
+            let changed = before != after;
+            assert_eq!(drop_last(&mut before), changed);
+            assert_eq!(before, after);
+        }
     }
 }

@@ -80,13 +80,16 @@ pub(super) mod row {
 ///
 /// # Errors
 /// `Locked` while a Drydock runs on the file; `Unavailable` when there is no such file, the database holds something
-/// already (saying so if that is this very file), or is away. Then nothing was moved, and the file can be used as before, unless the database went away at
-/// the very end: then it is not known whether it was, the file stays marked, and the move is made again.
+/// already (saying so if that is this very file), or is away. Then nothing was moved, and the file can be used as before,
+/// unless the database went away at the very end: then it is not known whether it was, the file stays marked, and the move
+/// is made again, to the same database only.
 pub async fn migrate(from: &StoreSettings, to: &StoreSettings) -> Result<Moved, StoreError> {
     let path =
         from.sqlite_path().map_err(|fault| StoreError::Unavailable(format!("`from` {}", fault.message)))?;
     exists(&path)?;
     let mut export = Export::open(from).await?;
+    let place = Import::place(to)?;
+    export.refuse_elsewhere(&place).await?;
     let mut import = Import::begin(to, export.id()).await?;
     let mut moved = Moved::default();
     // In the order in which they name each other.
@@ -123,7 +126,7 @@ pub async fn migrate(from: &StoreSettings, to: &StoreSettings) -> Result<Moved, 
     }
     import.counters(export.id(), export.position(), export.purged_through().await?).await?;
     durable::about_to(Durable::MarkMoved);
-    export.mark_moved().await?;
+    export.mark_moved(&place).await?;
     durable::done(Durable::MarkMoved);
     if let Err(error) = import.commit().await {
         // The answer may be lost, and the rows be there all the same: only an empty database frees the file.

@@ -23,9 +23,9 @@ use crate::house;
 use crate::subject::{Doubt, Role, Subject};
 
 /// Long enough for a busy machine, short enough that a hang is seen.
-const PATIENCE: Duration = Duration::from_secs(150);
+pub const PATIENCE: Duration = Duration::from_secs(150);
 /// How often an operation is looked at before it may end.
-const LOOKS: u64 = 2;
+pub const LOOKS: u64 = 2;
 /// How long an operation takes in a simulator at most, counted from where it is seen under way: one that is let go then
 /// is over at once, so that the next answer is the one that says so.
 const WORK: Duration = Duration::from_millis(1500);
@@ -85,7 +85,7 @@ impl<'a> Cell<'a> {
     }
 
     pub async fn run(self, engine: &Engine) -> Outcome {
-        self.wait_until_met(engine).await;
+        wait_until_met(engine, &self.provider, &*self.vendor).await;
         // Nothing ends before it was seen, however busy the machine is.
         self.simulator.hold().set(true);
         let mut strikes = if self.phase == Phase::End { Vec::new() } else { self.arm() };
@@ -120,23 +120,8 @@ impl<'a> Cell<'a> {
         self.phase.arm(self.simulator.faults(), self.kind)
     }
 
-    /// The engine has asked the provider how it is, and the provider has a session: the next call is for the job.
-    async fn wait_until_met(&self, engine: &Engine) {
-        let id = ProviderId::parse(&self.provider).unwrap();
-        let met = async {
-            let pause = Duration::from_millis(10);
-            while engine.provider(&id).unwrap().health.reachable.is_none() {
-                tokio::time::sleep(pause).await;
-            }
-            while self.vendor.ping().await.is_err() {
-                tokio::time::sleep(pause).await;
-            }
-        };
-        tokio::time::timeout(PATIENCE, met).await.expect("the provider answers while nothing is armed");
-    }
-
     async fn begin(&self, engine: &Engine) -> Job {
-        let (provider, collection, id) = (&self.provider, self.subject.collection(), self.subject.target());
+        let (provider, collection, id) = (&self.provider, self.subject.collection(), self.subject.target(0));
         let entry = StartEntry {
             target: Target::parse_name(&format!("providers/{provider}/{collection}/{id}")).unwrap(),
             operation: self.subject.operation(),
@@ -253,8 +238,23 @@ impl<'a> Cell<'a> {
     }
 }
 
+/// The engine has asked the provider how it is, and the provider has a session: the next call is for the job.
+pub async fn wait_until_met(engine: &Engine, provider: &str, vendor: &dyn Vendor) {
+    let id = ProviderId::parse(provider).unwrap();
+    let met = async {
+        let pause = Duration::from_millis(10);
+        while engine.provider(&id).unwrap().health.reachable.is_none() {
+            tokio::time::sleep(pause).await;
+        }
+        while vendor.ping().await.is_err() {
+            tokio::time::sleep(pause).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, met).await.expect("the provider answers while nothing is armed");
+}
+
 /// A job's end, with INDETERMINATE before it if the job went through that.
-fn end_of(job: &Job, events: &[Event]) -> String {
+pub fn end_of(job: &Job, events: &[Event]) -> String {
     let state = job.status.state;
     let unsure = events.iter().any(|e| e.status.state == JobState::Indeterminate);
     if unsure && state != JobState::Indeterminate {

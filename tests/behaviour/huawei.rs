@@ -42,8 +42,8 @@ impl Subject for Huawei {
         "instances"
     }
 
-    fn target(&self) -> String {
-        instance_id(0)
+    fn target(&self, n: usize) -> String {
+        instance_id(n)
     }
 
     fn operation(&self) -> Operation {

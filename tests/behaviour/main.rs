@@ -19,6 +19,7 @@ mod faults;
 mod house;
 mod huawei;
 mod matrix;
+mod shared;
 mod subject;
 mod vsphere;
 mod zstack;

@@ -58,7 +58,7 @@ pub trait Subject: Send + Sync {
     /// Its name in the matrix.
     fn name(&self) -> &'static str;
 
-    /// Starts the simulator, which then treats its one target as the role says.
+    /// Starts the simulator, which then treats its first target as the role says, and others well.
     async fn start(&self, settings: Settings, role: Role) -> Box<dyn Simulator>;
 
     /// How fast the simulator runs.
@@ -77,8 +77,8 @@ pub trait Subject: Send + Sync {
     /// The collection of its targets, such as `clusters`.
     fn collection(&self) -> &'static str;
 
-    /// The id of its one target.
-    fn target(&self) -> String;
+    /// The id of a target, from 0.
+    fn target(&self, n: usize) -> String;
 
     /// What is asked of it.
     fn operation(&self) -> Operation;

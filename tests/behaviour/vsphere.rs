@@ -59,8 +59,8 @@ impl Subject for Clusters {
         "clusters"
     }
 
-    fn target(&self) -> String {
-        cluster_id(0)
+    fn target(&self, n: usize) -> String {
+        cluster_id(n)
     }
 
     fn operation(&self) -> Operation {
@@ -94,8 +94,8 @@ impl Subject for Supervisors {
         "supervisors"
     }
 
-    fn target(&self) -> String {
-        supervisor_id(0)
+    fn target(&self, n: usize) -> String {
+        supervisor_id(n)
     }
 
     fn operation(&self) -> Operation {

@@ -37,8 +37,8 @@ impl Subject for Zstack {
         "clusters"
     }
 
-    fn target(&self) -> String {
-        target_id(0)
+    fn target(&self, n: usize) -> String {
+        target_id(n)
     }
 
     fn operation(&self) -> Operation {

@@ -44,6 +44,8 @@ pub struct Flaky {
     pub lose_take_back: AtomicBool,
     /// The next write that marks a job CHECKING is committed, and answered as if it were not.
     pub lose_mark: AtomicBool,
+    /// The next write that marks a job CHECKING says so in `held` and waits for `release`.
+    pub hold_mark: AtomicBool,
     /// Every write with a change of this job is refused as damaged.
     pub refuse: Mutex<Option<JobId>>,
     /// Somebody wrote a doubt about a start to a job that has sent none.
@@ -73,6 +75,7 @@ impl Flaky {
             stall_resend: AtomicU64::new(0),
             lose_take_back: AtomicBool::new(false),
             lose_mark: AtomicBool::new(false),
+            hold_mark: AtomicBool::new(false),
             refuse: Mutex::default(),
             doubted_unsent: AtomicBool::new(false),
             hold_read: AtomicBool::new(false),
@@ -198,6 +201,10 @@ impl Store for Flaky {
         let taken_back = changes.iter().filter(unsent).any(|c| c.control.attempts > 0);
         let doubted = changes.iter().filter(unsent).any(|c| c.control.lost_time.is_some());
         self.doubted_unsent.fetch_or(doubted, Ordering::SeqCst);
+        if mark && self.hold_mark.swap(false, Ordering::SeqCst) {
+            self.held.notify_one();
+            self.release.notified().await;
+        }
         let answer = self.inner.write(changes, guard).await;
         if mark && self.lose_mark.swap(false, Ordering::SeqCst) {
             return Err(away());
@@ -360,6 +367,26 @@ async fn a_check_counts_only_for_a_job_that_is_known_to_be_marked() {
     let states: Vec<_> = events.iter().map(|event| event.status.state).take(4).collect();
     let wanted = [JobState::Pending, JobState::Checking, JobState::Submitting, JobState::Running];
     assert_eq!(states, wanted);
+}
+
+/// The disk is full for longer than a check holds. What the check found was true before.
+#[tokio::test]
+async fn a_check_that_grew_old_while_its_mark_was_written_starts_nothing() {
+    let (house, flaky) = House::flaky_and_patient(Scripted::new()).await;
+    flaky.hold_mark.store(true, Ordering::SeqCst);
+    let job = house.upgrade("c1").await;
+    flaky.held.notified().await;
+    while house.vendor.state.lock().unwrap().checks == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(31)).await;
+    tokio::time::resume();
+    flaky.release.notify_one();
+    assert_eq!(house.ended(job.id).await.status.state, JobState::Succeeded);
+    assert_eq!(house.vendor.starts("c1"), 1);
+    assert_eq!(house.vendor.state.lock().unwrap().checks, 2, "started on what was found half a minute ago");
 }
 
 #[tokio::test]

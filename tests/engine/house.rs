@@ -61,6 +61,15 @@ impl House {
         (Self::furnish(vendor, dir, false, store, quick(), Clock::system()).await, flaky)
     }
 
+    /// The same, with leases and rounds that outlast half a minute.
+    pub async fn flaky_and_patient(vendor: Scripted) -> (Self, Arc<Flaky>) {
+        let dir = tempfile::tempdir().unwrap();
+        let flaky = Arc::new(Flaky::new(Self::open(&dir).await));
+        let store: Arc<dyn Store> = Arc::clone(&flaky) as _;
+        let settings = EngineSettings { lease_ms: 600_000, round_limit_ms: 600_000, ..quick() };
+        (Self::furnish(vendor, dir, false, store, settings, Clock::system()).await, flaky)
+    }
+
     /// A house on a store that stalls when told, which keeps few recent events for watches.
     pub async fn flaky_and_forgetful(vendor: Scripted) -> (Self, Arc<Flaky>) {
         let dir = tempfile::tempdir().unwrap();

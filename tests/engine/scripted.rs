@@ -65,6 +65,8 @@ pub struct State {
     pub hang_close: bool,
     /// Checks never come back.
     pub hang_checks: bool,
+    /// How many checks were asked for.
+    pub checks: u32,
     /// Operations that somebody else started, by target.
     pub foreign: HashMap<String, String>,
     /// Whether what is under way can be read with the list of targets.
@@ -255,6 +257,7 @@ impl Vendor for Scripted {
     }
 
     async fn check(&self, batch: &[Planned]) -> Vec<Result<CheckReport, VendorError>> {
+        self.state().checks += 1;
         if self.state().hang_checks {
             std::future::pending::<()>().await;
         }

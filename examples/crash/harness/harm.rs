@@ -87,6 +87,7 @@ impl Harm {
                 | Fault::UnknownEnum
                 | Fault::UnknownField
                 | Fault::MissingOptional
+                | Fault::LeavesOneOut
                 | Fault::ExpiredSession => true,
                 // A caller that is patient enough gets its answer.
                 Fault::DelayMs(millis) => Duration::from_millis(millis) > super::house::REQUEST_TIMEOUT / 2,

@@ -63,7 +63,7 @@ impl Work {
                 None if nudge.ended => continue,
                 Some(_) | None => {}
             }
-            if let Some(job) = nudge.job.take_if(|job| job.sequence >= nudge.sequence) {
+            if let Some(job) = nudge.handed_over(self.live.contains_key(&id)) {
                 self.take_in(*job).await;
                 continue;
             }

@@ -287,7 +287,8 @@ impl Work {
                 if self.driver.tenure.permit.holds() {
                     self.judge_health(&answers, now);
                 }
-                self.hear(answers.heard).await;
+                let heard = self.fresh(answers);
+                self.hear(heard).await;
             }
             Ok((id, Done::Overdue)) => {
                 tracing::error!(round.limit = ?self.driver.round_limit, "a round did not come back; it was ended");
@@ -302,6 +303,19 @@ impl Work {
                 self.lost(error.id(), fault).await;
             }
         }
+    }
+
+    /// What still counts of some answers. The store may have held the driver up meanwhile, as long as a full disk does: a
+    /// check that found nothing wrong by then proves nothing, and its job, still CHECKING, is checked anew.
+    fn fresh(&mut self, answers: Answers) -> Vec<(JobId, Heard)> {
+        let Answers { mut heard, at } = answers;
+        if at.elapsed() > CHECK_HOLDS {
+            let old = heard.extract_if(.., |(_, heard)| matches!(heard, Heard::Checked(Ok(_))));
+            for (id, _) in old.collect::<Vec<_>>() {
+                self.wake_at(id, Instant::now());
+            }
+        }
+        heard
     }
 
     /// A round ended without answers: of its starts nobody knows whether they arrived.

@@ -108,7 +108,7 @@ fn job(operation: Operation) -> Job {
     }
 }
 
-fn upgrade() -> Job {
+pub(in crate::engine) fn upgrade() -> Job {
     job(Operation::Upgrade(Upgrade::default()))
 }
 

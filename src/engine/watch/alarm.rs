@@ -74,8 +74,10 @@ impl Alarm {
         if self.wakes.as_ref().is_some_and(|wakes| wakes.will_wake(context.waker())) {
             return Poll::Pending;
         }
+        // Without budget the timer only has the task polled again, and notes nobody.
+        let notes = tokio::task::coop::has_budget_remaining();
         let polled = self.timer.as_mut().poll(context);
-        self.wakes = polled.is_pending().then(|| context.waker().clone());
+        self.wakes = (notes && polled.is_pending()).then(|| context.waker().clone());
         polled
     }
 

@@ -31,16 +31,26 @@ pub(in crate::store) struct Import {
 }
 
 impl Import {
+    fn session(settings: &StoreSettings) -> Result<Session, StoreError> {
+        let options = address::parse(&settings.url)
+            .map_err(|rule| StoreError::Unavailable(format!("the new store's url {rule}")))?;
+        Ok(Session::new(options, settings.statement_timeout()))
+    }
+
+    /// Which database the url names, without a secret.
+    pub(in crate::store) fn place(settings: &StoreSettings) -> Result<String, StoreError> {
+        let session = Self::session(settings)?;
+        Ok(format!("{}/{}", session.place(), session.options().get_database().unwrap_or_default()))
+    }
+
     /// Brings the schema up to date and begins. `file` is the id of the store that is moved.
     ///
     /// # Errors
     /// Also when a Drydock runs on the database, or it holds jobs, requests or events already; those of `file` are
     /// told from others.
     pub(in crate::store) async fn begin(settings: &StoreSettings, file: Uuid) -> Result<Self, StoreError> {
-        let options = address::parse(&settings.url)
-            .map_err(|rule| StoreError::Unavailable(format!("the new store's url {rule}")))?;
-        let session = Session::new(options, settings.statement_timeout());
-        let opened = open::open(&session).await?;
+        let session = Self::session(settings)?;
+        open::open(&session).await?;
         let mut connection = session.connect().await?;
         sqlx::query("BEGIN").execute(&mut connection).await.map_err(Fault::from)?;
         sqlx::raw_sql(PATIENCE).execute(&mut connection).await.map_err(Fault::from)?;
@@ -56,7 +66,12 @@ impl Import {
         }
         let full: bool =
             sqlx::query_scalar(HOLDS_SOMETHING).fetch_one(&mut connection).await.map_err(Fault::from)?;
-        if full && opened.id == file {
+        // Read behind the lock: a move that was being committed meanwhile has changed it.
+        let id: String = sqlx::query_scalar("SELECT value FROM meta WHERE key = 'store_id'")
+            .fetch_one(&mut connection)
+            .await
+            .map_err(Fault::from)?;
+        if full && id == file.to_string() {
             return Err(StoreError::Unavailable(
                 "the database holds this file's jobs already: they were moved before; let `store.url` name the \
                  database, and start Drydock"

@@ -114,7 +114,8 @@ impl Session {
         Fault::Unavailable(format!("no TLS with the database at {}: {why}", self.place()))
     }
 
-    fn place(&self) -> String {
+    /// The server, without a secret.
+    pub(super) fn place(&self) -> String {
         match self.options.get_socket() {
             Some(folder) => format!("{} (port {})", folder.display(), self.options.get_port()),
             None => format!("{}:{}", self.options.get_host(), self.options.get_port()),

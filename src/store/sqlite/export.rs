@@ -129,10 +129,25 @@ impl Export {
         Ok(rows.iter().map(read).collect::<Result<_, Fault>>()?)
     }
 
-    /// From now on Drydock opens this file no more.
-    pub(in crate::store) async fn mark_moved(&mut self) -> Result<(), StoreError> {
-        let sql = "INSERT OR REPLACE INTO meta (key, value) VALUES ('moved', 'to another store')";
-        sqlx::query(sql).execute(&mut self.connection).await.map_err(Fault::from)?;
+    /// Whether it may be moved to the database at `place`. A move whose end is not known is made again to where it went:
+    /// two databases with the same jobs would drive them twice.
+    ///
+    /// # Errors
+    /// It was moved, or may have been, to another.
+    pub(in crate::store) async fn refuse_elsewhere(&mut self, place: &str) -> Result<(), StoreError> {
+        match open::moved(&mut self.connection).await? {
+            Some(before) if before != place => Err(StoreError::Unavailable(format!(
+                "the jobs of this file were moved to {before}, or may have been; make the move again to that database, \
+                 named in the same way, and it says whether they are there"
+            ))),
+            Some(_) | None => Ok(()),
+        }
+    }
+
+    /// From now on Drydock opens this file no more: its jobs go to the database at `place`.
+    pub(in crate::store) async fn mark_moved(&mut self, place: &str) -> Result<(), StoreError> {
+        let sql = "INSERT OR REPLACE INTO meta (key, value) VALUES ('moved', ?)";
+        sqlx::query(sql).bind(place).execute(&mut self.connection).await.map_err(Fault::from)?;
         Ok(())
     }
 

@@ -211,19 +211,20 @@ async fn store_id(connection: &mut SqliteConnection) -> Result<Uuid, StoreError>
     Uuid::try_parse(&id).map_err(|_| StoreError::Corrupt("the store's own id".to_owned()))
 }
 
+/// The database that the jobs of this file were moved to, if they were.
+pub(super) async fn moved(connection: &mut SqliteConnection) -> Result<Option<String>, StoreError> {
+    let mark = sqlx::query_scalar("SELECT value FROM meta WHERE key = 'moved'").fetch_optional(connection);
+    Ok(mark.await.map_err(Fault::from)?)
+}
+
 /// Refuses a file whose jobs another store drives by now.
 pub(super) async fn refuse_moved(connection: &mut SqliteConnection) -> Result<(), StoreError> {
-    let moved: Option<String> = sqlx::query_scalar("SELECT value FROM meta WHERE key = 'moved'")
-        .fetch_optional(connection)
-        .await
-        .map_err(Fault::from)?;
-    match moved {
+    match moved(connection).await? {
         None => Ok(()),
-        Some(_) => Err(StoreError::Unavailable(
-            "the jobs of this file were moved by `drydock migrate-store`, and would be driven twice; let `store.url` \
-             name the database that they were moved to, or, if that move was cut off, make it again"
-                .to_owned(),
-        )),
+        Some(place) => Err(StoreError::Unavailable(format!(
+            "the jobs of this file were moved to {place} by `drydock migrate-store`, and would be driven twice; let \
+             `store.url` name that database, or, if that move was cut off, make it again"
+        ))),
     }
 }
 

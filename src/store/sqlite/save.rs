@@ -150,7 +150,9 @@ pub(super) async fn save(connection: &mut SqliteConnection, ledger: &Ledger) -> 
         standing(values.bind(bytes(job.id)), job);
     })
     .await?;
-    let new: Vec<(&Job, Option<RequestRef>)> = ledger.new_jobs().collect();
+    let mut new: Vec<(&Job, Option<RequestRef>)> = ledger.new_jobs().collect();
+    // SQLite updates rows in the order in which they came in: who gives a target up must come before who takes it.
+    new.sort_unstable_by_key(|(job, _)| job.id);
     text.add(connection, &INSERT_JOBS, &new, new_job).await?;
     let labels: Vec<(&Job, &str, &str)> = new
         .iter()

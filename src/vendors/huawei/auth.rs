@@ -23,6 +23,8 @@ use crate::vendors::redact::redact;
 pub(super) const JSON: &str = "application/json;charset=UTF-8";
 /// A token is renewed when less than this is left of its life (24 hours).
 pub(super) const RENEW_BEFORE: Duration = Duration::from_secs(300);
+/// How long what IAM said holds at most, where it does not say.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// How long a refused login is not tried again. An administrator sets when IAM locks an account: 3 to 10 failed
 /// logins within 15 to 60 minutes (`UpdateDomainLoginPolicy`; five within 15 minutes is the usual policy, reported).
 /// These are four in 15 minutes at most, whoever asks.
@@ -150,7 +152,8 @@ impl Auth {
                 let (token, expires_at) = self.log_in(login).await?;
                 (Some(token), expires_at)
             }
-            Credentials::Keys(_) => (None, None),
+            // What was looked up is looked up again as often as tokens are made, which last a day.
+            Credentials::Keys(_) => (None, Some(clock::after(self.clock.now(), DAY))),
         };
         let project_id = match &self.project {
             Project::Id(id) => id.clone(),

@@ -117,7 +117,8 @@ pub(super) fn project(reply: &Reply, name: &str) -> Result<String, VendorError> 
     let Some(projects) = reply.json::<ProjectsReply>()?.projects else {
         return Err(VendorError::garbled("the list of projects has no member `projects`"));
     };
-    let fits = projects.into_iter().filter(|project| project.name.as_deref().is_none_or(|told| told == name));
+    let fits =
+        projects.into_iter().filter(|project| project.name.as_deref().is_some_and(|told| told == name));
     let mut ids: Vec<String> = fits.filter_map(|project| project.id).collect();
     ids.sort_unstable();
     ids.dedup();

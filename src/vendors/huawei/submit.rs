@@ -7,6 +7,9 @@
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::time::Instant;
 
 use super::bystanders::Bystanders;
 use super::client::Client;
@@ -27,6 +30,10 @@ pub(super) const CHUNK: usize = 50;
 /// Ids in one call, by the SDKs' texts; which of the two the service enforces is not documented.
 const SMALL_CHUNK: usize = 10;
 
+/// How long after the first call of a batch others still go out: what was checked before it holds no longer. Somebody may
+/// have reinstalled the machine by hand meanwhile.
+const FRESH: Duration = Duration::from_secs(30);
+
 /// Starts a batch. `chunk` is the number of ids that this provider is known to take; it shrinks once, when the
 /// vendor says so.
 pub(super) async fn submit(
@@ -35,6 +42,7 @@ pub(super) async fn submit(
     bystanders: &Bystanders,
     batch: &[Submission],
 ) -> Vec<Submitted> {
+    let begun = Instant::now();
     let mut run = Run { client, bystanders, batch, out: batch.iter().map(|_| None).collect(), stopped: None };
     for group in run.groups() {
         let most = chunk.load(Ordering::Relaxed).clamp(1, CHUNK);
@@ -44,6 +52,10 @@ pub(super) async fn submit(
         let mut queue: VecDeque<Vec<usize>> = together.chunks(most).map(<[usize]>::to_vec).collect();
         queue.extend(alone.into_iter().map(|place| vec![place]));
         while let Some(members) = queue.pop_front() {
+            if begun.elapsed() > FRESH {
+                members.into_iter().for_each(|place| run.answer(place, Submitted::Failed(late())));
+                continue;
+            }
             let again = run.send(&group, members, chunk).await;
             again.into_iter().rev().for_each(|members| queue.push_front(members));
         }
@@ -200,17 +212,22 @@ impl<'a> Run<'a> {
     fn refuse(&mut self, members: &[usize], error: &VendorError) {
         for &place in members {
             // Its earlier call went without an answer, so the engine looks it up before it believes the refusal.
-            if self.was_bystander(place)
-                && let Some(submission) = self.batch.get(place)
-            {
-                self.bystanders.add(submission.planned.job);
-            }
+            self.stand_by(place);
             self.answer(place, Submitted::Refused(fault::failure(error), Vec::new()));
         }
     }
 
     fn fail(&mut self, members: &[usize], error: VendorError) {
+        let refused = error.reached == Reached::No
+            && matches!(
+                error.kind,
+                VendorFault::PermissionDenied | VendorFault::NotFound | VendorFault::Rejected
+            );
         for &place in members {
+            // The gateway's refusal is one too: its earlier call went without an answer, see `refuse`.
+            if refused {
+                self.stand_by(place);
+            }
             self.answer(place, Submitted::Failed(error.again()));
         }
         match error.kind {
@@ -223,6 +240,15 @@ impl<'a> Run<'a> {
             | VendorFault::NotFound
             | VendorFault::Rejected
             | VendorFault::Garbled => {}
+        }
+    }
+
+    /// Has one looked after again whose call was sent a second time.
+    fn stand_by(&self, place: usize) {
+        if self.was_bystander(place)
+            && let Some(submission) = self.batch.get(place)
+        {
+            self.bystanders.add(submission.planned.job);
         }
     }
 
@@ -239,6 +265,12 @@ impl<'a> Run<'a> {
     fn id(&self, place: usize) -> Option<&'a str> {
         self.batch.get(place).map(|s| &*s.planned.target.id)
     }
+}
+
+/// An error for a job whose call was not made because its turn came too late.
+fn late() -> VendorError {
+    let text = "nothing was sent: the calls before it took so long that it is checked anew";
+    VendorError::new(VendorFault::TimedOut, Reached::No, text)
 }
 
 /// An error for a job whose call was never made.

@@ -211,6 +211,13 @@ async fn a_move_whose_commit_is_cut_ends_in_one_store() {
         if let Ok(here) = here {
             here.close().await;
         }
+        if cut == Cut::After {
+            let elsewhere = migrate(&file.settings(), &Postgres::new().settings()).await;
+            assert!(
+                matches!(&elsewhere, Err(StoreError::Unavailable(text)) if text.contains("or may have been")),
+                "{elsewhere:?}"
+            );
+        }
         let again = migrate(&file.settings(), &through).await;
         match cut {
             Cut::Before => assert_eq!(again.unwrap().jobs, 1),
