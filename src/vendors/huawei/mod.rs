@@ -65,8 +65,7 @@ fn configure(common: &CommonSettings, own: toml::Table) -> Result<Build, Vec<Con
     let config = config::read(own)?;
     let endpoint = common.endpoint.clone();
     let grace = Duration::from_millis(common.limits.lost_answer_grace_ms);
-    // Whoever shared a refused call is known to have stayed as it was only after `STALE_RUNNING`.
-    let limit = Duration::from_millis(common.limits.lost_answer_limit_ms).max(map::STALE_RUNNING * 2);
+    let limit = Duration::from_millis(common.limits.lost_answer_limit_ms);
     Ok(Box::new(move |provider: ProviderId, http: HttpClient, clock: Clock| {
         Arc::new(Huawei {
             provider,
