@@ -84,7 +84,7 @@ struct Cell<'a> {
 pub struct Outcome {
     struck: Struck,
     fault: Fault,
-    /// How the jobs ended; `None`: the fault found nothing to strike.
+    /// How the jobs ended; `None`: the fault found nothing to strike, where that does not depend on chance.
     ends: Option<Vec<String>>,
     /// What is wrong.
     pub complaint: Option<String>,
@@ -154,7 +154,9 @@ impl<'a> Cell<'a> {
             )
         });
         self.simulator.stop().await;
-        let ends = strikes.iter().any(|s| s.count() > 0).then_some(ends);
+        // Whether a list that is read has several entries at that moment is a matter of chance; its reader must not care.
+        let chance = self.fault == Fault::LeavesOneOut && self.struck != Struck::Start;
+        let ends = (chance || strikes.iter().any(|s| s.count() > 0)).then_some(ends);
         Outcome { struck: self.struck, fault: self.fault, ends, complaint }
     }
 
