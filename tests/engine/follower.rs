@@ -98,6 +98,15 @@ impl Chronicle {
     }
 }
 
+/// The newest position that a store has. A moment passes between a commit and the word of it.
+pub async fn newest(store: &dyn Store) -> u64 {
+    let mut newest = *store.newest_position().borrow();
+    while let Some(event) = store.events(newest, 1000).await.unwrap().last() {
+        newest = event.position;
+    }
+    newest
+}
+
 /// One subscription over all its connections.
 pub struct Follower {
     pub recorder: Recorder,
@@ -196,7 +205,7 @@ impl Follower {
 
     /// Reads until a token says that all that has happened was told.
     pub async fn read_to_the_end(&mut self, house: &impl Place) {
-        let newest = *house.store().newest_position().borrow();
+        let newest = newest(house.store()).await;
         while self.position < newest {
             self.read().await.expect("an endless watch");
         }

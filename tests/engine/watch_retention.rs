@@ -115,9 +115,7 @@ async fn a_damaged_event_is_told_to_every_watch_that_comes_to_it_and_stops_none_
     let mut anew = open_until_synced(&house).await;
     let job = house.upgrade("c3").await;
     house.ended(job.id).await;
-    while anew.position < *house.store.newest_position().borrow() {
-        anew.read().await.expect("an endless watch");
-    }
+    anew.read_to_the_end(&house).await;
     assert!(anew.recorder.recording().told() >= 4);
     chronicle = Chronicle::after(&*house.store, anew.began()).await;
     anew.judge_by(&chronicle, true);
