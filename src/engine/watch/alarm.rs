@@ -6,14 +6,20 @@ use std::time::Duration;
 
 use tokio::time::{Instant, Sleep};
 
-/// The times of one subscriber, and its timer.
-pub(super) struct Alarm {
+/// The times of one subscriber.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Times {
     heartbeat: Duration,
     /// When a heartbeat is due unless something else is said before.
     next_beat: Instant,
     ends_at: Instant,
     /// Something was said since `next_beat` was reckoned.
     said: bool,
+}
+
+/// The times of one subscriber, and its timer.
+pub(super) struct Alarm {
+    times: Times,
     /// When the timer rings: at the earlier of the two, or before. It is not moved at every message; that would cost more
     /// than the message.
     rings_at: Instant,
@@ -30,19 +36,7 @@ pub(super) enum Due {
     End,
 }
 
-impl Alarm {
-    pub fn new(now: Instant, heartbeat: Duration, max_age: Duration) -> Self {
-        let (next_beat, ends_at) = (now + heartbeat, now + max_age);
-        let rings_at = next_beat.min(ends_at);
-        let timer = Box::pin(tokio::time::sleep_until(rings_at));
-        Self { heartbeat, next_beat, ends_at, said: false, rings_at, timer, wakes: None }
-    }
-
-    /// When the subscriber reaches its age.
-    pub const fn ends_at(&self) -> Instant {
-        self.ends_at
-    }
-
+impl Times {
     /// Something was said: the next heartbeat is a whole interval away from the next look at the clock. The clock is not
     /// looked at here, since that comes soon enough.
     pub const fn said(&mut self) {
@@ -63,11 +57,50 @@ impl Alarm {
         }
     }
 
+    /// When something is due next, as the last look at the clock left it.
+    pub fn next(&self) -> Instant {
+        self.next_beat.min(self.ends_at)
+    }
+}
+
+impl Alarm {
+    pub fn new(now: Instant, heartbeat: Duration, max_age: Duration) -> Self {
+        let times = Times { heartbeat, next_beat: now + heartbeat, ends_at: now + max_age, said: false };
+        let rings_at = times.next();
+        let timer = Box::pin(tokio::time::sleep_until(rings_at));
+        Self { times, rings_at, timer, wakes: None }
+    }
+
+    /// When the subscriber reaches its age.
+    pub const fn ends_at(&self) -> Instant {
+        self.times.ends_at
+    }
+
+    /// See [`Times::said`].
+    pub const fn said(&mut self) {
+        self.times.said();
+    }
+
+    /// See [`Times::due`].
+    pub fn due(&mut self, now: Instant) -> Due {
+        self.times.due(now)
+    }
+
+    /// Its times, for somebody else to keep for a while.
+    pub const fn times(&self) -> Times {
+        self.times
+    }
+
+    /// Takes back its own times. They only grow later, so the timer still rings in time.
+    pub const fn take_back(&mut self, times: Times) {
+        self.times = times;
+    }
+
     /// Has the task of `context` woken when something is due; `now` is when [`Alarm::due`] said that nothing is.
     /// Ready when it is already.
     pub fn poll(&mut self, now: Instant, context: &mut Context<'_>) -> Poll<()> {
         if now >= self.rings_at {
-            self.rings_at = self.next();
+            self.rings_at = self.times.next();
             self.timer.as_mut().reset(self.rings_at);
             self.wakes = None;
         }
@@ -79,11 +112,6 @@ impl Alarm {
         let polled = self.timer.as_mut().poll(context);
         self.wakes = (notes && polled.is_pending()).then(|| context.waker().clone());
         polled
-    }
-
-    /// When something is due next, as the last look at the clock left it.
-    pub fn next(&self) -> Instant {
-        self.next_beat.min(self.ends_at)
     }
 }
 

@@ -11,31 +11,20 @@ use crate::domain::id::JobId;
 use crate::engine::calls::WatchBody;
 use crate::engine::commit::{Commit, Delivery, Shared};
 use crate::engine::fault;
-use crate::engine::hub::{Hub, Read};
+use crate::engine::hub::Read;
 
 /// "Latest state only" merges until it holds so many jobs, or has looked at so many events.
 const MERGED_JOBS: usize = 64;
 const MERGED_EVENTS: usize = 4_096;
 
-/// What follows `position`, from wherever it is. `None`: the service ends.
-async fn follow(hub: &Hub, position: u64) -> Result<Option<Read>, Error> {
-    tokio::select! {
-        biased;
-        read = hub.read(position) => read.map(Some).map_err(fault::store),
-        // Where many stand in line, the end of the service does not wait for them.
-        () = hub.stopped() => Ok(None),
-    }
-}
-
 impl Subscriber {
     /// Takes what follows from the store.
     pub(super) async fn read(&mut self) -> Result<(), Error> {
         let newest = self.hub.position();
-        match follow(&self.hub, self.position).await? {
-            Some(Read::Commits(commits, _)) => self.taken.extend(commits),
+        match self.hub.read(self.position).await.map_err(fault::store)? {
+            Read::Commits(commits, _) => self.taken.extend(commits),
             // There is nothing up to there.
-            Some(Read::Nothing) => self.position = self.position.max(newest),
-            None => {}
+            Read::Nothing => self.position = self.position.max(newest),
         }
         Ok(())
     }
@@ -44,13 +33,12 @@ impl Subscriber {
     /// own place in the order.
     pub(super) async fn merge(&mut self) -> Result<(), Error> {
         let newest_position = self.hub.position();
-        let (commits, last) = match follow(&self.hub, self.position).await? {
-            Some(Read::Commits(commits, last)) => (commits, last),
-            Some(Read::Nothing) => {
+        let (commits, last) = match self.hub.read(self.position).await.map_err(fault::store)? {
+            Read::Commits(commits, last) => (commits, last),
+            Read::Nothing => {
                 self.position = self.position.max(newest_position);
                 return Ok(());
             }
-            None => return Ok(()),
         };
         let mut newest: HashMap<JobId, Arc<Shared>> = HashMap::new();
         let mut looked = 0;

@@ -92,20 +92,18 @@ pub(super) enum Chore {
 }
 
 impl Subscriber {
-    /// Does what takes longer. While the service ends, or it is time to say something, it comes back early.
-    pub(super) async fn work(mut self: Box<Self>, chore: Chore) -> (Box<Self>, Result<(), Error>) {
-        let outcome = match chore {
-            Chore::Show => self.show().await,
-            Chore::CatchUp => self.catch_up().await,
-            Chore::Read => self.read().await,
-            Chore::Merge => self.merge().await,
-            Chore::AskEnd => self.ask_end().await,
-            Chore::Look => {
-                self.look().await;
-                Ok(())
-            }
-        };
-        (self, outcome)
+    /// Does what takes longer, and comes back. It says nothing itself meanwhile: that is up to whoever polls it, see
+    /// [`Away`](super::away::Away).
+    pub(super) async fn work(mut self: Box<Self>, chore: Chore) -> Result<Box<Self>, Error> {
+        match chore {
+            Chore::Show => self.show().await?,
+            Chore::CatchUp => self.catch_up().await?,
+            Chore::Read => self.read().await?,
+            Chore::Merge => self.merge().await?,
+            Chore::AskEnd => self.ask_end().await?,
+            Chore::Look => self.look().await,
+        }
+        Ok(self)
     }
 
     /// What comes next; pending while it rests.
@@ -181,8 +179,7 @@ impl Subscriber {
         Poll::Ready(Next::Item(item))
     }
 
-    /// What it is time for. A heartbeat is a sign of life: before `SYNCED` it has no token, because a resume in the middle
-    /// of a snapshot could not be exact.
+    /// What it is time for.
     fn due(&mut self, now: Instant) -> Option<Next> {
         self.looked = 0;
         match self.alarm.due(now) {
@@ -190,12 +187,17 @@ impl Subscriber {
             Due::End => Some(Next::End(Some(Error::WatchAged))),
             Due::Heartbeat => {
                 self.alarm.said();
-                Some(Next::Item(match self.stage {
-                    Stage::Live => self.item(WatchBody::Heartbeat),
-                    Stage::Snapshot(_) | Stage::CatchUp { .. } => {
-                        WatchItem { body: WatchBody::Heartbeat, resume_token: None }
-                    }
-                }))
+                Some(Next::Item(self.heartbeat()))
+            }
+        }
+    }
+
+    /// A sign of life: before `SYNCED` it has no token, because a resume in the middle of a snapshot could not be exact.
+    pub(super) fn heartbeat(&self) -> WatchItem {
+        match self.stage {
+            Stage::Live => self.item(WatchBody::Heartbeat),
+            Stage::Snapshot(_) | Stage::CatchUp { .. } => {
+                WatchItem { body: WatchBody::Heartbeat, resume_token: None }
             }
         }
     }

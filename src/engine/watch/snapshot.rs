@@ -5,16 +5,13 @@
 //! comes `SYNCED`, and with it the first token.
 
 use std::collections::HashMap;
-use std::pin::Pin;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::following::{Stage, Subscriber};
 use crate::domain::error::Error;
 use crate::domain::event::Event;
 use crate::domain::id::JobId;
-use crate::domain::job::Job;
-use crate::domain::page::{Page, PageRequest};
+use crate::domain::page::PageRequest;
 use crate::engine::calls::{WatchBody, WatchItem};
 use crate::engine::commit::Delivery;
 use crate::engine::fault;
@@ -27,14 +24,10 @@ const PAGE: u32 = 50;
 /// How long the tail may take to publish what is committed, before it is looked for again.
 const PUBLISHED_WITHIN: Duration = Duration::from_secs(1);
 
-type Reading = Pin<Box<dyn Future<Output = Result<Page<Job>, StoreError>> + Send>>;
-
 /// How far a snapshot is.
 #[derive(Default)]
 pub(super) struct Snapshot {
     page: Option<String>,
-    /// The read of that page, under way. It outlasts the heartbeats that are sent meanwhile.
-    reading: Option<Reading>,
     /// The sequence that each job had when it was read.
     shown: HashMap<JobId, u64>,
 }
@@ -45,22 +38,8 @@ impl Subscriber {
         let Stage::Snapshot(mut snapshot) = std::mem::replace(&mut self.stage, Stage::Live) else {
             return Ok(());
         };
-        let mut reading = snapshot.reading.take().unwrap_or_else(|| {
-            let (hub, filter) = (Arc::clone(&self.hub), self.filter.clone());
-            let request = PageRequest { size: PAGE, token: snapshot.page.take() };
-            Box::pin(async move { hub.reads().jobs(&filter, &request).await })
-        });
-        let due = self.alarm.next();
-        let page = tokio::select! {
-            page = &mut reading => Some(page.map_err(fault::store)?),
-            () = self.hub.stopped() => None,
-            () = tokio::time::sleep_until(due) => None,
-        };
-        let Some(page) = page else {
-            // Something else comes first; the read goes on after it.
-            self.stage = Stage::Snapshot(Snapshot { reading: Some(reading), ..snapshot });
-            return Ok(());
-        };
+        let request = PageRequest { size: PAGE, token: snapshot.page.take() };
+        let page = self.hub.reads().jobs(&self.filter, &request).await.map_err(fault::store)?;
         for job in page.items {
             snapshot.shown.insert(job.id, job.sequence);
             self.gaze.see(job.id, job.status.state.is_ended());

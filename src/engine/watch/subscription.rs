@@ -1,21 +1,18 @@
 //! A subscription as it is polled: a subscriber that follows, or one that is away on work.
 
-use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use super::away::{Away, News};
 use super::following::{Next, Subscriber};
 use crate::domain::error::Error;
 use crate::engine::calls::WatchItem;
-
-/// Work that a subscriber is away on. It brings the subscriber back.
-type Work = Pin<Box<dyn Future<Output = (Box<Subscriber>, Result<(), Error>)> + Send>>;
 
 /// A stream of watch messages. An error item is the last one.
 pub(in crate::engine) struct Subscription(Doing);
 
 enum Doing {
     Following(Box<Subscriber>),
-    Working(Work),
+    Working(Away),
     Over,
 }
 
@@ -41,14 +38,15 @@ impl Subscription {
                     }
                     Poll::Ready(Next::Work(chore)) => {
                         if let Doing::Following(subscriber) = std::mem::replace(&mut self.0, Doing::Over) {
-                            self.0 = Doing::Working(Box::pin(subscriber.work(chore)));
+                            self.0 = Doing::Working(Away::on(chore, subscriber));
                         }
                     }
                 },
-                Doing::Working(work) => match work.as_mut().poll(context) {
+                Doing::Working(away) => match away.poll(context) {
                     Poll::Pending => return Poll::Pending,
-                    Poll::Ready((subscriber, Ok(()))) => self.0 = Doing::Following(subscriber),
-                    Poll::Ready((_, Err(error))) => {
+                    Poll::Ready(News::Back(subscriber)) => self.0 = Doing::Following(subscriber),
+                    Poll::Ready(News::Heartbeat(beat)) => return Poll::Ready(Some(Ok(beat))),
+                    Poll::Ready(News::End(error)) => {
                         self.0 = Doing::Over;
                         return Poll::Ready(Some(Err(error)));
                     }
