@@ -477,6 +477,88 @@ async fn an_instance_that_may_not_be_reinstalled_does_not_end_those_beside_it() 
     }
 }
 
+/// Somebody may have reinstalled a machine by hand since it was checked.
+#[tokio::test]
+async fn of_many_that_go_alone_those_whose_turn_comes_too_late_are_not_sent() {
+    const MANY: usize = 50;
+    let sim = simulator(MANY).await;
+    let mut table = sim.provider();
+    let limits = toml::toml! {
+        requests_per_second = 10000.0
+        burst = 10000
+        request_timeout_ms = 120000
+    };
+    table.insert("limits".to_owned(), limits.into());
+    let vendor = adapter(table);
+    // They shared a call that was refused because of another one, so from then on each goes alone.
+    let mut jobs = checked(&*vendor, (0..MANY - 1).map(|n| planned(&instance_id(n), None)).collect()).await;
+    jobs.push(planned(&instance_id(5000), None));
+    submit(&*vendor, &mut jobs, PASSWORD).await;
+    jobs.pop();
+    let told = |found: &Found| matches!(found, Found::NotArrived { until: None });
+    assert!(stand_still(&*vendor, &jobs).await.iter().all(told));
+    let mut jobs = checked(&*vendor, jobs).await;
+
+    // The answer to the first takes longer than what was checked holds.
+    sim.faults().arm(Some(Route::Submit), Fault::DelayMs(31_000), 1);
+    let calls = || sim.requests()["PUT instances/reinstall"];
+    let before = calls();
+    let time = async {
+        while calls() == before {
+            tokio::task::yield_now().await;
+        }
+        loop {
+            tokio::time::pause();
+            tokio::time::advance(Duration::from_secs(1)).await;
+            tokio::time::resume();
+        }
+    };
+    let submitted = tokio::select! {
+        submitted = submit(&*vendor, &mut jobs, PASSWORD) => submitted,
+        () = time => unreachable!(),
+    };
+    assert!(matches!(submitted[0], Submitted::Started(_)), "{:?}", submitted[0]);
+    for late in &submitted[1..] {
+        let error = failed(late);
+        assert_eq!((error.kind, error.reached), (VendorFault::TimedOut, Reached::No), "{error}");
+    }
+    assert_eq!(calls() - before, 1);
+    // Checked anew, they go out.
+    let mut rest = checked(&*vendor, jobs.split_off(1)).await;
+    let submitted = submit(&*vendor, &mut rest, PASSWORD).await;
+    assert!(submitted.iter().all(|s| matches!(s, Submitted::Started(_))), "{submitted:?}");
+    assert!((0..MANY - 1).all(|n| sim.effects().starts(&instance_id(n)) == 1));
+}
+
+/// Both of the vendor's own refusal and of a gateway's the engine asks whether the first start arrived before it believes it.
+#[tokio::test]
+async fn a_start_that_is_refused_when_sent_again_is_looked_after_again() {
+    for gateway in [Some(403), Some(404), None] {
+        let sim = simulator(1).await;
+        let vendor = adapter(sim.provider());
+        let mut jobs = checked(&*vendor, vec![planned(&instance_id(0), None)]).await;
+        jobs.push(planned(&instance_id(5000), None));
+        assert_eq!(failed(&submit(&*vendor, &mut jobs, PASSWORD).await[0]).reached, Reached::Maybe);
+        jobs.pop();
+        let told = |found: &Found| matches!(found, Found::NotArrived { until: None });
+        assert!(stand_still(&*vendor, &jobs).await.iter().all(told));
+        let mut jobs = checked(&*vendor, jobs).await;
+
+        match gateway {
+            Some(status) => sim.faults().arm(Some(Route::Submit), Fault::HtmlBefore(status), 1),
+            None => sim.behave(|b| b.forbidden = Some(0)),
+        }
+        let refused = submit(&*vendor, &mut jobs, PASSWORD).await.remove(0);
+        match gateway {
+            Some(_) => assert_eq!(failed(&refused).reached, Reached::No, "{refused:?}"),
+            None => assert!(matches!(refused, Submitted::Refused(..)), "{refused:?}"),
+        }
+        // Without that, nobody could ever tell.
+        assert!(stand_still(&*vendor, &jobs).await.iter().all(told), "{gateway:?}: left in doubt");
+        assert_eq!(sim.effects().starts(&instance_id(0)), 0);
+    }
+}
+
 #[tokio::test]
 async fn an_instance_found_busy_after_a_refusal_is_looked_up_and_never_sent_again() {
     let sim = simulator(3).await;
