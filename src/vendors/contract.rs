@@ -253,7 +253,8 @@ pub enum Phase {
     /// The vendor took the start and dropped it before the operation began: nothing was changed, and nothing will come
     /// of it. Said only on proof, and only while `find` can still answer `NotArrived` for it: the engine asks that
     /// before it starts the job again, which it does once at most and never for a job that was seen at work. Else the
-    /// job ends `REJECTED` with this failure.
+    /// job ends `REJECTED` with this failure, and the engine adds why it starts nothing more; so the text itself
+    /// advises nothing.
     Lapsed(Failure),
     /// Overtaken by another change.
     Superseded,

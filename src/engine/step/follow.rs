@@ -96,7 +96,7 @@ impl Draft<'_> {
 
     /// The vendor dropped what it took before it began. Nothing is sent on that word alone: the job goes back to where
     /// the vendor is asked whether its start arrived, and from there on all rules of a lost answer hold.
-    fn lapsed(&mut self, failure: Failure, provenance: Provenance) {
+    fn lapsed(&mut self, mut failure: Failure, provenance: Provenance) {
         self.status.provenance = provenance;
         match self.status.state {
             JobState::Scheduled | JobState::Submitting if !self.control.began && !self.control.lapsed => {
@@ -127,7 +127,14 @@ impl Draft<'_> {
             | JobState::Rejected
             | JobState::Superseded
             | JobState::Missed
-            | JobState::Indeterminate => self.end(Signal::Refuse, Some(failure)),
+            | JobState::Indeterminate => {
+                failure.message.push_str(if self.control.lapsed {
+                    ". A job goes back to its start by itself once at most, and this one did before; start it again"
+                } else {
+                    ". It is not started again by itself, since it was taken to be under way; look at the target first"
+                });
+                self.end(Signal::Refuse, Some(failure));
+            }
         }
     }
 

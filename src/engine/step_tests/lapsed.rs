@@ -89,7 +89,13 @@ fn a_second_lapse_ends_the_job() {
     write(&mut job, step);
     start(&mut job, &capabilities, later);
     let step = apply(&job, &lapsed(), &capabilities, later);
-    assert_eq!((step.status.state, step.status.failure), (JobState::Rejected, Some(Box::new(failure()))));
+    assert_eq!(step.status.state, JobState::Rejected);
+    let told = step.status.failure.unwrap();
+    assert_eq!(told.reason, failure().reason);
+    assert!(
+        told.message.starts_with("the session expired. A job goes back to its start by itself once"),
+        "{told:?}"
+    );
 }
 
 #[test]
@@ -114,6 +120,8 @@ fn what_was_seen_at_work_never_lapses() {
         write(&mut job, step);
         let step = apply(&job, &lapsed(), &capabilities, at(DROPPED));
         assert_eq!((step.status.state, step.submit), (JobState::Rejected, false), "{phase:?}");
+        let told = step.status.failure.unwrap().message;
+        assert!(told.starts_with("the session expired. It is not started again by itself"), "{told}");
         // Also when the vendor says meanwhile that it only keeps it.
         let step = apply(&job, &Heard::Observed(Ok(seen(Phase::Scheduled))), &capabilities, at(DROPPED));
         write(&mut job, step);

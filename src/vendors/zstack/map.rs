@@ -211,12 +211,16 @@ pub(super) fn api_job_lost(context: Context<'_>, why: &str) -> Observation {
 /// ZStack keeps it. So long the start has lapsed, and may be made again under another id; later it was refused for good.
 pub(super) fn api_job_failed(error: &ErrorCode, context: Context<'_>) -> Observation {
     let phase = if error.is(fault::INVALID_SESSION) {
-        let text = "the session expired between Drydock and ZStack, and ZStack refused the start before anything ran. \
-                    Start it again";
+        let text = "the session expired between Drydock and ZStack, and ZStack refused the start before anything ran";
         let mut failure = Failure::new(FailureReason::VendorRejected, text).with_code(fault::INVALID_SESSION);
         failure.metadata = fault::facts(error);
         let age = context.planned.submit_time.map(|sent| clock::since(sent, context.now));
-        if age.is_some_and(|age| age < LAPSES) { Phase::Lapsed(failure) } else { Phase::Rejected(failure) }
+        if age.is_some_and(|age| age < LAPSES) {
+            Phase::Lapsed(failure)
+        } else {
+            failure.message.push_str(". Start it again");
+            Phase::Rejected(failure)
+        }
     } else {
         Phase::Rejected(fault::refusal(error))
     };
@@ -418,10 +422,12 @@ mod tests {
         };
         assert_eq!(failure.vendor_code.as_deref(), Some("ID.1001"));
         assert!(failure.message.contains("before anything ran"));
+        assert!(!failure.message.contains("again"), "nobody has to do anything: {}", failure.message);
         // By the time of the look-up ZStack might have forgotten it.
-        assert_eq!(read(&planned, clock::after(sent, LAPSES)), Phase::Rejected(failure.clone()));
+        let refused = Failure { message: format!("{}. Start it again", failure.message), ..failure };
+        assert_eq!(read(&planned, clock::after(sent, LAPSES)), Phase::Rejected(refused.clone()));
         planned.submit_time = None;
-        assert_eq!(read(&planned, sent), Phase::Rejected(failure));
+        assert_eq!(read(&planned, sent), Phase::Rejected(refused));
     }
 
     #[test]
