@@ -26,7 +26,6 @@ use super::watch;
 use super::wish;
 use crate::domain::capability::Capabilities;
 use crate::domain::error::Error;
-use crate::domain::event::Event;
 use crate::domain::id::{JobId, ProviderId};
 use crate::domain::job::Job;
 use crate::domain::page::{Page, PageRequest};
@@ -191,24 +190,6 @@ impl Engine {
     /// `PageTokenInvalid`, `StoreUnavailable`.
     pub async fn jobs(&self, filter: &JobFilter, page: &PageRequest) -> Result<Page<Job>, Error> {
         self.store.jobs(filter, page).await.map_err(fault::store)
-    }
-
-    /// Lists a job's events, oldest first. The page token is the last sequence seen.
-    ///
-    /// # Errors
-    /// `NotFound`, `PageTokenInvalid`, `StoreUnavailable`.
-    pub async fn job_events(&self, id: JobId, page: &PageRequest) -> Result<Page<Event>, Error> {
-        let after = match &page.token {
-            Some(token) => token.parse::<u64>().map_err(|_| Error::PageTokenInvalid)?,
-            None => 0,
-        };
-        self.job(id).await?;
-        let events = self.store.job_events(id, after, page.size + 1).await.map_err(fault::store)?;
-        let mut events = events;
-        let more = events.len() > page.size as usize;
-        events.truncate(page.size as usize);
-        let next = events.last().filter(|_| more).map(|e| e.sequence.to_string());
-        Ok(Page { items: events, next })
     }
 
     /// Cancels a job, as far as that is possible.

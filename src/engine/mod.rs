@@ -20,6 +20,7 @@ mod describe;
 mod driver;
 #[expect(clippy::module_inception, reason = "the engine is what this room is about")]
 mod engine;
+mod events;
 mod fault;
 mod foreign;
 mod health;

@@ -293,6 +293,27 @@ async fn refused_credentials_are_shown_as_such_with_the_keys_to_mend_and_fail_no
 }
 
 #[tokio::test]
+async fn the_pages_of_a_jobs_events_have_no_gaps_and_their_tokens_are_of_that_job_only() {
+    let house = House::new(Scripted::new()).await;
+    let (one, other) = (house.upgrade("c1").await, house.upgrade("c2").await);
+    house.ended(one.id).await;
+    house.ended(other.id).await;
+    let page = |token| PageRequest { size: 1, token };
+    let (mut sequences, mut token) = (Vec::new(), None);
+    loop {
+        let events = house.engine.job_events(one.id, &page(token)).await.unwrap();
+        sequences.extend(events.items.iter().map(|event| event.sequence));
+        token = events.next;
+        let Some(token) = &token else { break };
+        let elsewhere = house.engine.job_events(other.id, &page(Some(token.clone()))).await;
+        assert_eq!(elsewhere.err(), Some(Error::PageTokenInvalid));
+    }
+    let all = house.store.job_events(one.id, 0, 100).await.unwrap();
+    assert!(all.len() > 2);
+    assert_eq!(sequences, all.iter().map(|event| event.sequence).collect::<Vec<_>>());
+}
+
+#[tokio::test]
 async fn every_job_goes_on_after_a_restart() {
     let house = House::new(Scripted::new()).await;
     house.vendor.state.lock().unwrap().endless = true;
