@@ -19,12 +19,13 @@ use tonic::service::Routes;
 use tonic::transport::{Identity, Server, ServerTlsConfig};
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
-use tower::util::{MapRequestLayer, option_layer};
+use tower::util::{MapRequestLayer, MapResponseLayer, option_layer};
 
 use super::gate::Gate;
 use super::job::Jobs;
 use super::layers::deadline::DeadlineLayer;
 use super::layers::drain::DrainLayer;
+use super::layers::explained::explained;
 use super::layers::observe::ObserveLayer;
 use super::layers::plain::unless_watch;
 use super::listener::connections;
@@ -172,6 +173,7 @@ async fn serve_routes(
         .layer(DrainLayer { keep: OURS, stop: stop.clone() })
         .layer(DeadlineLayer { max: settings.max_deadline() })
         .layer(option_layer((!settings.compress_watches).then(|| MapRequestLayer::new(unless_watch))))
+        .layer(MapResponseLayer::new(explained))
         .add_routes(routes);
 
     let bind = |source| ServeError::Bind { address: settings.address, source };

@@ -2,7 +2,8 @@
 //!
 //! Every status made here carries `google.rpc.ErrorInfo` with a published reason and the domain `drydock`, and what
 //! else the caller can act on. `docs/errors.md` is the same table for people; a test compares the two. Statuses that
-//! the gRPC library makes before a handler runs (unknown method, undecodable or too large a message) have no details.
+//! the gRPC library makes before a handler runs (unknown method, undecodable or too large a message) get theirs on the way
+//! out, in [`layers::explained`](super::layers::explained).
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -291,6 +292,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::api::layers::explained;
     use crate::domain::error::REASONS;
     use crate::domain::id::JobId;
     use crate::domain::target::Target;
@@ -364,6 +366,7 @@ mod tests {
         }
         let mut table: BTreeMap<_, _> = samples().iter().map(|e| (e.reason(), name(code(e)))).collect();
         table.insert(DEADLINE_EXCEEDED, name(deadline(SOON).code()));
+        table.extend(explained::REASONS.map(|(reason, code)| (reason, name(code))));
         assert_eq!(written, table);
     }
 
@@ -376,6 +379,7 @@ mod tests {
             .collect();
         let mut reasons: BTreeSet<_> = REASONS.iter().copied().collect();
         reasons.insert(DEADLINE_EXCEEDED);
+        reasons.extend(explained::REASONS.map(|(reason, _)| reason));
         assert_eq!(published, reasons);
     }
 

@@ -9,6 +9,7 @@ use tonic::Code;
 use tonic::codec::CompressionEncoding::Gzip;
 use tonic::metadata::MetadataMap;
 use tonic::transport::Channel;
+use tonic_types::StatusExt;
 
 use crate::fixture::House;
 use crate::watch_checks::{Body, Recorder, assert_kept, wire};
@@ -102,6 +103,7 @@ async fn a_packed_request_is_taken_and_one_that_unpacks_to_too_much_is_not() {
     // A thousandth of its size on the way: far below the bound, until it is unpacked.
     let bomb = request("9".repeat(32 << 20));
     let refused = client.upgrade_cluster(bomb).await.unwrap_err();
-    assert_eq!(refused.code(), Code::ResourceExhausted, "{refused:?}");
+    assert_eq!(refused.code(), Code::OutOfRange, "{refused:?}");
+    assert_eq!(refused.get_details_error_info().unwrap().reason, "REQUEST_TOO_LARGE");
     client.upgrade_cluster(request("9.1".to_owned())).await.unwrap();
 }

@@ -335,7 +335,40 @@ async fn a_request_too_large_is_refused() {
     let house = House::open().await;
     let mut upgrades = UpgradeServiceClient::new(house.channel().await);
     let request = pb::UpgradeClusterRequest { version: "x".repeat(65 << 10), ..upgrade("c1") };
-    assert_eq!(upgrades.upgrade_cluster(request).await.unwrap_err().code(), Code::OutOfRange);
+    let status = upgrades.upgrade_cluster(request).await.unwrap_err();
+    assert_eq!((status.code(), reason(&status).as_str()), (Code::OutOfRange, "REQUEST_TOO_LARGE"));
+}
+
+/// What the gRPC library refuses by itself, called by a client that says whatever it likes.
+#[tokio::test]
+async fn what_never_reaches_a_handler_has_a_reason_too() {
+    let house = House::open().await;
+    let channel = house.channel().await;
+    let refused = async |path: &'static str, encoding: Option<&'static str>| {
+        let mut client = tonic::client::Grpc::new(channel.clone());
+        client.ready().await.unwrap();
+        // No method takes this: its first field is a number, and theirs are texts or messages.
+        let mut request = Request::new(prost_types::Timestamp { seconds: 7, nanos: 0 });
+        if let Some(name) = encoding {
+            request.metadata_mut().insert("grpc-encoding", name.parse().unwrap());
+        }
+        let codec = tonic_prost::ProstCodec::<_, prost_types::Timestamp>::default();
+        client.unary(request, http::uri::PathAndQuery::from_static(path), codec).await.unwrap_err()
+    };
+    for (path, encoding, code, told) in [
+        ("/drydock.v1.Nothing/GetJob", None, Code::Unimplemented, "METHOD_UNKNOWN"),
+        ("/drydock.v1.JobService/Nothing", None, Code::Unimplemented, "METHOD_UNKNOWN"),
+        ("/nothing", None, Code::Unimplemented, "METHOD_UNKNOWN"),
+        ("/drydock.v1.JobService/GetJob", None, Code::Internal, "REQUEST_UNREADABLE"),
+        ("/drydock.v1.JobService/WatchJobs", None, Code::Internal, "REQUEST_UNREADABLE"),
+        ("/drydock.v1.JobService/GetJob", Some("zstd"), Code::Unimplemented, "ENCODING_UNSUPPORTED"),
+    ] {
+        let status = refused(path, encoding).await;
+        assert_eq!((status.code(), reason(&status).as_str()), (code, told), "{path}: {status:?}");
+        assert!(!status.message().is_empty(), "{path}");
+        let taken = status.metadata().get("grpc-accept-encoding").map(|names| names.to_str().unwrap());
+        assert_eq!(taken.is_some_and(|names| names.contains("gzip")), encoding.is_some(), "{path}");
+    }
 }
 
 #[tokio::test]

@@ -1,8 +1,9 @@
-//! What surrounds every call, from the outside in: observation, the end at shutdown, the deadline, and whether the answer is
-//! packed.
+//! What surrounds every call, from the outside in: observation, the end at shutdown, the deadline, whether the answer is
+//! packed, and the reasons of what the gRPC library refuses.
 
 pub mod deadline;
 pub mod drain;
+pub mod explained;
 pub mod observe;
 pub mod plain;
 
