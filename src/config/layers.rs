@@ -16,6 +16,7 @@ pub(super) enum Origin {
 }
 
 /// The merged table.
+#[derive(Clone)]
 pub(super) struct Layers {
     table: Table,
     /// Where values came from that did not come from the file.
@@ -78,6 +79,24 @@ impl Layers {
             Origin::Variable(name) if set.starts_with(path) => Some(name.as_str()),
             Origin::Variable(_) | Origin::File | Origin::Given => None,
         })
+    }
+
+    /// Makes a text of what a variable gave. `false`: it is one, or the variable gave nothing.
+    pub(super) fn take_as_text(&mut self, variable: &str, text: &str) -> bool {
+        let of = |origin: &Origin| matches!(origin, Origin::Variable(name) if name == variable);
+        let Some((path, _)) = self.origins.iter().find(|(_, origin)| of(origin)) else { return false };
+        let Some((last, parents)) = path.split_last() else { return false };
+        let mut at = Some(&mut self.table);
+        for key in parents {
+            at = at.and_then(|table| table.get_mut(key)).and_then(Value::as_table_mut);
+        }
+        match at.and_then(|table| table.get_mut(last)) {
+            None | Some(Value::String(_)) => false,
+            Some(value) => {
+                *value = Value::from(text);
+                true
+            }
+        }
     }
 
     /// Takes a top-level value out.

@@ -7,7 +7,8 @@
 //!   an underscore stands for a hyphen (ids hold no underscores, so there is no doubt which is meant).
 //!
 //! A value is read as TOML when it is a number, `true` or `false`, a list, an inline table or quoted; anything
-//! else is text. A secret is always text, taken as it is.
+//! else is text. Where only text fits, it is text whatever it looks like (`texts`). A secret is always text, taken as it
+//! is.
 
 use std::fs::File;
 use std::io::Read as _;
@@ -18,7 +19,7 @@ use toml::{Table, Value};
 use super::Config;
 use super::fault::{Fault, Faults};
 use super::layers::{Layers, Origin};
-use super::validate;
+use super::{texts, validate};
 use crate::telemetry::settings::Otlp;
 
 /// What every variable of ours begins with.
@@ -59,7 +60,7 @@ fn load_with(file: Option<&Path>, environment: &Environment, given: Table) -> Re
     environment.lay_over(&mut layers, &mut faults);
     let otlp = environment.otlp(&mut faults);
     layers.lay(given, &Origin::Given);
-    validate::check(layers, otlp, faults).map_err(named)
+    texts::check(layers, otlp, &faults, |name| environment.text(name)).map_err(named)
 }
 
 fn read_file(path: &Path) -> Result<Table, String> {
@@ -111,6 +112,12 @@ impl Environment {
     fn get(&self, name: &str) -> Option<&str> {
         let (_, value) = self.0.iter().find(|(n, _)| n == name)?;
         value.as_deref().ok().map(str::trim).filter(|value| !value.is_empty())
+    }
+
+    /// A variable's text, as it is.
+    fn text(&self, name: &str) -> Option<&str> {
+        let (_, value) = self.0.iter().find(|(n, _)| n == name)?;
+        value.as_deref().ok()
     }
 
     /// Lays our variables over the file.

@@ -12,6 +12,7 @@ mod grace;
 mod layers;
 pub mod load;
 mod secrets;
+mod texts;
 pub mod validate;
 
 use crate::api::settings::GrpcSettings;

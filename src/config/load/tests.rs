@@ -59,6 +59,40 @@ fn the_environment_sets_any_key_and_wins_over_the_file() {
 }
 
 #[test]
+fn where_only_text_fits_it_is_text_whatever_it_looks_like() {
+    // A label, a key of a vendor's own, a whole section's key; `account` replaces what the file says.
+    let names = ["LABELS__SITE", "ACCOUNT", "LABELS__RACK"];
+    for looks in ["12345", "1.10", "true", "[1, 2]", "{ a = 1 }", "0x10"] {
+        let variables: Vec<_> =
+            names.iter().map(|name| (format!("DRYDOCK__PROVIDERS__ZSTACK_LAB__{name}"), looks)).collect();
+        let mut variables: Vec<_> = variables.iter().map(|(name, value)| (name.as_str(), *value)).collect();
+        variables.push(("DRYDOCK__ENGINE__REPLICA_NAME", looks));
+        let config = good("", &variables).unwrap_or_else(|faults| panic!("{looks}: {faults}"));
+        let labels = &config.providers[0].common.labels;
+        assert_eq!((&*labels["site"], &*labels["rack"]), (looks, looks));
+        assert_eq!(config.engine.replica_name, looks);
+    }
+}
+
+#[test]
+fn what_fits_neither_as_it_looks_nor_as_text_is_told_as_it_looks() {
+    let number = ("DRYDOCK__ENGINE__QUEUE_LIMIT", "-5");
+    let told = fault(good("", &[number]));
+    assert!(
+        told.starts_with("engine.queue_limit: must be a whole number, 0 or more, is integer `-5`"),
+        "{told}"
+    );
+    // Beside one that is a text.
+    let told = fault(good("", &[number, ("DRYDOCK__PROVIDERS__ZSTACK_LAB__LABELS__SITE", "12")]));
+    assert!(
+        told.starts_with("engine.queue_limit: must be a whole number, 0 or more, is integer `-5`"),
+        "{told}"
+    );
+    let told = fault(good("", &[("DRYDOCK__GRPC__ADDRESS", "6000")]));
+    assert!(told.starts_with("grpc.address: ") && told.contains("6000"), "{told}");
+}
+
+#[test]
 fn what_the_program_gives_wins_over_all() {
     let given = "grpc.address = '127.0.0.1:7'\n[providers.zstack-lab]\npassword = 'given'".parse().unwrap();
     let config = load_both(PROVIDER, &[("DRYDOCK__GRPC__ADDRESS", "127.0.0.1:6")], given).unwrap();
