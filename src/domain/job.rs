@@ -315,6 +315,29 @@ pub struct JobControl {
     pub password: PasswordState,
 }
 
+impl JobControl {
+    /// Of a job that nothing has happened to: nothing was sent, it holds no target, and it has no password.
+    pub const fn new(key: Uuid) -> Self {
+        Self {
+            key,
+            handle: None,
+            attempts: 0,
+            lost_time: None,
+            first_lost: None,
+            resend_before: None,
+            refusal: None,
+            began: false,
+            lapsed: false,
+            holds_target: false,
+            cancel_sent: false,
+            reschedule_due: false,
+            queues: false,
+            ignore_maintenance_windows: None,
+            password: PasswordState::None,
+        }
+    }
+}
+
 /// An adapter's durable notes about one job, in a form only that adapter knows (JSON). No secrets.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]

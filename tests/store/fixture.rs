@@ -5,8 +5,7 @@ use std::sync::Arc;
 use drydock::domain::event::{EventKind, NewEvent};
 use drydock::domain::id::{JobId, ProviderId, RequestId};
 use drydock::domain::job::{
-    Cancelable, Job, JobControl, JobSpec, JobStatus, PasswordState, Progress, Provenance, RequestRef,
-    VendorView,
+    Cancelable, Job, JobControl, JobSpec, JobStatus, Progress, Provenance, RequestRef, VendorView,
 };
 use drydock::domain::operation::{Operation, Upgrade};
 use drydock::domain::state::JobState;
@@ -84,23 +83,7 @@ pub fn new_job(n: u64, place: &str) -> NewJob {
             retry_of: None,
         },
         status: status(JobState::Pending, n),
-        control: JobControl {
-            key: Uuid::from_u128(n.into()),
-            handle: None,
-            attempts: 0,
-            lost_time: None,
-            first_lost: None,
-            resend_before: None,
-            refusal: None,
-            began: false,
-            lapsed: false,
-            holds_target: false,
-            cancel_sent: false,
-            reschedule_due: false,
-            queues: false,
-            ignore_maintenance_windows: None,
-            password: PasswordState::None,
-        },
+        control: JobControl::new(Uuid::from_u128(n.into())),
         sealed_password: None,
         queue: None,
         event: event(EventKind::Created, n),

@@ -6,7 +6,7 @@ use drydock::domain::event::{EventKind, NewEvent};
 use drydock::domain::finding::{Finding, Severity};
 use drydock::domain::id::JobId;
 use drydock::domain::job::{
-    Cancelable, Handle, JobControl, JobSpec, JobStatus, PasswordState, Progress, Provenance, VendorView,
+    Cancelable, Handle, JobControl, JobSpec, JobStatus, Progress, Provenance, VendorView,
 };
 use drydock::domain::operation::{Operation, Upgrade};
 use drydock::domain::state::JobState;
@@ -95,21 +95,10 @@ fn job(provider: &str, n: usize, now: Timestamp) -> anyhow::Result<NewJob> {
             retried_by: None,
         },
         control: JobControl {
-            key,
             handle: Some(Handle(key.simple().to_string())),
             attempts: 1,
-            lost_time: None,
-            first_lost: None,
-            resend_before: None,
-            refusal: None,
-            began: false,
-            lapsed: false,
             holds_target: true,
-            cancel_sent: false,
-            reschedule_due: false,
-            queues: false,
-            ignore_maintenance_windows: None,
-            password: PasswordState::None,
+            ..JobControl::new(key)
         },
         sealed_password: None,
         queue: None,

@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use anyhow::Context as _;
-use axum::http::Method;
 use drydock::simulators::zstack::SimZstack;
 use drydock::simulators::{
     Aim, Effects, Fault, Pace, Route, Settings, Simulator, Strikes, avisi, huawei, vsphere, zstack,
@@ -16,9 +15,10 @@ use tokio::time::Instant;
 use toml::{Table, Value};
 
 use super::dice::Dice;
+use super::ear::{Ear, route};
 use super::ends::{AVISI, CLUSTER, HUAWEI, SUPERVISOR, ZSTACK, decide};
-use super::harm::{self, Harm, Harms, Place, Strike};
-use super::proxy::{Cut, Hear, Proxy};
+use super::harm::{Harm, Harms, Place, Strike};
+use super::proxy::{Cut, Proxy};
 
 /// What a target is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,40 +81,6 @@ pub struct Fleet {
     harms: Harms,
     /// Faults that were armed, and what they struck.
     faults: Mutex<Vec<(&'static str, Fault, Strikes)>>,
-}
-
-/// Writes down what a vendor's proxy did.
-struct Ear {
-    vendor: &'static str,
-    simulator: Arc<dyn Simulator>,
-    harms: Harms,
-}
-
-impl Hear for Ear {
-    fn cut(&self, cut: Cut, marked: bool, request: &[u8]) {
-        let harm = if marked { Harm::Start(cut) } else { Harm::Request(cut) };
-        self.harms.strike(harm, Place::Vendor(self.vendor, route(self.simulator.as_ref(), request)));
-    }
-
-    fn away(&self, until: Instant) {
-        let (from, until) = (harm::now(), harm::at(until));
-        self.harms.note(Strike {
-            harm: Harm::VendorAway,
-            place: Place::Vendor(self.vendor, None),
-            from,
-            until,
-        });
-    }
-}
-
-/// What kind of request begins so; `None` for a later piece of one.
-fn route(simulator: &dyn Simulator, request: &[u8]) -> Option<Route> {
-    let line = request.split(|byte| *byte == b'\r').next()?;
-    let mut words = std::str::from_utf8(line).ok()?.split(' ');
-    let method = Method::from_bytes(words.next()?.as_bytes()).ok()?;
-    let path = words.next()?.split('?').next()?;
-    words.next().filter(|version| version.starts_with("HTTP/"))?;
-    Some(simulator.route(&method, path))
 }
 
 /// How the ends of targets are decided.

@@ -3,12 +3,14 @@
 //! `examples/crash` runs it for as long as one likes, `tests/crash` for some seconds.
 
 pub mod backend;
+mod blows;
 mod callers;
 mod canaries;
 pub mod cases;
 mod clients;
 mod database;
 mod dice;
+mod ear;
 mod ends;
 mod fleet;
 mod harm;
@@ -30,6 +32,7 @@ pub mod server;
 mod settle;
 mod sleepers;
 mod stalls;
+mod stories;
 mod storm;
 pub mod takeover;
 mod telling;

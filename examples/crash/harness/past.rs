@@ -4,7 +4,7 @@ use anyhow::Context as _;
 use drydock::domain::event::{EventKind, NewEvent};
 use drydock::domain::id::{JobId, RequestId};
 use drydock::domain::job::{
-    Cancelable, Job, JobControl, JobSpec, JobStatus, PasswordState, Provenance, RequestRef, VendorView,
+    Cancelable, Job, JobControl, JobSpec, JobStatus, Provenance, RequestRef, VendorView,
 };
 use drydock::domain::operation::{Operation, Upgrade};
 use drydock::domain::state::JobState;
@@ -116,23 +116,7 @@ fn job(target: Target, id: RequestId, index: u32, time: Timestamp) -> NewJob {
             retry_of: None,
         },
         status: status(JobState::Pending, time),
-        control: JobControl {
-            key: Uuid::now_v7(),
-            handle: None,
-            attempts: 0,
-            began: false,
-            lapsed: false,
-            lost_time: None,
-            first_lost: None,
-            resend_before: None,
-            refusal: None,
-            holds_target: false,
-            cancel_sent: false,
-            reschedule_due: false,
-            queues: false,
-            ignore_maintenance_windows: None,
-            password: PasswordState::None,
-        },
+        control: JobControl::new(Uuid::now_v7()),
         sealed_password: None,
         queue: None,
         event: event(EventKind::Created, time),

@@ -16,7 +16,7 @@ use uuid::Uuid;
 use crate::domain::capability::{CancelSupport, Capabilities, Capability};
 use crate::domain::error::VendorFault;
 use crate::domain::id::JobId;
-use crate::domain::job::{Job, JobControl, JobSpec, JobStatus, PasswordState, Provenance, VendorView};
+use crate::domain::job::{Job, JobControl, JobSpec, JobStatus, Provenance, VendorView};
 use crate::domain::operation::{Operation, OperationKind, Upgrade};
 use crate::domain::state::JobState;
 use crate::domain::target::{Target, TargetKind};
@@ -86,23 +86,7 @@ fn job(operation: Operation) -> Job {
             vendor: VendorView::default(),
             retried_by: None,
         },
-        control: JobControl {
-            key: Uuid::from_u128(9),
-            handle: None,
-            attempts: 0,
-            lost_time: None,
-            first_lost: None,
-            resend_before: None,
-            refusal: None,
-            began: false,
-            lapsed: false,
-            holds_target: true,
-            cancel_sent: false,
-            reschedule_due: false,
-            queues: false,
-            ignore_maintenance_windows: None,
-            password: PasswordState::None,
-        },
+        control: JobControl { holds_target: true, ..JobControl::new(Uuid::from_u128(9)) },
         version: 1,
         sequence: 1,
     }
