@@ -170,10 +170,10 @@ async fn serve_routes(
         .add_service(reflection_alpha.map_err(|e| ServeError::Contract(Box::new(e)))?);
     let router = server
         .layer(ObserveLayer::new(contract.methods))
+        .layer(MapResponseLayer::new(explained))
         .layer(DrainLayer { keep: OURS, stop: stop.clone() })
         .layer(DeadlineLayer { max: settings.max_deadline() })
         .layer(option_layer((!settings.compress_watches).then(|| MapRequestLayer::new(unless_watch))))
-        .layer(MapResponseLayer::new(explained))
         .add_routes(routes);
 
     let bind = |source| ServeError::Bind { address: settings.address, source };

@@ -1,5 +1,5 @@
-//! What surrounds every call, from the outside in: observation, the end at shutdown, the deadline, whether the answer is
-//! packed, and the reasons of what the gRPC library refuses.
+//! What surrounds every call, from the outside in: observation, the reasons of what the gRPC library refuses, the end at
+//! shutdown, the deadline, and whether the answer is packed.
 
 pub mod deadline;
 pub mod drain;
