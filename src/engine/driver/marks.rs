@@ -79,7 +79,7 @@ impl Work {
     }
 }
 
-/// The job as it stands once the change of `step`, which has an event, is written.
+/// The job as it stands once `step` is written.
 pub(super) fn after(job: &Job, step: &Step) -> Job {
     Job {
         id: job.id,
