@@ -63,6 +63,9 @@ pub trait Store: Leases {
     /// Writes changed jobs with their events, all in one commit. One entry's `Stale`, `Missing` or `TargetBusy`
     /// leaves the others unharmed. Answers the job as it stands after the write.
     ///
+    /// A job may have several entries, in order: each names the version that the one before it makes, and tells its own
+    /// event. When one is not made, neither are those that follow it.
+    ///
     /// A driver's write names its lease: under an old fence nothing at all is written. A caller's write (a cancel) has
     /// no guard; its version alone protects it.
     ///

@@ -11,6 +11,7 @@ use jiff::Timestamp;
 use super::contract::{Accepted, Change, NewJob, NewRequest};
 use super::error::StoreError;
 use super::lease::Guard;
+use super::record::end_time;
 use crate::domain::event::NewEvent;
 use crate::domain::id::{JobId, RequestId};
 use crate::domain::job::{Job, JobStatus, RequestRef};
@@ -41,7 +42,33 @@ struct Entry {
 enum Mark {
     Read,
     New,
-    Changed,
+    Changed(Extent),
+}
+
+/// How much of a job's row changed. A column that an `UPDATE` names costs every index that it stands in, also when its
+/// value stays, and most changes are of little.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Extent {
+    /// What no index knows.
+    Told,
+    /// Its state too.
+    Moved,
+    /// Also whether it holds its target, or whether and when it ended.
+    Settled,
+}
+
+impl Extent {
+    fn between(old: &Job, new: &Job) -> Self {
+        let (was, is) = (old.status.state, new.status.state);
+        let settled = was.is_ended() != is.is_ended()
+            || old.control.holds_target != new.control.holds_target
+            || end_time(old) != end_time(new);
+        match (settled, was == is) {
+            (true, _) => Self::Settled,
+            (false, false) => Self::Moved,
+            (false, true) => Self::Told,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -142,10 +169,21 @@ impl Ledger {
         let changed = |holds: bool| {
             self.jobs
                 .values()
-                .filter(move |e| e.mark == Mark::Changed && e.job.control.holds_target == holds)
+                .filter(move |e| matches!(e.mark, Mark::Changed(_)) && e.job.control.holds_target == holds)
                 .map(|e| &e.job)
         };
         changed(false).chain(changed(true))
+    }
+
+    /// Those of [`Ledger::changed_jobs`] of whose rows so much changed.
+    pub(super) fn changed_so(&self, extent: Extent) -> impl Iterator<Item = &Job> {
+        let so = move |job: &&Job| self.jobs.get(&job.id).is_some_and(|e| e.mark == Mark::Changed(extent));
+        self.changed_jobs().filter(so)
+    }
+
+    /// Every job that this group leaves another than it was, or new.
+    pub(super) fn written(&self) -> impl Iterator<Item = &Job> {
+        self.jobs.values().filter(|e| e.mark != Mark::Read).map(|e| &e.job)
     }
 
     /// The other rows to save.
@@ -256,7 +294,19 @@ impl Ledger {
             }
         }
         let commit = self.position + 1;
-        Ok(changes.iter().map(|change| self.change(change, commit)).collect())
+        // What follows a change that was not made may name, by chance, the version that somebody else made meanwhile.
+        let mut unmade = BTreeSet::new();
+        let make = |change: &Change| {
+            if unmade.contains(&change.id) {
+                return Err(StoreError::Stale(change.id));
+            }
+            let made = self.change(change, commit);
+            if made.is_err() {
+                unmade.insert(change.id);
+            }
+            made
+        };
+        Ok(changes.iter().map(make).collect())
     }
 
     fn change(&mut self, change: &Change, commit: u64) -> Result<Job, StoreError> {
@@ -298,10 +348,14 @@ impl Ledger {
             self.tell(&mut job, event, commit);
         }
         if let Some(entry) = self.jobs.get_mut(&change.id) {
+            let extent = Extent::between(&entry.job, &job);
             entry.job = job.clone();
-            if entry.mark == Mark::Read {
-                entry.mark = Mark::Changed;
-            }
+            entry.mark = match entry.mark {
+                Mark::New => Mark::New,
+                Mark::Read => Mark::Changed(extent),
+                // Compared step by step: what came and went is written too, and does no harm.
+                Mark::Changed(before) => Mark::Changed(before.max(extent)),
+            };
         }
         Ok(job)
     }

@@ -354,32 +354,93 @@ async fn a_proof_that_grew_old_while_the_disk_was_slow_sends_nothing() {
     assert_eq!(house.vendor.state.lock().unwrap().batches, [1], "sent after its proof had ended");
 }
 
+/// Longer than a mark waits for the answer of its check.
+const SLOW: Duration = Duration::from_millis(60);
+
+async fn states(house: &House, job: JobId) -> Vec<JobState> {
+    let events = house.store.job_events(job, 0, 100).await.unwrap();
+    assert!(events.iter().zip(1..).all(|(event, n)| event.sequence == n), "{events:?}");
+    events.iter().map(|event| event.status.state).collect()
+}
+
 /// The check that is out meanwhile is not heard: the job is checked anew, and started once.
 #[tokio::test]
 async fn a_check_counts_only_for_a_job_that_is_known_to_be_marked() {
+    let (house, flaky) = House::flaky(Scripted::new()).await;
+    house.vendor.state.lock().unwrap().slow_check = SLOW;
+    flaky.lose_mark.store(true, Ordering::SeqCst);
+    let job = house.upgrade("c1").await;
+    assert_eq!(house.ended(job.id).await.status.state, JobState::Succeeded);
+    assert!(!flaky.lose_mark.load(Ordering::SeqCst), "no answer was lost");
+    assert_eq!(house.vendor.starts("c1"), 1);
+    let wanted = [JobState::Pending, JobState::Checking, JobState::Submitting, JobState::Running];
+    assert_eq!(states(&house, job.id).await[..4], wanted);
+}
+
+/// A quick check is written together with what follows from it. Nobody knows whether that start was sent, so it is looked
+/// up before another.
+#[tokio::test]
+async fn a_mark_and_an_intent_whose_commit_was_not_confirmed_start_once() {
     let (house, flaky) = House::flaky(Scripted::new()).await;
     flaky.lose_mark.store(true, Ordering::SeqCst);
     let job = house.upgrade("c1").await;
     assert_eq!(house.ended(job.id).await.status.state, JobState::Succeeded);
     assert!(!flaky.lose_mark.load(Ordering::SeqCst), "no answer was lost");
     assert_eq!(house.vendor.starts("c1"), 1);
-    let events = house.store.job_events(job.id, 0, 100).await.unwrap();
-    let states: Vec<_> = events.iter().map(|event| event.status.state).take(4).collect();
-    let wanted = [JobState::Pending, JobState::Checking, JobState::Submitting, JobState::Running];
-    assert_eq!(states, wanted);
+    assert!(house.vendor.state.lock().unwrap().finds > 0, "sent again without a look");
+    assert_eq!(
+        states(&house, job.id).await[..3],
+        [JobState::Pending, JobState::Checking, JobState::Submitting]
+    );
+}
+
+/// What was heard would move the job twice, and the cancel makes just the version that the second move names.
+#[tokio::test]
+async fn a_cancel_that_slips_in_before_the_mark_of_a_check_prevents_the_start() {
+    for slow in [Duration::ZERO, SLOW] {
+        let (house, flaky) = House::flaky(Scripted::new()).await;
+        house.vendor.state.lock().unwrap().slow_check = slow;
+        flaky.hold_mark.store(true, Ordering::SeqCst);
+        let job = house.upgrade("c1").await;
+        flaky.held.notified().await;
+        assert_eq!(house.engine.cancel(job.id).await.unwrap().1.status.state, JobState::Cancelled);
+        flaky.release.notify_one();
+        // Long enough for the check to be heard, were it slow.
+        tokio::time::sleep(2 * SLOW).await;
+        assert_eq!(states(&house, job.id).await, [JobState::Pending, JobState::Cancelled], "{slow:?}");
+        assert_eq!(house.vendor.starts("c1"), 0, "{slow:?}");
+        assert!(house.engine.providers().remove(0).live_jobs.is_empty(), "counted wrong");
+    }
+}
+
+#[tokio::test]
+async fn a_quick_check_is_told_in_one_commit_with_what_follows() {
+    let (house, _) = House::flaky(Scripted::new()).await;
+    let quick = house.upgrade("c1").await;
+    house.ended(quick.id).await;
+    house.vendor.state.lock().unwrap().slow_check = SLOW;
+    let slow = house.upgrade("c2").await;
+    house.ended(slow.id).await;
+    for (job, together) in [(quick.id, true), (slow.id, false)] {
+        let events = house.store.job_events(job, 0, 100).await.unwrap();
+        let of = |state| events.iter().find(|event| event.status.state == state).unwrap();
+        let (checking, submitting) = (of(JobState::Checking), of(JobState::Submitting));
+        assert_eq!(checking.commit == submitting.commit, together);
+        assert_eq!(checking.sequence + 1, submitting.sequence);
+        assert!(checking.time <= submitting.time);
+    }
 }
 
 /// The disk is full for longer than a check holds. What the check found was true before.
 #[tokio::test]
 async fn a_check_that_grew_old_while_its_mark_was_written_starts_nothing() {
     let (house, flaky) = House::flaky_and_patient(Scripted::new()).await;
+    house.vendor.state.lock().unwrap().slow_check = SLOW;
     flaky.hold_mark.store(true, Ordering::SeqCst);
     let job = house.upgrade("c1").await;
     flaky.held.notified().await;
-    while house.vendor.state.lock().unwrap().checks == 0 {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
-    tokio::time::sleep(Duration::from_millis(20)).await;
+    // The check comes back meanwhile.
+    tokio::time::sleep(2 * SLOW).await;
     tokio::time::pause();
     tokio::time::advance(Duration::from_secs(31)).await;
     tokio::time::resume();

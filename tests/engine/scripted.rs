@@ -65,6 +65,8 @@ pub struct State {
     pub hang_close: bool,
     /// Checks never come back.
     pub hang_checks: bool,
+    /// How long a check takes.
+    pub slow_check: Duration,
     /// How many checks were asked for.
     pub checks: u32,
     /// Operations that somebody else started, by target.
@@ -260,6 +262,10 @@ impl Vendor for Scripted {
         self.state().checks += 1;
         if self.state().hang_checks {
             std::future::pending::<()>().await;
+        }
+        let takes = self.state().slow_check;
+        if !takes.is_zero() {
+            tokio::time::sleep(takes).await;
         }
         let one = |planned: &Planned| {
             self.gate()?;

@@ -22,6 +22,8 @@ mod postgres;
 #[cfg(test)]
 mod retention;
 #[cfg(test)]
+mod rows;
+#[cfg(test)]
 mod sqlite;
 #[cfg(test)]
 mod write;
@@ -58,6 +60,8 @@ macro_rules! behaviours {
                 a_target_is_not_taken_twice,
                 who_waits_longest_comes_first,
                 a_target_changes_hands_in_one_write,
+                a_job_moves_twice_in_one_write,
+                what_follows_a_stale_change_is_stale_too,
                 a_change_without_event_is_silent,
                 a_password_is_kept_until_erased,
             }

@@ -1,8 +1,9 @@
 //! Changing jobs.
 
-use drydock::domain::job::{Handle, PasswordState};
+use drydock::domain::job::{Handle, Job, PasswordState};
 use drydock::domain::state::JobState;
 use drydock::store::StoreError;
+use drydock::store::contract::Change;
 
 use crate::fixture::*;
 
@@ -141,6 +142,41 @@ pub async fn a_target_changes_hands_in_one_write(backend: &impl Backend) {
     assert!(answers.iter().all(Result::is_ok), "{answers:?}");
     assert!(store.job(waits.id).await.unwrap().unwrap().control.holds_target);
     assert!(!store.job(holder.id).await.unwrap().unwrap().control.holds_target);
+}
+
+/// Two moves of a job, the second on the version that the first makes.
+fn two_moves(job: &Job) -> Vec<Change> {
+    let first = change(job, JobState::Checking);
+    let mut second = change(job, JobState::Submitting);
+    second.version += 1;
+    second.event.as_mut().unwrap().message = "and on".to_owned();
+    vec![first, second]
+}
+
+pub async fn a_job_moves_twice_in_one_write(backend: &impl Backend) {
+    let store = backend.open().await;
+    let job = create_one(&store, new_job(1, "vc/a")).await;
+    let answers = store.write(two_moves(&job), None).await.unwrap();
+    let moved: Vec<_> = answers.into_iter().map(Result::unwrap).collect();
+    let stands = |job: &Job| (job.version, job.sequence, job.status.state);
+    assert_eq!(stands(&moved[0]), (2, 2, JobState::Checking));
+    assert_eq!(stands(&moved[1]), (3, 3, JobState::Submitting));
+    assert_eq!(store.job(job.id).await.unwrap().as_ref(), Some(&moved[1]));
+    let events = store.events(1, 10).await.unwrap();
+    let told: Vec<_> = events.iter().map(|e| (e.sequence, e.commit, e.status.state)).collect();
+    assert_eq!(told, [(2, 2, JobState::Checking), (3, 2, JobState::Submitting)]);
+    assert_eq!(events[1].message, "and on");
+}
+
+pub async fn what_follows_a_stale_change_is_stale_too(backend: &impl Backend) {
+    let store = backend.open().await;
+    let job = create_one(&store, new_job(1, "vc/a")).await;
+    let cancelled = write_one(&store, change(&job, JobState::Cancelled)).await.unwrap();
+    let answers = store.write(two_moves(&job), None).await.unwrap();
+    // The second names the version that the cancel made; it must not be taken for that.
+    assert!(matches!(answers[0], Err(StoreError::Stale(_))), "{answers:?}");
+    assert!(matches!(answers[1], Err(StoreError::Stale(_))), "{answers:?}");
+    assert_eq!(store.job(job.id).await.unwrap(), Some(cancelled));
 }
 
 pub async fn a_change_without_event_is_silent(backend: &impl Backend) {

@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::marks::after;
 use super::{Live, STORE_BATCH, Work};
 use crate::domain::id::JobId;
 use crate::domain::job::{Job, PasswordState, WaitReason};
@@ -27,6 +28,15 @@ const STALE_TRIES: u32 = 8;
 const TOUCH: Duration = Duration::from_secs(30);
 /// For how long a job is left alone that the store refuses to write.
 const SET_ASIDE: Duration = Duration::from_secs(300);
+
+/// What was heard of a job, and what follows from it.
+struct News {
+    id: JobId,
+    /// That its check began, when this was not written yet: it comes first, in the same commit.
+    mark: Option<Box<Step>>,
+    heard: Heard,
+    step: Step,
+}
 
 impl Work {
     /// Applies what was heard, writes it, and plans what comes next.
@@ -64,8 +74,9 @@ impl Work {
             paused: self.driver.runtime.health.paused(now).map(|pause| pause.until),
             overdue_after: self.driver.overdue_after,
         };
-        let mut writes: Vec<(JobId, Heard, Step)> = Vec::new();
+        let mut writes: Vec<News> = Vec::new();
         for (id, heard) in heard {
+            let began = self.marks.take(id);
             // Once told to stop, or without a lease, nothing may be started: the check is made again by whoever drives
             // next.
             if matches!(heard, Heard::Checked(Ok(_))) && (stopping || paused_here) {
@@ -79,6 +90,12 @@ impl Work {
                 self.driver.runtime.sights.note(&live.job.spec.target, foreign, now);
             }
             let capabilities = self.driver.runtime.provider.vendor.capabilities();
+            if let Some(began) = began {
+                let mark = apply(&live.job, &Heard::CheckBegan, capabilities, around, began);
+                let step = apply(&after(&live.job, &mark), &heard, capabilities, around, now);
+                writes.push(News { id, mark: Some(Box::new(mark)), heard, step });
+                continue;
+            }
             let step = apply(&live.job, &heard, capabilities, around, now);
             let quiet = step.event.is_none() && step.control == live.job.control;
             if quiet && clock::since(live.written, now) < TOUCH {
@@ -88,7 +105,7 @@ impl Work {
                 }
                 self.settle(id, &heard, &step);
             } else {
-                writes.push((id, heard, step));
+                writes.push(News { id, mark: None, heard, step });
             }
         }
         let mut again = Vec::new();
@@ -102,47 +119,50 @@ impl Work {
         }
     }
 
-    pub(super) async fn write(
-        &mut self,
-        chunk: Vec<(JobId, Heard, Step)>,
-        submit: &mut Vec<JobId>,
-        again: &mut Vec<(JobId, Heard)>,
-    ) {
+    async fn write(&mut self, chunk: Vec<News>, submit: &mut Vec<JobId>, again: &mut Vec<(JobId, Heard)>) {
         let (mut kept, mut changes) = (Vec::with_capacity(chunk.len()), Vec::with_capacity(chunk.len()));
-        for (id, heard, step) in chunk {
-            let Some(live) = self.live.get(&id) else { continue };
-            changes.push(Change {
-                id,
-                version: live.job.version,
-                status: step.status.clone(),
-                control: step.control.clone(),
-                erase_password: step.erases_password(&live.job),
-                event: step.event.clone(),
-            });
-            kept.push((id, heard, step));
+        for news in chunk {
+            let Some(live) = self.live.get(&news.id) else { continue };
+            let steps = news.mark.as_deref().into_iter().chain([&news.step]);
+            for (step, version) in steps.zip(live.job.version..) {
+                changes.push(Change {
+                    id: news.id,
+                    version,
+                    status: step.status.clone(),
+                    control: step.control.clone(),
+                    erase_password: step.erases_password(&live.job),
+                    event: step.event.clone(),
+                });
+            }
+            kept.push(news);
         }
         let Some(results) = self.write_until_done(changes).await else { return };
-        let now = self.driver.clock.now();
-        for (_, heard, step) in &kept {
-            crash_point::reach(written(heard, step));
+        for news in &kept {
+            if news.mark.is_some() {
+                crash_point::reach(CrashPoint::CheckBeganWritten);
+            }
+            crash_point::reach(written(&news.heard, &news.step));
         }
-        for ((id, heard, step), result) in kept.into_iter().zip(results) {
+        let mut results = results.into_iter();
+        for News { id, mark, heard, step } in kept {
+            let marked = if mark.is_some() { results.next() } else { None };
+            let Some(mut result) = results.next() else { break };
+            match marked {
+                // How the job stands, whatever became of what follows.
+                Some(Ok(job)) => self.stands(job),
+                // What follows could not be made either, for want of it.
+                Some(Err(error)) => result = Err(error),
+                None => {}
+            }
             match result {
                 Ok(job) if job.status.state.is_ended() => self.ended(job).await,
                 Ok(job) => {
                     let before = self.live.get(&id).map(|l| l.job.status.state);
                     tell_trouble(&job, &heard, before);
-                    if let Some(before) = before.filter(|b| *b != job.status.state) {
-                        self.count(before, -1);
-                        self.count(job.status.state, 1);
-                    }
                     if job.control.password == PasswordState::Erased {
                         self.driver.vault.forget(id);
                     }
-                    if let Some(live) = self.live.get_mut(&id) {
-                        live.job = job;
-                        live.written = now;
-                    }
+                    self.stands(job);
                     if step.submit {
                         if let Some(live) = self.live.get_mut(&id) {
                             live.busy = true;
@@ -192,6 +212,19 @@ impl Work {
                     self.wake_at(id, Instant::now() + Duration::from_secs(5));
                 }
             }
+        }
+    }
+
+    /// A live job was written, and stands like this.
+    fn stands(&mut self, job: Job) {
+        let now = self.driver.clock.now();
+        let Some(live) = self.live.get_mut(&job.id) else { return };
+        let (before, after) = (live.job.status.state, job.status.state);
+        live.job = job;
+        live.written = now;
+        if before != after {
+            self.count(before, -1);
+            self.count(after, 1);
         }
     }
 

@@ -12,6 +12,7 @@
 mod closer;
 mod hearing;
 mod intake;
+mod marks;
 mod rounds;
 mod writing;
 
@@ -24,6 +25,7 @@ use jiff::Timestamp;
 use tokio::task::{AbortHandle, Id, JoinSet};
 use tokio::time::Instant;
 
+use self::marks::Marks;
 use super::attention::Attention;
 use super::metrics::Metrics;
 use super::provider::Runtime;
@@ -79,6 +81,7 @@ struct Work {
     due: BinaryHeap<Reverse<(Instant, JobId)>>,
     rounds: JoinSet<Done>,
     under_way: HashMap<Id, UnderWay>,
+    marks: Marks,
     next_ping: Instant,
     /// When watched jobs are looked at next.
     next_closer: Instant,
@@ -161,6 +164,7 @@ impl Driver {
             due: BinaryHeap::new(),
             rounds: JoinSet::new(),
             under_way: HashMap::new(),
+            marks: Marks::default(),
             next_ping: Instant::now(),
             next_closer: Instant::now(),
             beat: Instant::now(),
@@ -205,6 +209,7 @@ impl Work {
                 () = finish.cancelled() => break,
                 Some(done) = self.rounds.join_next_with_id() => self.take(done).await,
                 () = permit.lapsed() => {}
+                () = sleep_until(self.marks.due()) => self.mark_checks().await,
                 () = runtime.bell.notified() => self.refresh().await,
                 () = sleep_until(next) => {}
                 () = tokio::time::sleep_until(self.next_closer) => self.look_closer(),
@@ -301,6 +306,7 @@ impl Work {
     }
 
     fn forget(&mut self, id: JobId) {
+        self.marks.take(id);
         if let Some(live) = self.live.remove(&id) {
             self.count(live.job.status.state, -1);
         }

@@ -104,15 +104,14 @@ impl Work {
         }
     }
 
-    /// Asks for the prechecks of jobs, and marks them CHECKING meanwhile. A check only reads, so it need not wait until
-    /// the mark is durable. It counts only for a job whose mark was made: nothing that follows overtakes it.
+    /// Asks for the prechecks of jobs. That they are CHECKING is written beside them, see [`super::marks`].
     pub(super) async fn begin_checks(&mut self, mut ids: Vec<JobId>) {
         let batch = self.driver.runtime.provider.vendor.capabilities().check_batch.max(1);
         let checking = self.under_way.values().filter(|round| round.checks).count();
         let room = CHECK_ROUNDS.saturating_sub(checking).saturating_mul(batch).min(ids.len());
         let late = ids.split_off(room);
         self.put_off(late).await;
-        let mut began = Vec::new();
+        let mut gone = Vec::new();
         let mut ready = Vec::new();
         for id in ids {
             let Some(password) = self.live.get(&id).map(|live| live.job.control.password) else { continue };
@@ -120,7 +119,7 @@ impl Work {
                 match self.driver.vault.fetch(&*self.driver.store, id, password).await {
                     Ok(Ok(_)) => {}
                     Ok(Err(_)) => {
-                        began.push((id, Heard::PasswordGone));
+                        gone.push((id, Heard::PasswordGone));
                         continue;
                     }
                     Err(error) => {
@@ -133,19 +132,16 @@ impl Work {
             ready.push(id);
         }
         self.ask_each(ready.clone(), batch, Ask::Check);
-        // Those that found no round are due again.
-        ready.retain(|id| self.live.get(id).is_some_and(|live| live.busy));
-        let unmarked = |live: &Live| live.job.status.state != JobState::Checking;
-        let fresh = ready.iter().filter(|id| self.live.get(id).is_some_and(|live| unmarked(live)));
-        began.extend(fresh.map(|id| (*id, Heard::CheckBegan)));
-        if began.is_empty() {
-            return;
+        let now = self.driver.clock.now();
+        for id in ready {
+            // Those that found no round are due again.
+            let unmarked = |live: &Live| live.busy && live.job.status.state != JobState::Checking;
+            if self.live.get(&id).is_some_and(|live| unmarked(live)) {
+                self.marks.add(id, now);
+            }
         }
-        self.hear(began).await;
-        ready.retain(|id| self.live.get(id).is_none_or(|live| !live.busy || unmarked(live)));
-        if !ready.is_empty() {
-            let checks = self.under_way.values_mut().filter(|round| round.checks);
-            checks.for_each(|round| round.jobs.retain(|id| !ready.contains(id)));
+        if !gone.is_empty() {
+            self.hear(gone).await;
         }
     }
 
@@ -306,12 +302,13 @@ impl Work {
     }
 
     /// What still counts of some answers. The store may have held the driver up meanwhile, as long as a full disk does: a
-    /// check that found nothing wrong by then proves nothing, and its job, still CHECKING, is checked anew.
+    /// check that found nothing wrong by then proves nothing, and its job is checked anew.
     fn fresh(&mut self, answers: Answers) -> Vec<(JobId, Heard)> {
         let Answers { mut heard, at } = answers;
         if at.elapsed() > CHECK_HOLDS {
             let old = heard.extract_if(.., |(_, heard)| matches!(heard, Heard::Checked(Ok(_))));
             for (id, _) in old.collect::<Vec<_>>() {
+                self.marks.take(id);
                 self.wake_at(id, Instant::now());
             }
         }

@@ -12,9 +12,9 @@ use crate::store::contract::Change;
 const RETRY: Backoff = Backoff { first: Duration::from_millis(100), max: Duration::from_secs(5) };
 
 impl Work {
-    /// Writes until the store takes it. A change that it refuses for good (`Corrupt`) is answered so, alone: the others are
-    /// then written one by one. `None`: told to stop (the vendor is asked again after the next start), or somebody else
-    /// drives.
+    /// Writes until the store takes it. What it refuses for good (`Corrupt`) is answered so, the changes of one job
+    /// alone: the others are then written job by job. `None`: told to stop (the vendor is asked again after the next start),
+    /// or somebody else drives.
     pub(super) async fn write_until_done(
         &mut self,
         changes: Vec<Change>,
@@ -23,15 +23,17 @@ impl Work {
             Ok(results) => return Some(results),
             Err(refused) => refused,
         };
-        if changes.len() == 1 {
-            return Some(vec![Err(refused)]);
+        let jobs = changes.chunk_by(|one, next| one.id == next.id);
+        if jobs.clone().count() == 1 {
+            return Some(refusals(&changes, refused));
         }
-        tracing::error!(error = %refused, jobs = changes.len(), "the store refuses a write; its jobs are written one by one");
+        tracing::error!(error = %refused, jobs = jobs.clone().count(), "the store refuses a write; its jobs are written one by one");
         let mut results = Vec::with_capacity(changes.len());
-        for change in changes {
-            match self.write_while_away(vec![change]).await? {
+        // The changes of one job go together: what follows one that is not made must not be made either.
+        for job in jobs {
+            match self.write_while_away(job.to_vec()).await? {
                 Ok(result) => results.extend(result),
-                Err(refused) => results.push(Err(refused)),
+                Err(refused) => results.extend(refusals(job, refused)),
             }
         }
         Some(results)
@@ -66,4 +68,10 @@ impl Work {
             }
         }
     }
+}
+
+/// The answers about the changes of one job that was refused: what follows the first could not be made for want of it.
+fn refusals(job: &[Change], refused: StoreError) -> Vec<Result<Job, StoreError>> {
+    let rest = job.iter().skip(1).map(|change| StoreError::Stale(change.id));
+    std::iter::once(refused).chain(rest).map(Err).collect()
 }

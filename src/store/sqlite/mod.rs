@@ -3,7 +3,8 @@
 //! * WAL and `synchronous=FULL`: a commit is on the disk when it is answered.
 //! * One writer ([`writer`]) commits waiting writes in groups; readers ([`readers`]) never wait for it.
 //! * A group is read, decided in memory ([`crate::store::ledger`]) and saved. A small one goes to SQLite's thread twice:
-//!   to begin and read, to save and commit. The way there and back costs as much as the statements do.
+//!   to begin and read, to save and commit. The way there and back costs as much as the statements do, so a group whose
+//!   rows the writer itself wrote last ([`rows`]) goes there once.
 //! * What callers were shown of a job is kept until the writer touches it ([`shown`]).
 //! * One process at a time: a lock on the file `<database>.lock`.
 
@@ -19,6 +20,7 @@ mod plans;
 mod purge;
 mod read;
 mod readers;
+mod rows;
 mod save;
 mod shown;
 mod writer;
@@ -35,6 +37,7 @@ use uuid::Uuid;
 use self::leases::MemoryLeases;
 use self::lookups::Lookups;
 use self::readers::Readers;
+use self::rows::Rows;
 use self::shown::Shown;
 use self::writer::Writer;
 use super::contract::{Accepted, Change, JobFilter, NewRequest, Show, Store};
@@ -94,6 +97,7 @@ impl SqliteStore {
             readers: Arc::clone(&readers),
             leases: Arc::clone(&leases),
             shown: Arc::clone(&shown),
+            rows: Rows::new(),
             lock: opened.lock,
             // The last process may have died between an erasure and the emptying of its log.
             erased: Some(0),

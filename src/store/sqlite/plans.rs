@@ -7,7 +7,7 @@ use sqlx::{AssertSqlSafe, ConnectOptions as _, Row as _};
 use uuid::Uuid;
 
 use super::list::Sqlite;
-use super::save::{DELETE_SEALED, UPDATE_JOBS};
+use super::save::{Bulk, DELETE_SEALED, UPDATE_MOVED, UPDATE_SETTLED, UPDATE_TOLD};
 use super::{load, lookups, purge, read};
 use crate::domain::id::{JobId, ProviderId};
 use crate::domain::operation::OperationKind;
@@ -60,7 +60,8 @@ fn walks(plan: &[String]) -> Vec<&String> {
 #[tokio::test]
 async fn hot_statements_look_rows_up() {
     let mut connection = database().await;
-    let update = UPDATE_JOBS.texts[1].1.to_string();
+    let [told, moved, settled] =
+        [&UPDATE_TOLD, &UPDATE_MOVED, &UPDATE_SETTLED].map(|update| update.texts[1].1.to_string());
     let delete = DELETE_SEALED.texts[1].1.to_string();
     for sql in [
         lookups::JOBS[0].1,
@@ -76,7 +77,9 @@ async fn hot_statements_look_rows_up() {
         load::LIVE_BY_TAKER,
         load::REQUESTS_BY_ID,
         load::JOBS_BY_REQUEST,
-        &update,
+        &told,
+        &moved,
+        &settled,
         &delete,
     ] {
         let plan = plan(&mut connection, sql).await;
@@ -188,4 +191,29 @@ async fn lists_walk_an_index_in_order() {
             }
         }
     }
+}
+
+/// An `UPDATE` costs every index that one of its columns stands in, changed or not.
+#[tokio::test]
+async fn a_job_that_did_not_move_is_written_without_its_indexes() {
+    let mut connection = database().await;
+    let indexes = |update: &'static Bulk| {
+        let set = update.texts[0].1.split_once(" SET ").unwrap().1.split_once(" FROM ").unwrap().0.to_owned();
+        let columns: Vec<_> =
+            set.split(", ").map(|one| one.split_once(" = ").unwrap().0.to_owned()).collect();
+        move |index: &String| {
+            let named = |column: &String| {
+                index.split(|c: char| !c.is_alphanumeric() && c != '_').any(|w| w == column)
+            };
+            columns.iter().any(named)
+        }
+    };
+    let all = "SELECT sql FROM sqlite_schema WHERE type = 'index' AND tbl_name = 'jobs' AND sql IS NOT NULL";
+    let all: Vec<String> = sqlx::query_scalar(all).fetch_all(&mut connection).await.unwrap();
+    let told = indexes(&UPDATE_TOLD);
+    assert_eq!(all.iter().filter(|index| told(index)).count(), 0);
+    let moved = indexes(&UPDATE_MOVED);
+    assert_eq!(all.iter().filter(|index| moved(index)).count(), 2);
+    let settled = indexes(&UPDATE_SETTLED);
+    assert!(all.iter().filter(|index| settled(index)).count() > 5);
 }

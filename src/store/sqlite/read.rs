@@ -1,7 +1,10 @@
-//! The reads: each one statement, by an index, on a connection that only reads.
+//! The reads: by an index, on a connection that only reads.
 
-use sqlx::Row as _;
+use std::sync::{Arc, LazyLock};
+
+use futures_util::TryStreamExt as _;
 use sqlx::sqlite::SqliteRow;
+use sqlx::{AssertSqlSafe, Either, Executor as _, Row as _};
 
 use super::SqliteStore;
 use super::list::Sqlite;
@@ -41,6 +44,10 @@ pub(super) const EVENTS: &str = "\
         9223372036854775807) \
     ORDER BY e.position";
 pub(super) const PURGED: &str = "SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'purged_through'";
+
+/// Every commit is followed by this, so it goes to SQLite's thread once. What was purged is asked after the events, each in
+/// its own moment: a purge in between is then told rather than skipped.
+static EVENTS_AND_PURGED: LazyLock<Arc<str>> = LazyLock::new(|| [EVENTS, PURGED].join("; ").into());
 
 impl SqliteStore {
     pub(super) async fn read_knows_request(&self, id: RequestId) -> Result<bool, StoreError> {
@@ -131,11 +138,19 @@ impl SqliteStore {
         let (rows, purged) = reader
             .run(async |connection| {
                 let last = limit.max(1) - 1;
-                let query = sqlx::query(EVENTS).bind(int(after)).bind(last);
-                let rows = query.fetch_all(&mut *connection).await?;
-                // Asked after the events: a purge in between is then told rather than skipped.
-                let purged: i64 = sqlx::query_scalar(PURGED).fetch_one(connection).await?;
-                Ok((rows, purged))
+                // Made of our own words alone.
+                let query = sqlx::query(AssertSqlSafe(Arc::clone(&EVENTS_AND_PURGED)));
+                let mut answers = connection.fetch_many(query.bind(int(after)).bind(last));
+                let (mut rows, mut purged) = (Vec::new(), None);
+                let mut events = true;
+                while let Some(answer) = answers.try_next().await? {
+                    match answer {
+                        Either::Left(_) => events = false,
+                        Either::Right(row) if events => rows.push(row),
+                        Either::Right(row) => purged = Some(row.try_get::<i64, _>(0)?),
+                    }
+                }
+                Ok((rows, purged.ok_or(sqlx::Error::RowNotFound)?))
             })
             .await?;
         drop(reader);

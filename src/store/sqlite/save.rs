@@ -9,10 +9,11 @@ use std::sync::{Arc, LazyLock};
 use sqlx::sqlite::{Sqlite, SqliteArguments, SqliteConnection};
 use sqlx::{Arguments as _, AssertSqlSafe, Encode, Type};
 
+use super::load::BEGIN;
 use crate::domain::id::JobId;
 use crate::domain::job::{Job, RequestRef};
 use crate::store::fault::{Fault, unwritten};
-use crate::store::ledger::{Ledger, NewEventRow, NewKey};
+use crate::store::ledger::{Extent, Ledger, NewEventRow, NewKey};
 use crate::store::record::{end_time, int, to_json};
 
 /// How many rows one text has at most. A group of a few jobs goes in as one text, its commit included; the more rows,
@@ -31,6 +32,13 @@ impl Bulk {
         let row = format!("({})", vec!["?"; columns].join(", "));
         let text = |rows| format!("{head} (VALUES {}) {tail}", vec![row.as_str(); rows].join(", "));
         Self { columns, texts: [1, 4, 16, TEXT_ROWS].map(|rows| (rows, text(rows).into())) }
+    }
+
+    /// Sets these columns of jobs whose ids come first.
+    fn update(columns: &[&str]) -> Self {
+        let set: Vec<_> = columns.iter().zip(2..).map(|(name, n)| format!("{name} = v.column{n}")).collect();
+        let head = format!("UPDATE jobs SET {} FROM", set.join(", "));
+        Self::new(&head, 1 + columns.len(), "AS v WHERE jobs.id = v.column1")
     }
 
     fn insert(table: &str, columns: &[&str]) -> Self {
@@ -71,6 +79,11 @@ impl Values {
 }
 
 impl Text {
+    /// A text that begins a transaction first: of a group that needs nothing read.
+    pub(super) fn beginning() -> Self {
+        Self { statements: format!("{BEGIN};"), ..Self::default() }
+    }
+
     /// Adds a statement for all of `rows`. What is there already is run first when there is no room for more.
     async fn add<T>(
         &mut self,
@@ -114,18 +127,20 @@ static INSERT_REQUESTS: LazyLock<Bulk> =
 static INSERT_JOBS: LazyLock<Bulk> = LazyLock::new(|| {
     let asked =
         ["id", "provider", "target", "operation", "create_time", "request_id", "request_index", "spec"];
-    let standing = ["state", "ended", "holds", "version", "sequence", "status", "control", "end_time"];
-    Bulk::insert("jobs", &[asked, standing].concat())
+    Bulk::insert("jobs", &[&asked[..], &TOLD, &MOVED, &SETTLED].concat())
 });
 
-pub(super) static UPDATE_JOBS: LazyLock<Bulk> = LazyLock::new(|| {
-    Bulk::new(
-        "UPDATE jobs SET state = v.column2, ended = v.column3, holds = v.column4, version = v.column5, \
-         sequence = v.column6, status = v.column7, control = v.column8, end_time = v.column9 FROM",
-        9,
-        "AS v WHERE jobs.id = v.column1",
-    )
-});
+/// Of jobs of which little changed, little is named: a named column costs every index that it stands in.
+pub(super) static UPDATE_TOLD: LazyLock<Bulk> = LazyLock::new(|| Bulk::update(&TOLD));
+pub(super) static UPDATE_MOVED: LazyLock<Bulk> =
+    LazyLock::new(|| Bulk::update(&[&TOLD, &MOVED[..]].concat()));
+pub(super) static UPDATE_SETTLED: LazyLock<Bulk> =
+    LazyLock::new(|| Bulk::update(&[&TOLD, &MOVED[..], &SETTLED].concat()));
+
+/// In which indexes nothing of these stands.
+const TOLD: [&str; 4] = ["version", "sequence", "status", "control"];
+const MOVED: [&str; 1] = ["state"];
+const SETTLED: [&str; 3] = ["ended", "holds", "end_time"];
 
 static INSERT_LABELS: LazyLock<Bulk> =
     LazyLock::new(|| Bulk::insert("job_labels", &["key", "value", "create_time", "job"]));
@@ -139,17 +154,25 @@ static INSERT_EVENTS: LazyLock<Bulk> = LazyLock::new(|| {
     Bulk::insert("events", &["position", "commit_no", "job", "sequence", "time", "kind", "message", "status"])
 });
 
-/// Saves what changed in `ledger`, inside the transaction that `connection` is in, but for a last text: that goes with
-/// the [`commit`].
-pub(super) async fn save(connection: &mut SqliteConnection, ledger: &Ledger) -> Result<Text, Fault> {
-    let (saves, mut text) = (ledger.saves(), Text::default());
+/// Saves what changed in `ledger`, inside the transaction that `connection` is in or that `text` begins, but for a last
+/// text: that goes with the [`commit`].
+pub(super) async fn save(
+    connection: &mut SqliteConnection,
+    ledger: &Ledger,
+    mut text: Text,
+) -> Result<Text, Fault> {
+    let saves = ledger.saves();
     text.add(connection, &INSERT_REQUESTS, &saves.requests, request).await?;
 
-    let changed: Vec<&Job> = ledger.changed_jobs().collect();
-    text.add(connection, &UPDATE_JOBS, &changed, |values, job| {
-        standing(values.bind(bytes(job.id)), job);
-    })
-    .await?;
+    for (extent, bulk) in
+        [(Extent::Told, &UPDATE_TOLD), (Extent::Moved, &UPDATE_MOVED), (Extent::Settled, &UPDATE_SETTLED)]
+    {
+        let changed: Vec<&Job> = ledger.changed_so(extent).collect();
+        text.add(connection, bulk, &changed, |values, job| {
+            standing(values.bind(bytes(job.id)), job, extent);
+        })
+        .await?;
+    }
     let mut new: Vec<(&Job, Option<RequestRef>)> = ledger.new_jobs().collect();
     // SQLite updates rows in the order in which they came in: who gives a target up must come before who takes it.
     new.sort_unstable_by_key(|(job, _)| job.id);
@@ -197,20 +220,22 @@ fn new_job(values: &mut Values, (job, request): &(&Job, Option<RequestRef>)) {
         .bind(request.map(|at| at.id.uuid().into_bytes().to_vec()))
         .bind(request.map(|at| i64::from(at.index)))
         .json(job.id, "spec", spec);
-    standing(values, job);
+    standing(values, job, Extent::Settled);
 }
 
-/// What changes in a job's row over its life.
-fn standing(values: &mut Values, job: &Job) {
-    values
-        .bind(job.status.state.as_str())
-        .bind(job.status.state.is_ended())
-        .bind(job.control.holds_target)
-        .bind(int(job.version))
-        .bind(int(job.sequence))
-        .json(job.id, "status", &job.status)
-        .json(job.id, "control", &job.control)
-        .bind(end_time(job));
+/// What changes in a job's row over its life, as far as it changed.
+fn standing(values: &mut Values, job: &Job, extent: Extent) {
+    values.bind(int(job.version)).bind(int(job.sequence)).json(job.id, "status", &job.status).json(
+        job.id,
+        "control",
+        &job.control,
+    );
+    if extent >= Extent::Moved {
+        values.bind(job.status.state.as_str());
+    }
+    if extent >= Extent::Settled {
+        values.bind(job.status.state.is_ended()).bind(job.control.holds_target).bind(end_time(job));
+    }
 }
 
 fn label(values: &mut Values, (job, key, value): &(&Job, &str, &str)) {

@@ -15,7 +15,8 @@ use super::load::begin;
 use super::open::newest;
 use super::purge;
 use super::readers::Readers;
-use super::save::{commit, save};
+use super::rows::Rows;
+use super::save::{Text, commit, save};
 use super::shown::Shown;
 use crate::store::durable::{self, Durable};
 use crate::store::fault::Fault;
@@ -40,6 +41,7 @@ pub(super) struct Writer {
     pub(super) readers: Arc<Readers>,
     pub(super) leases: Arc<MemoryLeases>,
     pub(super) shown: Arc<Shown>,
+    pub(super) rows: Rows,
     /// Let go last of all.
     pub(super) lock: File,
     /// Groups since a password was erased that may still stand in the log.
@@ -47,7 +49,7 @@ pub(super) struct Writer {
 }
 
 impl Commit for Writer {
-    /// One transaction: read, decide, save, commit. After a fault the connection is thrown away, and with it
+    /// One transaction: read what is not at hand, decide, save, commit. After a fault the connection is thrown away, and with it
     /// whatever the transaction had done.
     async fn commit(&mut self, group: &mut [Work]) -> Result<(), Fault> {
         let started = Instant::now();
@@ -56,7 +58,7 @@ impl Commit for Writer {
             None => self.reconnect().await?,
         };
         let position = *self.newest.borrow();
-        match transact(&mut connection, group, position, &self.leases, &self.shown).await {
+        match transact(&mut connection, group, position, &self.leases, &self.shown, &mut self.rows).await {
             Ok(ledger) => {
                 self.shown.release();
                 self.connection = Some(connection);
@@ -71,6 +73,7 @@ impl Commit for Writer {
             }
             Err(fault) => {
                 self.shown.doubt();
+                self.rows.doubt();
                 tracing::error!(error = %fault, writes = group.len(), "a commit failed");
                 // A close that fails too tells nothing new.
                 let _ = connection.close().await;
@@ -155,8 +158,12 @@ async fn transact(
     position: u64,
     leases: &MemoryLeases,
     shown: &Shown,
+    rows: &mut Rows,
 ) -> Result<Ledger, Fault> {
-    let mut ledger = begin(connection, group, position).await?;
+    let (mut ledger, text) = match rows.ledger(group, position) {
+        Some(ledger) => (ledger, Text::beginning()),
+        None => (begin(connection, group, position).await?, Text::default()),
+    };
     decide(&mut ledger, group, |guard| leases.permit(guard));
     let mut gone = Vec::new();
     for work in group.iter_mut() {
@@ -171,11 +178,12 @@ async fn transact(
             Work::Create(_) | Work::Write(_) => {}
         }
     }
-    let last = save(connection, &ledger).await?;
+    let last = save(connection, &ledger, text).await?;
     about_to_commit(group);
-    shown.hold(ledger.changed_jobs().map(|job| job.id).chain(gone));
+    shown.hold(ledger.changed_jobs().map(|job| job.id).chain(gone.iter().copied()));
     commit(connection, last).await?;
     committed(group)?;
+    rows.committed(&ledger, &gone);
     Ok(ledger)
 }
 

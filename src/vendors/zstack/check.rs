@@ -47,14 +47,16 @@ async fn gather(client: &Client, batch: &[Planned]) -> Result<Facts, VendorError
     let mut chosen: Vec<String> = batch.iter().filter_map(|p| options(p)?.resource_uuid.clone()).collect();
     chosen.sort_unstable();
     chosen.dedup();
-    client.ready().await?;
     // Asked at once: a start waits for the slowest of them only, and what they tell is less old when it is sent.
-    let (live, clusters, hosts, taken) = tokio::join!(
+    let (ready, live, clusters, hosts, taken) = tokio::join!(
+        client.ready(),
         client.live_updates(),
         client.clusters(&uuids),
         client.hosts(&uuids),
         client.long_jobs("uuid", &chosen),
     );
+    // First of all: what a node that takes no work says of anything else is no better reason.
+    ready?;
     let mut facts = Facts { live: live?, ..Facts::default() };
     for cluster in clusters? {
         if let Some(uuid) = cluster.uuid.clone() {

@@ -84,6 +84,8 @@ pub async fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
         Figure::new("one durable commit, p99", percentile(&commits, 99), "ms"),
         Figure::new("the vendor's own time, p50", median(&of(|start| start.vendor)), "ms"),
         Figure::new("to the first request of the check, p50", median(&of(|start| start.first)), "ms"),
+        Figure::new("between its requests, p50", median(&of(Start::between)), "ms"),
+        Figure::new("from its last answer to the start, p50", median(&of(|start| start.last)), "ms"),
         Figure::new("the gateway's own commits for a start", own / starts as f64, ""),
         Figure::new("one of them, on average", own_time / own * 1e3, "ms"),
     ])])
@@ -93,6 +95,8 @@ pub async fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
 struct Start {
     /// To the first request of its check.
     first: Duration,
+    /// From the last answer of its check to the vendor's start.
+    last: Duration,
     /// To the vendor's start.
     whole: Duration,
     /// In which the vendor worked on a request of this job, before the start.
@@ -116,7 +120,13 @@ impl Start {
             until = until.max(answered);
         }
         let since = |at: Instant| at.saturating_duration_since(called);
-        Ok(Self { first: since(first), whole: since(start.asked), vendor })
+        let last = start.asked.saturating_duration_since(until.max(first));
+        Ok(Self { first: since(first), last, whole: since(start.asked), vendor })
+    }
+
+    /// What the gateway added between the first request of the check and its last answer.
+    fn between(&self) -> Duration {
+        self.added().saturating_sub(self.first + self.last)
     }
 
     /// What the gateway added.
