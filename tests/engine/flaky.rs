@@ -450,6 +450,23 @@ async fn a_check_that_grew_old_while_its_mark_was_written_starts_nothing() {
     assert_eq!(house.vendor.state.lock().unwrap().checks, 2, "started on what was found half a minute ago");
 }
 
+/// The same when the mark waits with the intent, in one write.
+#[tokio::test]
+async fn a_check_that_grew_old_while_its_outcome_was_written_starts_nothing() {
+    let (house, flaky) = House::flaky_and_patient(Scripted::new()).await;
+    flaky.hold_mark.store(true, Ordering::SeqCst);
+    let job = house.upgrade("c1").await;
+    flaky.held.notified().await;
+    assert_eq!(house.vendor.state.lock().unwrap().checks, 1);
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(31)).await;
+    tokio::time::resume();
+    flaky.release.notify_one();
+    assert_eq!(house.ended(job.id).await.status.state, JobState::Succeeded);
+    assert_eq!(house.vendor.starts("c1"), 1);
+    assert_eq!(house.vendor.state.lock().unwrap().checks, 2, "started on what was found half a minute ago");
+}
+
 #[tokio::test]
 async fn a_start_that_was_taken_back_leaves_no_doubt_for_the_next_one() {
     for (first, what) in [(OnSubmit::LoseBefore, "looked up"), (OnSubmit::RateLimit, "refused for now")] {

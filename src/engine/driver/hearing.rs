@@ -191,7 +191,12 @@ impl Work {
                     Ok(None) => self.forget(id),
                     Err(error) => {
                         tracing::warn!(job.id = %id, error = %error, "a changed job cannot be read yet");
-                        again.push((id, heard));
+                        // Its mark is gone with the write: without it the answer counts for nothing.
+                        if mark.is_some() {
+                            self.wake_at(id, Instant::now() + Duration::from_secs(1));
+                        } else {
+                            again.push((id, heard));
+                        }
                     }
                 },
                 Err(StoreError::TargetBusy { holder, .. }) => {

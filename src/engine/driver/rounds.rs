@@ -177,7 +177,9 @@ impl Work {
                 continue;
             }
             let checked = live.job.status.submit_time.unwrap_or(now);
-            if clock::since(checked, now) > CHECK_HOLDS
+            // By both clocks: the first counts from the check's answer, the second also while this process slept.
+            if live.checked.is_some_and(|at| at.elapsed() > CHECK_HOLDS)
+                || clock::since(checked, now) > CHECK_HOLDS
                 || live.job.control.resend_before.is_some_and(|until| now >= until)
             {
                 let text =
@@ -310,6 +312,13 @@ impl Work {
             for (id, _) in old.collect::<Vec<_>>() {
                 self.marks.take(id);
                 self.wake_at(id, Instant::now());
+            }
+        }
+        for (id, heard) in &heard {
+            if matches!(heard, Heard::Checked(Ok(_)))
+                && let Some(live) = self.live.get_mut(id)
+            {
+                live.checked = Some(at);
             }
         }
         heard

@@ -18,8 +18,10 @@ use crate::store::ledger::Ledger;
 
 /// How many rows are kept; who was not written for longest goes first. Most take 1 to 2 KiB.
 const ROOM: usize = 1024;
-/// A job with more findings and parts than this is not kept, so that no row weighs much.
+/// A job with more findings and parts than this, or with an answer of its vendor's above so many bytes, is not kept, so that no
+/// row weighs much.
 const SMALL: usize = 32;
+const SMALL_BYTES: usize = 4 << 10;
 
 /// The rows.
 #[derive(Debug)]
@@ -53,7 +55,7 @@ impl Rows {
     /// The rows of `ledger` are durable, and those of `gone` are no more.
     pub(super) fn committed(&mut self, ledger: &Ledger, gone: &[JobId]) {
         for job in ledger.written() {
-            if job.status.state.is_ended() || job.status.findings.len() + job.status.parts.len() > SMALL {
+            if job.status.state.is_ended() || !is_small(job) {
                 self.kept.remove(&job.id);
             } else {
                 self.kept.insert(job.id, job.clone());
@@ -68,4 +70,9 @@ impl Rows {
     pub(super) fn doubt(&mut self) {
         self.kept.clear();
     }
+}
+
+fn is_small(job: &Job) -> bool {
+    let answer = job.status.vendor.answer.as_ref().map_or(0, String::len);
+    job.status.findings.len() + job.status.parts.len() <= SMALL && answer <= SMALL_BYTES
 }

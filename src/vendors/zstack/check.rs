@@ -48,15 +48,16 @@ async fn gather(client: &Client, batch: &[Planned]) -> Result<Facts, VendorError
     chosen.sort_unstable();
     chosen.dedup();
     // Asked at once: a start waits for the slowest of them only, and what they tell is less old when it is sent.
-    let (ready, live, clusters, hosts, taken) = tokio::join!(
-        client.ready(),
-        client.live_updates(),
-        client.clusters(&uuids),
-        client.hosts(&uuids),
-        client.long_jobs("uuid", &chosen),
-    );
-    // First of all: what a node that takes no work says of anything else is no better reason.
-    ready?;
+    let lists = async {
+        Ok(tokio::join!(
+            client.live_updates(),
+            client.clusters(&uuids),
+            client.hosts(&uuids),
+            client.long_jobs("uuid", &chosen),
+        ))
+    };
+    // Of a node that takes no work, that is all there is to know: what it says of anything else is no better reason.
+    let ((), (live, clusters, hosts, taken)) = tokio::try_join!(client.ready(), lists)?;
     let mut facts = Facts { live: live?, ..Facts::default() };
     for cluster in clusters? {
         if let Some(uuid) = cluster.uuid.clone() {
