@@ -32,7 +32,7 @@ async fn a_watched_job_is_looked_at_at_the_providers_pace_until_its_watch_ends()
     let first = watch(&engine, &jobs[..1]).await;
     let second = watch(&engine, &jobs[..1]).await;
     let [watched, other] = stage.looks(MINUTE, [0, 1]).await;
-    assert!((50..=61).contains(&watched), "once for each pace, whoever watches: {watched}");
+    assert!((40..=61).contains(&watched), "once for each pace, whoever watches: {watched}");
     assert!(other <= 2, "nobody watches it: {other}");
     {
         let state = stage.vendor.state.lock().unwrap();
@@ -69,7 +69,7 @@ async fn a_filter_that_leaves_few_jobs_marks_them_and_one_that_leaves_many_none(
         wide.next().await.unwrap().unwrap();
     }
     let [watched, other] = stage.looks(MINUTE, [7, 8]).await;
-    assert!(watched >= 50 && other <= 2, "{watched} {other}");
+    assert!(watched >= 40 && other <= 2, "{watched} {other}");
     drop((narrow, wide));
 }
 
@@ -101,7 +101,7 @@ async fn a_resumed_watch_marks_again_what_its_filter_leaves() {
         open.push(watch);
     }
     let [watched, other] = stage.looks(MINUTE, [7, 8]).await;
-    assert!(watched >= 50 && other <= 2, "{watched} {other}");
+    assert!(watched >= 40 && other <= 2, "{watched} {other}");
     drop(open);
 }
 
@@ -173,7 +173,7 @@ async fn the_replica_that_drives_hears_of_watches_on_another() {
     assert_eq!(view(&two).replica, "one");
     let there = watch(&two, &jobs[..1]).await;
     let [watched, other] = stage.looks(MINUTE, [0, 1]).await;
-    assert!(watched >= 50 && other <= 2, "{watched} {other}");
+    assert!(watched >= 40 && other <= 2, "{watched} {other}");
     drop(there);
     // It is told with the next attendance.
     stage.pass(3 * PACE, PACE / 4).await;
