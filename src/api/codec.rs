@@ -1,7 +1,8 @@
 //! How answers become bytes: messages by prost, ready bytes as they are.
 //!
-//! A watch has the same message for thousands of subscribers, and a job is shown many times before it changes. Either is
-//! encoded once, and this codec hands the ready bytes on; compression, where a client asks for it, and the length before each message remain tonic's.
+//! A job is shown many times before it changes: it is encoded once, and this codec hands the ready bytes on. Compression,
+//! where a client asks for it, and the length before each message remain tonic's. Watches mostly leave without it, see
+//! `outlet`.
 
 use std::fmt;
 use std::marker::PhantomData;
@@ -48,7 +49,7 @@ impl<T: Message + 'static> Outgoing for T {
 }
 
 impl Outgoing for Frame {
-    // An open watch keeps its buffer for an hour, mostly empty: room for one usual event.
+    // A compressed watch keeps its buffer for an hour, mostly empty: room for one usual event.
     const BUFFER: (usize, usize) = (2 << 10, 32 << 10);
 
     fn length(&self) -> usize {

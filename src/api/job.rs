@@ -17,6 +17,7 @@ use super::convert::retry::{Retry, retry};
 use super::gate::{Gate, Outcome, trace_parent};
 use super::layers::deadline::CallDeadline;
 use super::messages::Messages;
+use super::outlet::{Outlet, Unpacked};
 use super::pb;
 use super::pb::job_service_server::JobService;
 use crate::domain::id::JobId;
@@ -31,8 +32,8 @@ pub struct Jobs(pub Gate);
 
 #[tonic::async_trait]
 impl JobService for Jobs {
-    type WatchJobStream = Messages;
-    type WatchJobsStream = Messages;
+    type WatchJobStream = Unpacked;
+    type WatchJobsStream = Unpacked;
 
     async fn get_job(&self, request: Request<pb::GetJobRequest>) -> Result<Response<Frame>, Status> {
         let id = read_name("name", &request.into_inner().name)?;
@@ -131,11 +132,11 @@ impl Jobs {
         &self,
         request: WatchRequest,
         deadline: Option<CallDeadline>,
-    ) -> Result<Response<Messages>, Status> {
+    ) -> Result<Response<Unpacked>, Status> {
         let token = request.resume_token.clone();
         let request = WatchRequest { deadline: deadline.map(|deadline| deadline.at), ..request };
         let watch = self.0.engine.watch(request).await?;
-        Ok(Response::new(Messages::new(watch, token, deadline)))
+        Ok(Outlet::of(Messages::new(watch, token, deadline)).into_response())
     }
 }
 

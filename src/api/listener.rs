@@ -14,6 +14,8 @@ use tokio::time::{Instant, Sleep};
 use tokio_util::sync::{CancellationToken, WaitForCancellationFutureOwned};
 use tonic::transport::server::{Connected, TcpConnectInfo};
 
+use super::outbox::Outbox;
+
 /// The pause after a failed accept: out of file descriptors passes only when a connection ends.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -21,11 +23,13 @@ const PAUSE: Duration = Duration::from_millis(100);
 ///
 /// One from which nothing is heard for as long as `silence` fails too. HTTP/2's keepalive begins only when the client has
 /// said its first words, so without this, clients that say nothing would hold every place for ever. It must be
-/// longer than the keepalive's interval and timeout together: then a client that is there is heard in time.
+/// longer than the keepalive's interval and timeout together: then a client that is there is heard in time. `tls` says that
+/// TLS is spoken over them.
 pub fn connections(
     listener: TcpListener,
     max: usize,
     silence: Duration,
+    tls: bool,
     cut: CancellationToken,
 ) -> impl Stream<Item = io::Result<Connection>> {
     let slots = Arc::new(Semaphore::new(max));
@@ -38,7 +42,7 @@ pub fn connections(
                     // Watches send small messages that should not wait for more; a refusal only costs speed.
                     let _ = stream.set_nodelay(true);
                     let connection = Connection {
-                        stream,
+                        stream: Outbox::new(stream, !tls),
                         cut: Box::pin(cut.clone().cancelled_owned()),
                         silence,
                         heard: Instant::now(),
@@ -58,7 +62,7 @@ pub fn connections(
 
 /// One accepted connection.
 pub struct Connection {
-    stream: TcpStream,
+    stream: Outbox<TcpStream>,
     cut: Pin<Box<WaitForCancellationFutureOwned>>,
     silence: Duration,
     heard: Instant,
@@ -91,7 +95,7 @@ impl Connected for Connection {
     type ConnectInfo = TcpConnectInfo;
 
     fn connect_info(&self) -> TcpConnectInfo {
-        self.stream.connect_info()
+        self.stream.stream().connect_info()
     }
 }
 
@@ -152,7 +156,8 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let cut = CancellationToken::new();
-        let mut incoming = std::pin::pin!(connections(listener, 1, Duration::from_secs(60), cut.clone()));
+        let mut incoming =
+            std::pin::pin!(connections(listener, 1, Duration::from_secs(60), false, cut.clone()));
         let _clients =
             (TcpStream::connect(address).await.unwrap(), TcpStream::connect(address).await.unwrap());
         let first = incoming.next().await.unwrap().unwrap();
@@ -169,7 +174,7 @@ mod tests {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let silence = Duration::from_millis(400);
-        let mut incoming = std::pin::pin!(connections(listener, 1, silence, CancellationToken::new()));
+        let mut incoming = std::pin::pin!(connections(listener, 1, silence, false, CancellationToken::new()));
         let mut client = TcpStream::connect(address).await.unwrap();
         let mut accepted = incoming.next().await.unwrap().unwrap();
         let begun = Instant::now();

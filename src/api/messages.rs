@@ -1,14 +1,14 @@
-//! An open watch as tonic sends it: ready frames, and an end that says where to go on.
+//! An open watch as it is sent: ready pieces, and an end that says where to go on.
 
 use std::pin::Pin;
 use std::task::{Context, Poll};
 
+use bytes::Bytes;
 use futures_util::Stream;
 use tokio::time::Sleep;
 use tonic::Status;
 
-use super::codec::Frame;
-use super::convert::frame::{Frames, frames};
+use super::convert::frame::{Pieces, pieces};
 use super::layers::deadline::CallDeadline;
 use super::status::{watch_deadline, watch_end};
 use crate::domain::error::Error;
@@ -16,12 +16,13 @@ use crate::engine::Watch;
 use crate::engine::calls::WatchItem;
 use crate::engine::token::ResumeToken;
 
-/// The frames of a watch. An error ends it, with the last token that was given: at first the caller's own.
+/// The pieces of a watch, each of one message or more. An error ends it, with the last token that was given: at first the
+/// caller's own.
 pub struct Messages<W = Watch> {
     watch: W,
     /// What is left of the item that is being sent.
-    frames: Frames,
-    /// The token of that item, given once its last frame is out.
+    pieces: Pieces,
+    /// The token of that item, given once its last piece is out.
     next: Option<ResumeToken>,
     given: Given,
     deadline: Option<(CallDeadline, Pin<Box<Sleep>>)>,
@@ -40,7 +41,7 @@ impl<W> Messages<W> {
     /// A watch that was opened with `token` and must end at the caller's own deadline, if it has one.
     pub fn new(watch: W, token: Option<String>, deadline: Option<CallDeadline>) -> Self {
         let deadline = deadline.map(|d| (d, Box::pin(tokio::time::sleep_until(d.at))));
-        Self { watch, frames: Frames::One(None), next: None, given: Given::Its(token), deadline, over: false }
+        Self { watch, pieces: Pieces::One(None), next: None, given: Given::Its(token), deadline, over: false }
     }
 
     fn last_token(&self) -> Option<String> {
@@ -52,7 +53,7 @@ impl<W> Messages<W> {
 }
 
 impl<W: Stream<Item = Result<WatchItem, Error>> + Unpin> Stream for Messages<W> {
-    type Item = Result<Frame, Status>;
+    type Item = Result<Bytes, Status>;
 
     fn poll_next(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = self.get_mut();
@@ -60,8 +61,8 @@ impl<W: Stream<Item = Result<WatchItem, Error>> + Unpin> Stream for Messages<W> 
             return Poll::Ready(None);
         }
         loop {
-            if let Some(frame) = this.frames.next() {
-                return Poll::Ready(Some(Ok(frame)));
+            if let Some(piece) = this.pieces.next() {
+                return Poll::Ready(Some(Ok(piece)));
             }
             if let Some(token) = this.next.take() {
                 this.given = Given::Ours(token);
@@ -83,7 +84,7 @@ impl<W: Stream<Item = Result<WatchItem, Error>> + Unpin> Stream for Messages<W> 
                 }
                 Poll::Ready(Some(Ok(item))) => {
                     this.next = item.resume_token;
-                    this.frames = frames(item);
+                    this.pieces = pieces(item);
                 }
                 Poll::Ready(Some(Err(error))) => {
                     this.over = true;
@@ -92,6 +93,10 @@ impl<W: Stream<Item = Result<WatchItem, Error>> + Unpin> Stream for Messages<W> 
                 }
             }
         }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        (self.pieces.size_hint().0 + self.watch.size_hint().0, None)
     }
 }
 
@@ -107,6 +112,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::api::convert::frame::PREFIX_BYTES;
     use crate::api::pb;
     use crate::engine::calls::WatchBody;
 
@@ -129,7 +135,7 @@ mod tests {
         ]);
         let all: Vec<_> = Messages::new(watch, None, None).collect().await;
         assert_eq!(all.len(), 3);
-        let second = pb::WatchJobsResponse::decode(all[1].as_ref().unwrap().0.clone()).unwrap();
+        let second = pb::WatchJobsResponse::decode(&all[1].as_ref().unwrap()[PREFIX_BYTES..]).unwrap();
         assert_eq!(second.resume_token, token(2).to_string());
         assert_eq!(
             said(all[2].as_ref().unwrap_err()),

@@ -30,6 +30,7 @@ use super::layers::observe::ObserveLayer;
 use super::layers::plain::unless_watch;
 use super::listener::connections;
 use super::operations::LongRunning;
+use super::outlet::as_it_is;
 use super::pb;
 use super::provider::Providers;
 use super::reinstall::Reinstalls;
@@ -174,12 +175,14 @@ async fn serve_routes(
         .layer(DrainLayer { keep: OURS, stop: stop.clone() })
         .layer(DeadlineLayer { max: settings.max_deadline() })
         .layer(option_layer((!settings.compress_watches).then(|| MapRequestLayer::new(unless_watch))))
+        .layer(MapResponseLayer::new(as_it_is))
         .add_routes(routes);
 
     let bind = |source| ServeError::Bind { address: settings.address, source };
     let listener = TcpListener::bind(settings.address).await.map_err(bind)?;
     let address = listener.local_addr().map_err(bind)?;
-    let incoming = connections(listener, settings.max_connections, settings.silence(), cut.clone());
+    let (most, silence, over_tls) = (settings.max_connections, settings.silence(), settings.tls.is_some());
+    let incoming = connections(listener, most, silence, over_tls, cut.clone());
     let stopped = stop.clone().cancelled_owned();
     let (guard, token) = (ended.clone().drop_guard(), tasks.token().clone());
     tasks.spawn("grpc server", async move {

@@ -74,6 +74,11 @@ pub(super) struct Gaze {
 }
 
 impl Gaze {
+    /// Whether it has seen so many jobs that it marks none.
+    pub const fn is_wide(&self) -> bool {
+        self.wide
+    }
+
     /// The watch is told of a job.
     pub fn see(&mut self, job: JobId, ended: bool) {
         if self.wide {

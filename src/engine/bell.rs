@@ -6,12 +6,33 @@
 //!
 //! It wakes, and says nothing. Who wants to miss nothing listens first and then looks once more.
 
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// So many that are woken at once are a herd.
+const HERD: usize = 256;
+/// How long a herd is given to pass, and how often it is looked at meanwhile.
+pub(super) const PASSES_WITHIN: Duration = Duration::from_millis(100);
+const LOOK: Duration = Duration::from_millis(1);
+
+/// Of each who listens, so long is waited for more to tell: far less than it takes to wake them. Below a millisecond,
+/// which is what the clock can tell, there is no wait.
+const GATHERS: Duration = Duration::from_nanos(250);
+const GATHERS_WITHIN: Duration = Duration::from_millis(5);
 
 /// A bell that rings for everybody at once.
 #[derive(Debug, Default)]
-pub(super) struct Bell(Mutex<Waiting>);
+pub(super) struct Bell {
+    waiting: Mutex<Waiting>,
+    /// That of `waiting`, for who only wants to know whether it rang.
+    round: AtomicU64,
+    /// How many heard it since it last rang.
+    heard: AtomicUsize,
+}
 
 #[derive(Debug, Default)]
 struct Waiting {
@@ -21,6 +42,13 @@ struct Waiting {
     wakers: Vec<Option<Waker>>,
     /// Places of those who went away.
     free: Vec<usize>,
+}
+
+impl Waiting {
+    /// How many wait.
+    const fn listening(&self) -> usize {
+        self.wakers.len().saturating_sub(self.free.len())
+    }
 }
 
 /// The ear of one subscriber.
@@ -37,24 +65,73 @@ impl Bell {
         Ear { bell: Arc::clone(self), place: None }
     }
 
-    /// Wakes all who listen. They listen anew for the next time.
-    pub fn ring(&self) {
-        let wakers = {
+    /// Wakes all who listen, and says how many. They listen anew for the next time.
+    pub fn ring(&self) -> usize {
+        let (wakers, woken) = {
             let mut waiting = self.waiting();
             waiting.round += 1;
+            self.round.store(waiting.round, Ordering::Relaxed);
+            self.heard.store(0, Ordering::Relaxed);
+            let woken = waiting.listening();
             waiting.free.clear();
             let room = Vec::with_capacity(waiting.wakers.len());
-            std::mem::replace(&mut waiting.wakers, room)
+            (std::mem::replace(&mut waiting.wakers, room), woken)
         };
         wakers.into_iter().flatten().for_each(Waker::wake);
+        woken
+    }
+
+    /// Waits for a moment before thousands are woken, so that what is committed together with the first news is told
+    /// together with it.
+    pub async fn gathers(&self) {
+        let listening = self.waiting().listening();
+        let wait = GATHERS.saturating_mul(u32::try_from(listening).unwrap_or(u32::MAX)).min(GATHERS_WITHIN);
+        if wait >= LOOK {
+            tokio::time::sleep(wait).await;
+        }
+    }
+
+    /// Waits until most of the `woken` have had their turn, or for a moment. Whoever rings again before that wakes
+    /// thousands for one message each who would have found both.
+    ///
+    /// A turn is a matter of the processors alone: who does not read, or slowly, has had it as soon as it was asked.
+    pub async fn passed(&self, woken: usize) {
+        if woken < HERD {
+            return;
+        }
+        let until = Instant::now() + PASSES_WITHIN;
+        while self.heard.load(Ordering::Relaxed) < woken - woken / 8 && Instant::now() < until {
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     fn waiting(&self) -> MutexGuard<'_, Waiting> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Ear {
+    /// Its subscriber has its turn.
+    pub fn hear(&mut self) {
+        let round = self.bell.round.load(Ordering::Relaxed);
+        if self.place.take_if(|(taken, _)| *taken != round).is_some() {
+            self.bell.heard.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    /// Gives its place up.
+    pub fn leave(&mut self) {
+        let Some((round, place)) = self.place.take() else { return };
+        let mut waiting = self.bell.waiting();
+        if round != waiting.round {
+            return;
+        }
+        let old = waiting.wakers.get_mut(place).and_then(Option::take);
+        waiting.free.push(place);
+        drop(waiting);
+        drop(old);
+    }
+
     /// Has `waker` woken when it rings next. Looking for news comes after this, or news may be missed.
     pub fn listen(&mut self, waker: &Waker) {
         let mut waiting = self.bell.waiting();
@@ -86,15 +163,7 @@ impl Ear {
 
 impl Drop for Ear {
     fn drop(&mut self) {
-        let Some((round, place)) = self.place else { return };
-        let mut waiting = self.bell.waiting();
-        if round != waiting.round {
-            return;
-        }
-        let old = waiting.wakers.get_mut(place).and_then(Option::take);
-        waiting.free.push(place);
-        drop(waiting);
-        drop(old);
+        self.leave();
     }
 }
 

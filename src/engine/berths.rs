@@ -1,6 +1,6 @@
 //! All open watches, so that one whose client has stopped reading ends at its age like any other.
 //!
-//! A stream is asked for its next message only while its client has room for one. A client that never reads but keeps its
+//! A stream is asked for its next message only once its client has room for the one before. A client that never reads but keeps its
 //! connection alive would otherwise hold its subscription for as long as it likes.
 
 use std::collections::BTreeMap;
@@ -88,5 +88,10 @@ impl Stream for Watch {
             this.berth.clear();
         }
         polled
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let berth = self.berth.0.lock().unwrap_or_else(PoisonError::into_inner);
+        (berth.as_ref().map_or(0, Subscription::at_hand), None)
     }
 }

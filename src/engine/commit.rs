@@ -82,9 +82,56 @@ impl Commit {
     }
 }
 
+/// Commits that follow each other, none missing: at least one. Whoever stands before it and wants everything gets it at
+/// once, as bytes that are made once for everybody.
+#[derive(Debug)]
+pub struct Run {
+    commits: Box<[Arc<Commit>]>,
+    /// The position before it.
+    after: u64,
+    /// The position after it: that of its last event.
+    position: u64,
+    encoded: OnceLock<Box<[Bytes]>>,
+}
+
+impl Run {
+    /// These commits, in position order, as what follows the position `after`; `None` without any.
+    pub fn new(after: u64, commits: Vec<Arc<Commit>>) -> Option<Arc<Self>> {
+        let position = commits.last()?.position();
+        Some(Arc::new(Self { commits: commits.into(), after, position, encoded: OnceLock::new() }))
+    }
+
+    /// Its commits, in order.
+    pub fn commits(&self) -> &[Arc<Commit>] {
+        &self.commits
+    }
+
+    /// Their events, in order.
+    pub fn events(&self) -> impl Iterator<Item = &Arc<Shared>> {
+        self.commits.iter().flat_map(|commit| commit.events())
+    }
+
+    /// The position before it.
+    pub const fn after(&self) -> u64 {
+        self.after
+    }
+
+    /// The position after it.
+    pub const fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// The bytes that tell all of it, the token of each commit with it; `encode` is called by the first who asks.
+    pub fn encoded(&self, encode: impl FnOnce(&Self) -> Vec<Bytes>) -> &[Bytes] {
+        self.encoded.get_or_init(|| encode(self).into())
+    }
+}
+
 /// Events on their way to one subscriber.
 #[derive(Clone, Debug)]
 pub enum Delivery {
+    /// All of several commits, one message for each.
+    Run(Arc<Run>),
     /// All of a commit.
     Whole(Arc<Commit>),
     /// What the subscriber's filter left of a commit, or for "latest state only" of several.
@@ -103,10 +150,12 @@ impl Delivery {
     }
 
     /// The events, in order: at least one.
-    pub fn events(&self) -> &[Arc<Shared>] {
-        match self {
-            Self::Whole(commit) => commit.events(),
-            Self::Picked(events) => events,
-        }
+    pub fn events(&self) -> impl Iterator<Item = &Arc<Shared>> {
+        let (run, list): (Option<&Run>, &[Arc<Shared>]) = match self {
+            Self::Run(run) => (Some(run), &[]),
+            Self::Whole(commit) => (None, commit.events()),
+            Self::Picked(events) => (None, events),
+        };
+        run.into_iter().flat_map(Run::events).chain(list)
     }
 }

@@ -4,7 +4,6 @@
 //! reads; who falls behind the ring is served from the store again. So a slow reader costs nothing but its own
 //! position, and nobody waits for it: subscribers' reads have few places of their own, see [`Reads`].
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
@@ -16,18 +15,15 @@ use uuid::Uuid;
 
 use super::bell::Bell;
 use super::berths::Berths;
-use super::commit::Commit;
+use super::commit::{Commit, Run};
 use super::reads::Reads;
+use super::ring::{PORTION, Ring};
 use crate::kit::clock::{self, Clock};
 use crate::kit::tasks::Tasks;
 use crate::store::{Store, StoreError};
 
 /// How many events the tail reads at once.
 pub(super) const READ: u32 = 512;
-/// About how many events a subscriber takes at once. It holds them until its client has read them, so this is what one
-/// that never reads costs.
-const PORTION: u32 = 64;
-
 /// How often watches are looked for that should have ended.
 const SWEEP: Duration = Duration::from_secs(1);
 
@@ -48,19 +44,10 @@ pub struct Hub {
     is_stopped: AtomicBool,
     /// Rings when there is news, and at the end.
     bell: Arc<Bell>,
-    capacity: usize,
     clock: Clock,
-    /// From an event's time to the moment subscribers can read it.
+    /// From an event's time to the moment subscribers can read it: of what they are told together, the oldest's.
     lag: Histogram<f64>,
     berths: Berths,
-}
-
-#[derive(Default)]
-struct Ring {
-    commits: VecDeque<Arc<Commit>>,
-    events: usize,
-    /// Everything after this position is in the ring.
-    floor: u64,
 }
 
 /// What a subscriber gets.
@@ -69,31 +56,6 @@ pub(super) enum Read {
     Commits(Vec<Arc<Commit>>, u64),
     /// Nothing newer than the position asked for.
     Nothing,
-}
-
-/// What a subscriber gets that keeps up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Recent {
-    /// Some of what follows.
-    Taken,
-    /// Nothing: what follows is in the ring no more.
-    Behind,
-}
-
-impl Ring {
-    /// The commits after `position`, about [`PORTION`] events of them; `None` when some of them are here no more.
-    fn after(&self, position: u64) -> Option<impl Iterator<Item = &Arc<Commit>>> {
-        if position < self.floor {
-            return None;
-        }
-        let from = self.commits.partition_point(|c| c.position() <= position);
-        let mut taken = 0;
-        Some(self.commits.range(from..).take_while(move |commit| {
-            let goes_on = taken < PORTION as usize;
-            taken += commit.events().len();
-            goes_on
-        }))
-    }
 }
 
 impl std::fmt::Debug for Hub {
@@ -116,13 +78,12 @@ impl Hub {
             reads: Reads::new(Arc::clone(&store)),
             store_id: store.id(),
             store,
-            ring: RwLock::new(Ring { floor: newest, ..Ring::default() }),
+            ring: RwLock::new(Ring::new(newest, capacity)),
             newest: watch::Sender::new(newest),
             position: AtomicU64::new(newest),
             stopped: watch::Sender::new(false),
             is_stopped: AtomicBool::new(false),
             bell: Arc::default(),
-            capacity,
             clock,
             lag,
             berths: Berths::default(),
@@ -145,6 +106,7 @@ impl Hub {
                             () = token.cancelled() => break,
                             changed = committed.changed() => if changed.is_err() { break },
                         }
+                        tail.bell.gathers().await;
                     }
                     Err(error) => {
                         tracing::warn!(error = %error, "watches lag: the store cannot be read");
@@ -179,23 +141,13 @@ impl Hub {
                 }
                 read => read?,
             };
-            let Some((last, time)) = events.last().map(|e| (e.position, e.time)) else { return Ok(()) };
+            let ends = events.first().map(|e| e.time).zip(events.last().map(|e| e.position));
+            let Some((time, last)) = ends else { return Ok(()) };
             let commits = Commit::group(events);
-            {
-                let mut ring = self.ring.write().unwrap_or_else(PoisonError::into_inner);
-                for commit in commits {
-                    ring.events += commit.events().len();
-                    ring.commits.push_back(commit);
-                }
-                while ring.events > self.capacity
-                    && let Some(oldest) = ring.commits.pop_front()
-                {
-                    ring.events -= oldest.events().len();
-                    ring.floor = oldest.position();
-                }
-            }
-            self.publish(last);
+            self.ring.write().unwrap_or_else(PoisonError::into_inner).push(commits);
+            let woken = self.publish(last);
             self.lag.record(clock::since(time, self.clock.now()).as_secs_f64(), &[]);
+            self.bell.passed(woken).await;
             // What is committed from now on, its own word tells of.
             if last >= *self.store.newest_position().borrow() {
                 return Ok(());
@@ -205,16 +157,15 @@ impl Hub {
 
     /// Goes on after events that cannot be read. Subscribers who stand before them are told when they read.
     fn skip_to(&self, position: u64) {
-        *self.ring.write().unwrap_or_else(PoisonError::into_inner) =
-            Ring { floor: position, ..Ring::default() };
+        self.ring.write().unwrap_or_else(PoisonError::into_inner).skip_to(position);
         self.publish(position);
     }
 
-    /// Lets everybody read up to `position`.
-    fn publish(&self, position: u64) {
+    /// Lets everybody read up to `position`. Says how many it woke.
+    fn publish(&self, position: u64) -> usize {
         self.newest.send_replace(position);
         self.position.store(position, Ordering::Release);
-        self.bell.ring();
+        self.bell.ring()
     }
 
     /// The store's id, which tokens carry.
@@ -239,7 +190,7 @@ impl Hub {
 
     /// Whether everything after `position` that was published is in memory.
     pub(super) fn covers(&self, position: u64) -> bool {
-        let floor = self.ring.read().unwrap_or_else(PoisonError::into_inner).floor;
+        let floor = self.ring.read().unwrap_or_else(PoisonError::into_inner).floor();
         (floor..=self.position()).contains(&position)
     }
 
@@ -294,12 +245,10 @@ impl Hub {
         Some(last.map_or(Read::Nothing, |last| Read::Commits(commits, last)))
     }
 
-    /// What follows `position`, from the ring: at most about [`PORTION`] events at once.
-    pub(super) fn take(&self, position: u64, into: &mut VecDeque<Arc<Commit>>) -> Recent {
+    /// The run that has what follows `position`, and how many of its commits do not; `None` when that is in memory no
+    /// more.
+    pub(super) fn take(&self, position: u64) -> Option<(Arc<Run>, usize)> {
         let ring = self.ring.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(commits) = ring.after(position) {
-            into.extend(commits.map(Arc::clone));
-        }
-        if into.is_empty() { Recent::Behind } else { Recent::Taken }
+        ring.next(position).map(|(run, known)| (Arc::clone(run), known))
     }
 }

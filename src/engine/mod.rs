@@ -36,6 +36,7 @@ mod reads;
 mod report;
 mod retention;
 mod retry;
+mod ring;
 mod round;
 pub mod settings;
 mod spread;

@@ -43,6 +43,11 @@ impl ResumeToken {
         Ok(Self { store, position: u64::from_be_bytes(position) })
     }
 
+    /// Another place in the same store.
+    pub const fn at(self, position: u64) -> Self {
+        Self { position, ..self }
+    }
+
     /// The position after which it resumes.
     pub const fn position(&self) -> u64 {
         self.position

@@ -1,5 +1,6 @@
 //! A real client over a real port: what every call has in common.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use drydock::api::pb;
@@ -407,12 +408,43 @@ async fn what_does_not_end_is_cut_at_the_deadline() {
     assert!(house.tasks.shutdown(Duration::from_secs(20)).await.joined);
 }
 
+fn tls_file(name: &str) -> std::path::PathBuf {
+    std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/api/tls").join(name)
+}
+
+async fn house_with_tls() -> House {
+    let tls = Some(TlsSettings { cert_file: tls_file("cert.pem"), key_file: tls_file("key.pem") });
+    House::open_with(GrpcSettings { tls, ..GrpcSettings::default() }).await
+}
+
+/// The last word of a handshake that fails is written without a flush, and must reach the client.
+#[tokio::test]
+async fn a_client_that_speaks_another_protocol_over_tls_is_told_so() {
+    use tokio_rustls::TlsConnector;
+    use tokio_rustls::rustls::pki_types::pem::PemObject;
+    use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName};
+    use tokio_rustls::rustls::{AlertDescription, ClientConfig, Error, RootCertStore, crypto};
+
+    let house = house_with_tls().await;
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(tls_file("cert.pem")).unwrap()).unwrap();
+    let mut config = ClientConfig::builder_with_provider(Arc::new(crypto::aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.alpn_protocols = vec![b"spdy/1".to_vec()];
+    let stream = tokio::net::TcpStream::connect(house.serving.address).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let refused = TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap_err();
+    let told = refused.get_ref().and_then(|error| error.downcast_ref::<Error>());
+    assert_eq!(told, Some(&Error::AlertReceived(AlertDescription::NoApplicationProtocol)), "{refused:?}");
+}
+
 #[tokio::test]
 async fn tls_serves_its_certificate_and_no_plaintext() {
-    let file = |name: &str| std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/api/tls").join(name);
-    let tls = Some(TlsSettings { cert_file: file("cert.pem"), key_file: file("key.pem") });
-    let house = House::open_with(GrpcSettings { tls, ..GrpcSettings::default() }).await;
-    let trusted = Certificate::from_pem(std::fs::read(file("cert.pem")).unwrap());
+    let house = house_with_tls().await;
+    let trusted = Certificate::from_pem(std::fs::read(tls_file("cert.pem")).unwrap());
     let tls = ClientTlsConfig::new().ca_certificate(trusted).domain_name("localhost");
     let endpoint =
         Endpoint::new(format!("https://{}", house.serving.address)).unwrap().tls_config(tls).unwrap();

@@ -10,6 +10,7 @@ use drydock::domain::operation::OperationKind;
 use drydock::domain::state::JobState;
 use drydock::domain::target::Target;
 use drydock::engine::calls::{WatchBody, WatchFilter, WatchItem, WatchRequest};
+use drydock::engine::commit::Delivery;
 use drydock::engine::token::ResumeToken;
 use drydock::engine::{Engine, Watch};
 use drydock::store::Store;
@@ -179,8 +180,10 @@ impl Follower {
         self.recorder.ask();
         match next(watch).await {
             Some(Ok(item)) => {
-                let body = self.body(&item.body);
-                self.recorder.note(body, item.resume_token.map(|t| t.to_string()));
+                for message in apart(&item) {
+                    let body = self.body(&message.body);
+                    self.recorder.note(body, message.resume_token.map(|t| t.to_string()));
+                }
                 self.position = item.resume_token.map_or(self.position, |t: ResumeToken| t.position());
                 Some(item)
             }
@@ -215,7 +218,7 @@ impl Follower {
         match body {
             WatchBody::Snapshot(job) => Body::Snapshot(self.of_job(job)),
             WatchBody::Synced => Body::Synced,
-            WatchBody::Events(events) => Body::Events(events.events().iter().map(|e| self.of(e)).collect()),
+            WatchBody::Events(events) => Body::Events(events.events().map(|e| self.of(e)).collect()),
             WatchBody::Heartbeat => Body::Heartbeat,
         }
     }
@@ -272,4 +275,16 @@ async fn is_over(house: &House) -> bool {
     let newest = *house.store.newest_position().borrow();
     house.store.count_live().await.unwrap().is_empty()
         && house.store.events(newest, 1).await.unwrap().is_empty()
+}
+
+/// An item as the messages that callers get: one for each commit.
+fn apart(item: &WatchItem) -> Vec<WatchItem> {
+    let WatchBody::Events(Delivery::Run(run)) = &item.body else { return vec![item.clone()] };
+    let commits = run.commits().iter();
+    commits
+        .map(|commit| WatchItem {
+            body: WatchBody::Events(Delivery::Whole(Arc::clone(commit))),
+            resume_token: item.resume_token.map(|token| token.at(commit.position())),
+        })
+        .collect()
 }

@@ -246,7 +246,7 @@ pub async fn next(watch: &mut Watch) -> Option<Result<WatchItem, Error>> {
 /// The positions of an item's events.
 pub fn positions(item: &WatchItem) -> Vec<u64> {
     match &item.body {
-        WatchBody::Events(events) => events.events().iter().map(|e| e.position).collect(),
+        WatchBody::Events(events) => events.events().map(|e| e.position).collect(),
         WatchBody::Snapshot(_) | WatchBody::Synced | WatchBody::Heartbeat => Vec::new(),
     }
 }

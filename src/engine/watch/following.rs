@@ -15,8 +15,8 @@ use crate::domain::id::JobId;
 use crate::engine::attention::Gaze;
 use crate::engine::bell::Ear;
 use crate::engine::calls::{WatchBody, WatchItem};
-use crate::engine::commit::{Commit, Delivery, Shared};
-use crate::engine::hub::{Hub, Recent};
+use crate::engine::commit::{Commit, Delivery, Run, Shared};
+use crate::engine::hub::Hub;
 use crate::engine::token::ResumeToken;
 use crate::store::Store;
 use crate::store::contract::JobFilter;
@@ -108,6 +108,7 @@ impl Subscriber {
 
     /// What comes next; pending while it rests.
     pub(super) fn poll(&mut self, context: &mut Context<'_>) -> Poll<Next> {
+        self.ear.hear();
         loop {
             if let Some(item) = self.ready.pop_front() {
                 return self.say(item);
@@ -143,9 +144,13 @@ impl Subscriber {
                 let chore = if self.latest_only {
                     Chore::Merge
                 } else {
-                    match self.hub.take(self.position, &mut self.taken) {
-                        Recent::Taken => continue,
-                        Recent::Behind => Chore::Read,
+                    match self.hub.take(self.position) {
+                        Some((run, 0)) if self.takes_all => return self.say_all(run),
+                        Some((run, known)) => {
+                            self.taken.extend(run.commits().iter().skip(known).map(Arc::clone));
+                            continue;
+                        }
+                        None => Chore::Read,
                     }
                 };
                 return Poll::Ready(self.due(Instant::now()).unwrap_or(Next::Work(chore)));
@@ -174,6 +179,15 @@ impl Subscriber {
         }
     }
 
+    /// Delivers a run whole.
+    fn say_all(&mut self, run: Arc<Run>) -> Poll<Next> {
+        self.looked = self.looked.saturating_add(run.commits().len().try_into().unwrap_or(u32::MAX));
+        self.position = run.position();
+        self.note(run.events());
+        let item = self.item(WatchBody::Events(Delivery::Run(run)));
+        self.say(item)
+    }
+
     fn say(&mut self, item: WatchItem) -> Poll<Next> {
         self.alarm.said();
         Poll::Ready(Next::Item(item))
@@ -187,6 +201,8 @@ impl Subscriber {
             Due::End => Some(Next::End(Some(Error::WatchAged))),
             Due::Heartbeat => {
                 self.alarm.said();
+                // Nobody may ask for more for a long time: whoever counts on its turn counts in vain.
+                self.ear.leave();
                 Some(Next::Item(self.heartbeat()))
             }
         }
@@ -214,13 +230,29 @@ impl Subscriber {
     }
 
     /// Notes what the subscriber is told.
-    pub(super) fn note(&mut self, events: &[Arc<Shared>]) {
+    pub(super) fn note<'a>(&mut self, events: impl IntoIterator<Item = &'a Arc<Shared>>) {
+        if self.gaze.is_wide() && self.single.is_none() {
+            return;
+        }
         for event in events {
             self.gaze.see(event.job, event.status.state.is_ended());
+            if let Some(single) = &mut self.single {
+                single.note(event);
+            }
         }
-        if let Some(single) = &mut self.single {
-            single.note(events);
-        }
+    }
+
+    /// How many messages are at hand, at least.
+    pub(super) fn at_hand(&self) -> usize {
+        let news = match self.stage {
+            Stage::Live if self.takes_all => !self.taken.is_empty() || self.hub.position() > self.position,
+            Stage::Live => {
+                let mut events = self.taken.iter().flat_map(|commit| commit.events());
+                events.any(|event| self.filter.matches(event))
+            }
+            Stage::Snapshot(_) | Stage::CatchUp { .. } => false,
+        };
+        self.ready.len() + usize::from(news)
     }
 
     /// A message with the token of where the subscriber now stands.

@@ -14,6 +14,7 @@ use super::snapshot::Snapshot;
 use super::subscription::Subscription;
 use crate::domain::error::Error;
 use crate::engine::attention::Attention;
+use crate::engine::bell::PASSES_WITHIN;
 use crate::engine::berths::Watch;
 use crate::engine::calls::WatchRequest;
 use crate::engine::fault;
@@ -78,11 +79,17 @@ pub(in crate::engine) async fn open(sources: Sources, request: WatchRequest) -> 
 async fn resumed(sources: &Sources, token: &str, newest: u64) -> Result<u64, Error> {
     let position = ResumeToken::read(sources.store.id(), token)?.position();
     if position > newest {
-        // Another replica may have been the first to see it: only the store knows.
-        match sources.hub.reads().events(position - 1, 1).await {
-            Ok(events) if events.is_empty() => return Err(Error::ResumeTokenInvalid),
-            Ok(_) | Err(StoreError::PositionGone { .. } | StoreError::DamagedEvents { .. }) => {}
-            Err(error) => return Err(fault::store(error)),
+        // Another replica may have been the first to see it. This one does when its own subscribers have had their turn.
+        let mut news = sources.hub.newest();
+        let heard = news.wait_for(|newest| *newest >= position);
+        if tokio::time::timeout(PASSES_WITHIN, heard).await.is_err() {
+            // Or nobody ever did: only the store knows.
+            match sources.hub.reads().events(position - 1, 1).await {
+                Ok(events) if events.is_empty() => return Err(Error::ResumeTokenInvalid),
+                Ok(_) => return Ok(position),
+                Err(StoreError::PositionGone { .. } | StoreError::DamagedEvents { .. }) => {}
+                Err(error) => return Err(fault::store(error)),
+            }
         }
     }
     // A token too old is told before the stream begins. What is in memory is not.

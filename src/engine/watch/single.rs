@@ -1,6 +1,5 @@
 //! What a watch looks up about the jobs it follows: the end of its one job, or which few it is about.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::following::Subscriber;
@@ -34,8 +33,8 @@ impl Single {
     }
 
     /// Notes what the subscriber is told.
-    pub fn note(&mut self, events: &[Arc<Shared>]) {
-        self.ended |= events.iter().any(|e| e.job == self.job && e.status.state.is_ended());
+    pub fn note(&mut self, event: &Shared) {
+        self.ended |= event.job == self.job && event.status.state.is_ended();
     }
 }
 

@@ -22,6 +22,14 @@ impl Subscription {
         Self(Doing::Following(Box::new(subscriber)))
     }
 
+    /// How many messages are at hand, so that whoever sends them may send them together.
+    pub(in crate::engine) fn at_hand(&self) -> usize {
+        match &self.0 {
+            Doing::Following(subscriber) => subscriber.at_hand(),
+            Doing::Working(_) | Doing::Over => 0,
+        }
+    }
+
     /// The next message.
     pub(in crate::engine) fn poll_next(
         &mut self,
