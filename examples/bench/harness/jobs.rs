@@ -21,6 +21,8 @@ pub const SCHEDULE: &str = "/drydock.v1.ScheduleService/ScheduleUpgrade";
 
 /// `RescheduleUpgrade`
 const RESCHEDULE: &str = "/drydock.v1.ScheduleService/RescheduleUpgrade";
+/// `CancelJob`
+const CANCEL: &str = "/drydock.v1.JobService/CancelJob";
 /// `BatchUpgradeClusters`
 const UPGRADES: &str = "/drydock.v1.UpgradeService/BatchUpgradeClusters";
 /// `ReinstallInstances`
@@ -32,6 +34,9 @@ const SCHEDULED: usize = 1 << 40;
 const BATCH: usize = 250;
 /// How many calls that make jobs are under way at once.
 const AT_ONCE: usize = 64;
+/// How often a job is looked at that is about to wait, and for how long.
+const LOOK: Duration = Duration::from_millis(5);
+const PATIENCE: Duration = Duration::from_secs(60);
 /// Far enough ahead that nothing begins while the bench runs.
 const LATER: Duration = Duration::from_secs(30 * 24 * 3600);
 
@@ -46,7 +51,8 @@ pub fn later(seconds: i64) -> prost_types::Timestamp {
     prost_types::Timestamp { seconds: Clock::system().now().as_second() + far + seconds, nanos: 0 }
 }
 
-/// Upgrades that wait for their time, so that no vendor is asked anything. Their names.
+/// Upgrades that wait for their time, so that no vendor is asked anything, when all is told that their start has to tell.
+/// Their names.
 pub async fn scheduled(channels: &[Channel], count: usize) -> anyhow::Result<Vec<String>> {
     let start = later(0);
     let numbered = channels.iter().cycle().zip(SCHEDULED..).take(count);
@@ -59,12 +65,29 @@ pub async fn scheduled(channels: &[Channel], count: usize) -> anyhow::Result<Vec
         };
         let answer = wire::unary(channel, SCHEDULE, Bytes::from(request.encode_to_vec())).await?;
         let job = pb::ScheduleUpgradeResponse::decode(answer)?.job.context("no job")?;
+        tokio::time::timeout(PATIENCE, waits(channel, &job.name))
+            .await
+            .context("a job does not wait for its time")??;
         anyhow::Ok(job.name)
     });
     stream::iter(calls).buffered(AT_ONCE).try_collect().await
 }
 
-/// Gives every job that waits for its time another one, all at once: one event each.
+/// Waits until the driver has taken the job and leaves it alone until its time.
+async fn waits(channel: &Channel, name: &str) -> anyhow::Result<()> {
+    let ask = Bytes::from(pb::GetJobRequest { name: name.to_owned() }.encode_to_vec());
+    loop {
+        let answer = wire::unary(channel, GET_JOB, ask.clone()).await?;
+        let status =
+            pb::GetJobResponse::decode(answer)?.job.and_then(|job| job.status).context("no status")?;
+        if status.state() == pb::JobState::Scheduled {
+            return Ok(());
+        }
+        tokio::time::sleep(LOOK).await;
+    }
+}
+
+/// Gives every job that waits for its time another one, all at once: two events each, the second by its driver.
 pub async fn move_all(channels: &[Channel], names: &[String], seconds: i64) -> anyhow::Result<()> {
     let start = later(seconds);
     let calls = names.iter().zip(channels.iter().cycle()).map(|(name, channel)| {
@@ -74,6 +97,16 @@ pub async fn move_all(channels: &[Channel], names: &[String], seconds: i64) -> a
             ..Default::default()
         };
         wire::unary(channel, RESCHEDULE, request.encode_to_vec().into())
+    });
+    try_join_all(calls).await?;
+    Ok(())
+}
+
+/// Cancels jobs that wait for their time, all at once: each ends, by one event.
+pub async fn cancel_all(channels: &[Channel], names: &[String]) -> anyhow::Result<()> {
+    let calls = names.iter().zip(channels.iter().cycle()).map(|(name, channel)| {
+        let request = pb::CancelJobRequest { name: name.clone() };
+        wire::unary(channel, CANCEL, request.encode_to_vec().into())
     });
     try_join_all(calls).await?;
     Ok(())

@@ -15,7 +15,7 @@ use crate::harness::judged::Before;
 use crate::harness::options::Options;
 use crate::harness::row::{Figure, Goal, Row, median};
 use crate::harness::server::{Plan, Server};
-use crate::harness::{Bench, jobs, usage, wire, yardstick};
+use crate::harness::{Bench, admin, jobs, usage, wire, yardstick};
 
 /// What an idle subscriber may cost, in bytes.
 const ROOM: f64 = 16.0 * 1024.0;
@@ -90,26 +90,41 @@ impl Side {
     }
 }
 
+/// How often the gateway has told its subscribers of something.
+struct Steps(f64);
+
+impl Steps {
+    async fn of(server: &Server) -> anyhow::Result<Self> {
+        let (_, metrics) = server.page("/metrics").await?;
+        Ok(Self(admin::sum(&metrics, "drydock_watch_lag_seconds_count")))
+    }
+
+    async fn until_now(self, server: &Server) -> anyhow::Result<f64> {
+        Ok(Self::of(server).await?.0 - self.0)
+    }
+}
+
 pub async fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
     let options = &bench.options;
     let server = Server::start(&bench.home, &Plan::SMALL).await?;
     let callers = server.connect(CALLERS).await?;
-    let names = jobs::scheduled(&callers, options.burst).await?;
+    let bursts = options.bursts(options.subscribers);
+    let names = jobs::scheduled(&callers, options.burst * (1 + bursts * (1 + options.rounds))).await?;
     let before = Before::of(&callers[0], &names).await?;
     let mut ours = Side::open(server.id()?, server.address(), &Ask::jobs(), options).await?;
     let fresh = ours.each_holds().await?;
 
-    // Each burst gives the jobs another time; the first shows what a burst is.
-    let mut times = 1..;
-    let mut move_all = |callers: Vec<Channel>| {
-        let (names, time) = (names.clone(), times.next().unwrap_or_default());
-        async move { jobs::move_all(&callers, &names, time).await }
+    // Each burst ends some of the jobs; the first shows what a burst is.
+    let mut left = names.chunks(options.burst);
+    let mut end_some = |callers: Vec<Channel>| {
+        let names = left.next().unwrap_or_default();
+        async move { jobs::cancel_all(&callers, names).await }
     };
-    move_all(callers.clone()).await?;
+    end_some(callers.clone()).await?;
     let messages = ours.crowd.quiet().await;
     let size = ours.crowd.size();
-    let each = usize::try_from(ours.crowd.count())? / size;
-    ensure!(each >= names.len() && ours.crowd.count() == (each * size) as u64, "not all were told the same");
+    let each = options.burst;
+    ensure!(ours.crowd.count() == (each * size) as u64, "{} events came of a burst", ours.crowd.count());
     let length = messages.iter().map(Bytes::len).sum::<usize>() as f64 / messages.len() as f64;
 
     let plain = bench.home.yardstick().await?;
@@ -117,10 +132,10 @@ pub async fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
     let mut theirs = Side::open(plain.id, plain.address, &ask, options).await?;
     let mut others = others(options).await?;
 
-    let bursts = options.bursts(options.subscribers);
+    let steps = Steps::of(&server).await?;
     let mut gave_up = false;
     for round in 0..=options.rounds {
-        ours.round(each, bursts, &mut move_all).await?;
+        ours.round(each, bursts, &mut end_some).await?;
         let push = |callers: Vec<Channel>| {
             let messages = messages.clone();
             async move { push_all(&callers, &messages).await }
@@ -144,6 +159,7 @@ pub async fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
             all.into_iter().flatten().for_each(Side::forget);
         }
     }
+    let steps = steps.until_now(&server).await?;
     let ratios: Vec<_> = ours.rates.iter().zip(&theirs.rates).map(|(a, b)| a / b).collect();
     let rate = Row::new(
         "fan_out",
@@ -155,7 +171,7 @@ pub async fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
     let mut beside = vec![
         Figure::new("message", length, "bytes"),
         Figure::new("at once", messages.len() as f64, "messages"),
-        Figure::new("of them events", each as f64, ""),
+        Figure::new("that became known in steps", steps / (bursts * (1 + options.rounds)) as f64, ""),
         Figure::new("server's processor time each", ours.cost(), "µs"),
         Figure::new("yardstick's", theirs.cost(), "µs"),
     ];

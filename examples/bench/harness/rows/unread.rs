@@ -21,13 +21,16 @@ use crate::harness::row::{Figure, Goal, Row, median};
 use crate::harness::server::{Plan, Server};
 use crate::harness::{Bench, jobs, usage, wire};
 
-/// What one that never reads may hold, in bytes: its place, a portion of what is on its way (32 KiB, as tonic packs it
-/// for the wire), and that once more in HTTP/2's hands.
+/// What one that never reads may hold, in bytes: its place, a piece of what is on its way (32 KiB, where it is not shared),
+/// and that once more in HTTP/2's hands.
 const ROOM: f64 = 80.0 * 1024.0;
 /// So many events fill what is on the way to one that does not read; from then on it must hold no more.
 const FILL: usize = 320;
 /// How long memory is given to settle.
 const SETTLE: Duration = Duration::from_secs(1);
+/// A server that takes less than this part of a processor has nothing to do, and so long it is given to come to that.
+const IDLE_SHARE: f64 = 0.05;
+const RESTS_WITHIN: Duration = Duration::from_secs(60);
 /// How many watches are opened at once.
 const AT_ONCE: usize = 64;
 
@@ -47,12 +50,9 @@ pub async fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
     let before = Before::of(first, &names).await?;
     let channels = server.connect(options.connections(size)).await?;
     let crowd = Crowd::open(&channels, &Ask::jobs(), size).await?;
-    let mut readers = Readers { crowd, callers: callers.clone(), names, each: 0, time: 1 };
-    jobs::move_all(&callers, &readers.names, readers.time).await?;
-    readers.crowd.quiet().await;
-    readers.each = usize::try_from(readers.crowd.count())? / size;
-    ensure!(readers.each >= readers.names.len(), "{} events of a burst", readers.each);
-
+    let each = 2 * names.len();
+    let process = server.id()?;
+    let mut readers = Readers { process, crowd, callers: callers.clone(), names, each, time: 0 };
     let (bursts, fill) = (options.bursts(size), FILL.div_ceil(options.burst.max(1)));
     readers.told(bursts).await?;
     let (mut without, mut with, mut held, mut grown) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
@@ -66,8 +66,10 @@ pub async fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
         let empty = usage::memory(server.id()?)?;
         let narrow = wire::connect_narrow(server.address(), options.connections(size)).await?;
         kept = open(&narrow, size).await?;
+        // What it takes to open them is not what it costs that nobody reads them.
+        readers.rested().await?;
         readers.told(fill).await?;
-        tokio::time::sleep(SETTLE).await;
+        readers.rested().await?;
         let full = usage::memory(server.id()?)?;
         with.push(readers.told(bursts).await?);
         tokio::time::sleep(SETTLE).await;
@@ -83,12 +85,15 @@ pub async fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
     readers.crowd.leave().await;
     server.stop().await?;
 
-    let ratios: Vec<_> = with.iter().zip(&without).map(|(with, without)| with / without).collect();
+    let ratios: Vec<_> = with.iter().zip(&without).map(|(with, without)| with.rate / without.rate).collect();
+    let [rates, costs] = [|pace: &Pace| pace.rate, |pace: &Pace| pace.cost].map(|of: fn(&Pace) -> f64| {
+        [&with, &without].map(|all| median(&all.iter().map(of).collect::<Vec<_>>()))
+    });
     let rate = Row::new(
         "unread",
         format!("{size} readers beside {size} subscribers that never read"),
-        Figure::new("with them", median(&with), "deliveries/s"),
-        Figure::new("without them", median(&without), "deliveries/s"),
+        Figure::new("with them", rates[0], "deliveries/s"),
+        Figure::new("without them", rates[1], "deliveries/s"),
         Goal::AtLeast(0.9),
     );
     let memory = Row::new(
@@ -100,7 +105,10 @@ pub async fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
         Goal::AtMost(1.0),
     );
     Ok(vec![
-        rate.with_ratios(&ratios),
+        rate.with_ratios(&ratios).beside(vec![
+            Figure::new("server's processor time each", costs[0], "µs"),
+            Figure::new("without them", costs[1], "µs"),
+        ]),
         memory.beside(vec![
             Figure::new("events that came for it", events as f64, ""),
             Figure::new("of it, by the later half of them", median(&grown), "bytes"),
@@ -111,6 +119,8 @@ pub async fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
 
 /// Those who read, and what they are told.
 struct Readers {
+    /// The server.
+    process: u32,
     crowd: Crowd,
     callers: Vec<Channel>,
     names: Vec<String>,
@@ -119,10 +129,33 @@ struct Readers {
     time: i64,
 }
 
+/// How quickly they were told.
+struct Pace {
+    /// Deliveries a second.
+    rate: f64,
+    /// The server's processor time for each, in microseconds.
+    cost: f64,
+}
+
 impl Readers {
-    /// Fires so many bursts, each when all have the one before. Deliveries a second.
-    async fn told(&mut self, bursts: usize) -> anyhow::Result<f64> {
-        let (begun, before) = (Instant::now(), self.crowd.deliveries());
+    /// Waits until the server has nothing more to do.
+    async fn rested(&self) -> anyhow::Result<()> {
+        let resting = async {
+            loop {
+                let cpu = usage::cpu_seconds(self.process)?;
+                tokio::time::sleep(SETTLE).await;
+                if usage::cpu_seconds(self.process)? - cpu < IDLE_SHARE * SETTLE.as_secs_f64() {
+                    return anyhow::Ok(());
+                }
+            }
+        };
+        tokio::time::timeout(RESTS_WITHIN, resting).await.context("the server never rests")?
+    }
+
+    /// Fires so many bursts, each when all have the one before.
+    async fn told(&mut self, bursts: usize) -> anyhow::Result<Pace> {
+        let (cpu, before) = (usage::cpu_seconds(self.process)?, self.crowd.deliveries());
+        let begun = Instant::now();
         for _ in 0..bursts {
             self.time += 1;
             let (moved, told) = tokio::join!(
@@ -132,7 +165,9 @@ impl Readers {
             moved?;
             told?;
         }
-        Ok((self.crowd.deliveries() - before) as f64 / begun.elapsed().as_secs_f64())
+        let delivered = (self.crowd.deliveries() - before) as f64;
+        let rate = delivered / begun.elapsed().as_secs_f64();
+        Ok(Pace { rate, cost: (usage::cpu_seconds(self.process)? - cpu) / delivered * 1e6 })
     }
 }
 
