@@ -15,6 +15,8 @@ pub enum Story {
     Hold,
     /// A start whose answer is lost.
     LostAnswer,
+    /// Prechecks that are answered slowly, so that a job is seen CHECKING.
+    SlowCheck,
     /// Prechecks that cannot be asked for at first.
     Trouble,
     /// A vendor that is away until its pause begins.
@@ -41,11 +43,12 @@ pub enum Story {
 
 impl Story {
     /// Every story.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Upgrade,
         Self::Queue,
         Self::Hold,
         Self::LostAnswer,
+        Self::SlowCheck,
         Self::Trouble,
         Self::Outage,
         Self::Cancel,
@@ -67,6 +70,7 @@ impl Story {
             | Self::Queue
             | Self::Hold
             | Self::LostAnswer
+            | Self::SlowCheck
             | Self::Trouble
             | Self::Outage
             | Self::Cancel
@@ -125,7 +129,6 @@ pub const fn case(point: CrashPoint) -> Case {
         | CrashPoint::ObserveAnswered
         | CrashPoint::RequestUnsent
         | CrashPoint::AnswerUnread
-        | CrashPoint::CheckBeganWritten
         | CrashPoint::IntentWritten
         | CrashPoint::StartedWritten
         | CrashPoint::ObservedWritten => Story::Upgrade,
@@ -133,6 +136,7 @@ pub const fn case(point: CrashPoint) -> Case {
         // Long enough for a second attendance, which prolongs what the first one took.
         CrashPoint::HeldWritten | CrashPoint::AttendOpen | CrashPoint::AttendDone => Story::Hold,
         CrashPoint::LookUnsent | CrashPoint::LookAnswered | CrashPoint::LookedWritten => Story::LostAnswer,
+        CrashPoint::CheckBeganWritten => Story::SlowCheck,
         CrashPoint::CheckedWritten => Story::Trouble,
         CrashPoint::PausedWritten => Story::Outage,
         CrashPoint::WishUncommitted

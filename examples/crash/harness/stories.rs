@@ -27,6 +27,8 @@ pub const TARGETS: usize = 20;
 pub fn prepare(story: Story, house: &House) -> anyhow::Result<()> {
     match story {
         Story::LostAnswer => house.fleet.fault("zs", Some(Route::Submit), Fault::ResetAfter, 1),
+        // Twice as long as the driver waits before it writes that a job is CHECKING.
+        Story::SlowCheck => house.fleet.fault("zs", Some(Route::Inventory), Fault::DelayMs(20), 8),
         Story::Trouble => house.fleet.fault("zs", Some(Route::Inventory), Fault::HtmlBefore(502), 3),
         // Until a process has died of it.
         Story::Outage => house.fleet.fault("zs", None, Fault::ResetBefore, 1_000_000),
@@ -64,6 +66,7 @@ pub async fn perform(
     match story {
         Story::Upgrade
         | Story::LostAnswer
+        | Story::SlowCheck
         | Story::Trouble
         | Story::Opening
         | Story::Purging

@@ -38,6 +38,7 @@ pub async fn tell(telling: Telling, stage: &Stage<'_>) -> anyhow::Result<(Tally,
         | Story::Queue
         | Story::Hold
         | Story::LostAnswer
+        | Story::SlowCheck
         | Story::Trouble
         | Story::Outage
         | Story::Move

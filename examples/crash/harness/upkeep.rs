@@ -50,6 +50,7 @@ pub async fn before(
         | Story::Queue
         | Story::Hold
         | Story::LostAnswer
+        | Story::SlowCheck
         | Story::Trouble
         | Story::Outage
         | Story::Cancel

@@ -138,9 +138,6 @@ impl Work {
         }
         let Some(results) = self.write_until_done(changes).await else { return };
         for news in &kept {
-            if news.mark.is_some() {
-                crash_point::reach(CrashPoint::CheckBeganWritten);
-            }
             crash_point::reach(written(&news.heard, &news.step));
         }
         let mut results = results.into_iter();
