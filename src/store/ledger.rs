@@ -175,10 +175,13 @@ impl Ledger {
         changed(false).chain(changed(true))
     }
 
-    /// Those of [`Ledger::changed_jobs`] of whose rows so much changed.
-    pub(super) fn changed_so(&self, extent: Extent) -> impl Iterator<Item = &Job> {
-        let so = move |job: &&Job| self.jobs.get(&job.id).is_some_and(|e| e.mark == Mark::Changed(extent));
-        self.changed_jobs().filter(so)
+    /// How much of the rows of [`Ledger::changed_jobs`] changed at most.
+    pub(super) fn extent(&self) -> Option<Extent> {
+        let extents = self.jobs.values().filter_map(|entry| match entry.mark {
+            Mark::Changed(extent) => Some(extent),
+            Mark::Read | Mark::New => None,
+        });
+        extents.max()
     }
 
     /// Every job that this group leaves another than it was, or new.

@@ -164,10 +164,15 @@ pub(super) async fn save(
     let saves = ledger.saves();
     text.add(connection, &INSERT_REQUESTS, &saves.requests, request).await?;
 
-    for (extent, bulk) in
-        [(Extent::Told, &UPDATE_TOLD), (Extent::Moved, &UPDATE_MOVED), (Extent::Settled, &UPDATE_SETTLED)]
-    {
-        let changed: Vec<&Job> = ledger.changed_so(extent).collect();
+    // One statement for all, by what changed most: a statement for each kind would make so many texts that none stays
+    // prepared, and a group of many jobs does not save by it.
+    if let Some(extent) = ledger.extent() {
+        let bulk = match extent {
+            Extent::Told => &UPDATE_TOLD,
+            Extent::Moved => &UPDATE_MOVED,
+            Extent::Settled => &UPDATE_SETTLED,
+        };
+        let changed: Vec<&Job> = ledger.changed_jobs().collect();
         text.add(connection, bulk, &changed, |values, job| {
             standing(values.bind(bytes(job.id)), job, extent);
         })
