@@ -1,7 +1,7 @@
 //! All open watches, so that one whose client has stopped reading ends at its age like any other.
 //!
-//! A stream is asked for its next message only once its client has room for the one before. A client that never reads but keeps its
-//! connection alive would otherwise hold its subscription for as long as it likes.
+//! A stream is asked for its next message only once its client has room for the one before. A client that never reads but
+//! keeps its connection alive would otherwise hold its subscription for as long as it likes.
 
 use std::collections::BTreeMap;
 use std::pin::Pin;

@@ -143,10 +143,15 @@ impl Hub {
             };
             let ends = events.first().map(|e| e.time).zip(events.last().map(|e| e.position));
             let Some((time, last)) = ends else { return Ok(()) };
+            let behind = events.len() >= READ as usize;
             let commits = Commit::group(events);
             self.ring.write().unwrap_or_else(PoisonError::into_inner).push(commits);
             let woken = self.publish(last);
             self.lag.record(clock::since(time, self.clock.now()).as_secs_f64(), &[]);
+            // A tail that is behind must not fall back further: those who are being woken find more.
+            if behind {
+                continue;
+            }
             self.bell.passed(woken).await;
             // What is committed from now on, its own word tells of.
             if last >= *self.store.newest_position().borrow() {

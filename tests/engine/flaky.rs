@@ -431,40 +431,28 @@ async fn a_quick_check_is_told_in_one_commit_with_what_follows() {
     }
 }
 
-/// The disk is full for longer than a check holds. What the check found was true before.
+/// The disk is full for longer than a check holds: while the mark is written alone, or together with the intent. What the
+/// check found was true before.
 #[tokio::test]
 async fn a_check_that_grew_old_while_its_mark_was_written_starts_nothing() {
-    let (house, flaky) = House::flaky_and_patient(Scripted::new()).await;
-    house.vendor.state.lock().unwrap().slow_check = SLOW;
-    flaky.hold_mark.store(true, Ordering::SeqCst);
-    let job = house.upgrade("c1").await;
-    flaky.held.notified().await;
-    // The check comes back meanwhile.
-    tokio::time::sleep(2 * SLOW).await;
-    tokio::time::pause();
-    tokio::time::advance(Duration::from_secs(31)).await;
-    tokio::time::resume();
-    flaky.release.notify_one();
-    assert_eq!(house.ended(job.id).await.status.state, JobState::Succeeded);
-    assert_eq!(house.vendor.starts("c1"), 1);
-    assert_eq!(house.vendor.state.lock().unwrap().checks, 2, "started on what was found half a minute ago");
-}
-
-/// The same when the mark waits with the intent, in one write.
-#[tokio::test]
-async fn a_check_that_grew_old_while_its_outcome_was_written_starts_nothing() {
-    let (house, flaky) = House::flaky_and_patient(Scripted::new()).await;
-    flaky.hold_mark.store(true, Ordering::SeqCst);
-    let job = house.upgrade("c1").await;
-    flaky.held.notified().await;
-    assert_eq!(house.vendor.state.lock().unwrap().checks, 1);
-    tokio::time::pause();
-    tokio::time::advance(Duration::from_secs(31)).await;
-    tokio::time::resume();
-    flaky.release.notify_one();
-    assert_eq!(house.ended(job.id).await.status.state, JobState::Succeeded);
-    assert_eq!(house.vendor.starts("c1"), 1);
-    assert_eq!(house.vendor.state.lock().unwrap().checks, 2, "started on what was found half a minute ago");
+    for slow in [SLOW, Duration::ZERO] {
+        let (house, flaky) = House::flaky_and_patient(Scripted::new()).await;
+        house.vendor.state.lock().unwrap().slow_check = slow;
+        flaky.hold_mark.store(true, Ordering::SeqCst);
+        let job = house.upgrade("c1").await;
+        flaky.held.notified().await;
+        // The check comes back meanwhile.
+        tokio::time::sleep(2 * slow).await;
+        assert_eq!(house.vendor.state.lock().unwrap().checks, 1, "{slow:?}");
+        tokio::time::pause();
+        tokio::time::advance(Duration::from_secs(31)).await;
+        tokio::time::resume();
+        flaky.release.notify_one();
+        assert_eq!(house.ended(job.id).await.status.state, JobState::Succeeded, "{slow:?}");
+        assert_eq!(house.vendor.starts("c1"), 1, "{slow:?}");
+        let checks = house.vendor.state.lock().unwrap().checks;
+        assert_eq!(checks, 2, "started on what was found half a minute ago: {slow:?}");
+    }
 }
 
 #[tokio::test]

@@ -1,7 +1,8 @@
 //! Reads what a group of writes may touch into its [`Ledger`], in the same breath as the transaction begins.
 //!
 //! All statements go to SQLite's thread as one text: its way there and back costs as much as they do. Lists of ids go
-//! in as one JSON array of hex texts, so that the texts are few and stay prepared. `CROSS JOIN` makes SQLite walk the array and look up each row by its index.
+//! in as one JSON array of hex texts, so that the texts are few and stay prepared. `CROSS JOIN` makes SQLite walk the array
+//! and look up each row by its index.
 
 use std::collections::BTreeSet;
 
